@@ -1,0 +1,1 @@
+//! The attribute macros of `ray-core`: use them through that crate.

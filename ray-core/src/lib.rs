@@ -1,0 +1,2 @@
+//! Ray for Rust.
+pub mod ids;
