@@ -1,0 +1,108 @@
+//! Who may talk to whom: magic, protocol number, layout fingerprint, architecture and table of remote items must agree.
+
+use super::frames::{FRAME_LAYOUTS, Hello};
+use crate::error::ERROR_LAYOUTS;
+use crate::ids::WorkerId;
+
+/// The first field of every handshake: `rayrust1`.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"rayrust1");
+
+/// The number of the protocol. A changed layout needs a new one; a test compares the two.
+pub const PROTOCOL: u32 = 1;
+
+/// A hash (FNV-1a, 64 bits) of the declarations of all frames, without white space.
+pub fn layout_fingerprint() -> u64 {
+    let texts = FRAME_LAYOUTS.iter().chain(ERROR_LAYOUTS);
+    let bytes = texts.flat_map(|text| text.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+impl Hello {
+    /// What this process says of itself.
+    pub fn of_this_process(worker: WorkerId, items: u64) -> Self {
+        Self {
+            magic: MAGIC,
+            protocol: PROTOCOL,
+            layout: layout_fingerprint(),
+            arch: std::env::consts::ARCH.to_owned(),
+            items,
+            worker,
+            pid: std::process::id(),
+        }
+    }
+
+    /// Whether the two can talk; if not, what differs, with both sides named.
+    pub fn check(&self, ours: &Hello) -> Result<(), String> {
+        if self.magic != ours.magic {
+            let python = "a Python Ray process speaks gRPC and cannot join a cluster of Ray for Rust";
+            return Err(format!(
+                "the peer is not a process of Ray for Rust (magic {:#x}); {python}",
+                self.magic
+            ));
+        }
+        let differs = |what: &str, theirs: &dyn std::fmt::Display, own: &dyn std::fmt::Display| {
+            Err(format!("{what} differs: the peer has {theirs}, this process has {own}"))
+        };
+        if self.protocol != ours.protocol {
+            return differs("the protocol number", &self.protocol, &ours.protocol);
+        }
+        if self.layout != ours.layout {
+            return differs("the layout of frames", &self.layout, &ours.layout);
+        }
+        if self.arch != ours.arch {
+            return differs("the architecture", &self.arch, &ours.arch);
+        }
+        if self.items != ours.items {
+            return differs(
+                "the table of remote functions and actors (the build)",
+                &self.items,
+                &ours.items,
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_difference_is_refused_with_both_sides_named() {
+        let ours = Hello::of_this_process(WorkerId::random(), 5);
+        assert_eq!(ours.check(&ours), Ok(()));
+        let other = Hello {
+            items: 6,
+            ..ours.clone()
+        };
+        let why = other.check(&ours).unwrap_err();
+        assert!(why.contains("peer has 6") && why.contains("has 5"), "{why}");
+        assert!(
+            Hello {
+                magic: 1,
+                ..ours.clone()
+            }
+            .check(&ours)
+            .unwrap_err()
+            .contains("Python Ray")
+        );
+        assert!(
+            Hello {
+                protocol: 9,
+                ..ours.clone()
+            }
+            .check(&ours)
+            .is_err()
+        );
+        assert!(
+            Hello {
+                arch: "riscv64".into(),
+                ..ours.clone()
+            }
+            .check(&ours)
+            .is_err()
+        );
+    }
+}
