@@ -92,6 +92,15 @@ impl Sender {
         }
     }
 
+    /// Whether both are senders of the same end.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Half::Local(a), Half::Local(b)) => a.same_channel(b),
+            (Half::Socket(a), Half::Socket(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// Closes both directions: the peer receives what was sent before, then the end.
     pub fn close(&self) {
         match &self.0 {

@@ -3,13 +3,15 @@
 //! One enum, so that any connection can carry any of them and a wrong one is a typed protocol error. Tags are grouped:
 //! 1.. handshake, 10.. a process to its raylet, 30.. a raylet to a process, 50.. between workers, 80.. to and from the GCS.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::codec::wire_types;
 use crate::error::RayError;
 use crate::ids::{ActorId, JobId, NodeId, ObjectId, PlacementGroupId, TaskId, WorkerId};
-use std::collections::BTreeMap;
-use std::time::Duration;
 
 wire_types! {
     layouts FRAME_LAYOUTS;
@@ -174,6 +176,8 @@ wire_types! {
             attempt: u32,
             /// What became of it.
             outcome: TaskOutcome,
+            /// Whether the worker can take another task: not one that has reached `max_calls`.
+            reusable: bool,
         },
         52 =>
         /// Asks the owner of an object to tell when it is ready.
@@ -948,5 +952,41 @@ wire_types! {
         state: String,
         /// The name of what it was leased or made for.
         serves: String,
+    }
+}
+
+impl SchedulingStrategy {
+    /// The placement group, if it is one.
+    pub fn group(&self) -> Option<PlacementGroupId> {
+        match self {
+            Self::PlacementGroup { group, .. } => Some(*group),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for DeathCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Intended {} => f.write_str("it ended as intended"),
+            Self::Exited { code } => write!(f, "its process exited with code {code}"),
+            Self::Signalled { signal } => write!(f, "its process was ended by signal {signal}{}", signal_name(*signal)),
+            Self::OutOfMemory { report } => write!(f, "it was killed because the node ran low on memory: {report}"),
+            Self::NotStarted { why } => write!(f, "its process did not start: {why}"),
+            Self::Killed { why } => write!(f, "its process was killed: {why}"),
+            Self::NodeGone {} => f.write_str("its node is gone"),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGKILL => " (SIGKILL)",
+        libc::SIGABRT => " (SIGABRT)",
+        libc::SIGSEGV => " (SIGSEGV: a crash in native code, or a stack overflow)",
+        libc::SIGTERM => " (SIGTERM)",
+        libc::SIGBUS => " (SIGBUS)",
+        libc::SIGILL => " (SIGILL)",
+        _ => "",
     }
 }

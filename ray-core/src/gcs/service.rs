@@ -1,0 +1,95 @@
+//! Carries frames between the state machine and the raylets.
+
+use std::collections::HashMap;
+
+use tokio::sync::mpsc;
+
+use super::state::{Effect, Gcs};
+use crate::ids::NodeId;
+use crate::wire::{Frame, Packet, Receiver, Sender};
+
+/// Takes new raylets. The GCS ends when all handles and all connections are gone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    joins: mpsc::Sender<(Sender, Receiver)>,
+}
+
+/// The GCS has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the GCS has ended")]
+pub struct Ended;
+
+impl Handle {
+    /// Gives the GCS a connection to a raylet, whose first frame must be `RegisterNode`.
+    pub async fn join(&self, connection: (Sender, Receiver)) -> Result<(), Ended> {
+        self.joins.send(connection).await.map_err(|_| Ended)
+    }
+}
+
+enum Input {
+    Joined { sender: Sender, node: NodeId },
+    Frame { node: NodeId, frame: Frame },
+    Left { node: NodeId },
+}
+
+/// Starts the GCS on the current runtime.
+pub fn serve() -> Handle {
+    let (joins, mut joining) = mpsc::channel::<(Sender, Receiver)>(64);
+    tokio::spawn(async move {
+        let (inputs, mut input) = mpsc::channel(1024);
+        let mut gcs = Gcs::new();
+        let mut raylets: HashMap<NodeId, Sender> = HashMap::new();
+        loop {
+            let effects = tokio::select! {
+                Some((sender, receiver)) = joining.recv() => {
+                    tokio::spawn(read(sender, receiver, inputs.clone()));
+                    continue;
+                }
+                Some(next) = input.recv() => match next {
+                    Input::Joined { sender, node } => {
+                        raylets.insert(node, sender);
+                        continue;
+                    }
+                    Input::Frame { node, frame } => gcs.handle(node, frame),
+                    Input::Left { node } => {
+                        raylets.remove(&node);
+                        let effects = gcs.node_lost(node);
+                        if raylets.is_empty() && joining.is_closed() {
+                            return;
+                        }
+                        effects
+                    }
+                },
+                else => return,
+            };
+            for Effect::Send { node, frame } in effects {
+                if let Some(raylet) = raylets.get(&node) {
+                    raylet.send(frame);
+                }
+            }
+        }
+    });
+    Handle { joins }
+}
+
+/// Feeds the frames of one raylet into the state machine.
+async fn read(sender: Sender, mut receiver: Receiver, inputs: mpsc::Sender<Input>) {
+    let Some(Packet { frame: first @ Frame::RegisterNode { node, .. }, .. }) = receiver.recv().await else { return };
+    let mut next = Some(Input::Joined { sender, node });
+    let mut frame = Some(first);
+    while let Some(input) = next.take() {
+        if inputs.send(input).await.is_err() {
+            return;
+        }
+        let arrived = match frame.take() {
+            Some(frame) => Some(frame),
+            None => receiver.recv().await.map(|packet| packet.frame),
+        };
+        match arrived {
+            Some(frame) => next = Some(Input::Frame { node, frame }),
+            None => break,
+        }
+    }
+    // The receiver of this message ends only after the last raylet has left.
+    let _ended = inputs.send(Input::Left { node }).await;
+}

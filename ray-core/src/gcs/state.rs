@@ -1,0 +1,153 @@
+//! The state machine: a frame from a node in, frames to nodes out.
+
+use std::collections::BTreeMap;
+
+use crate::error::RayError;
+use crate::gcs::actors::Actors;
+use crate::gcs::groups::Groups;
+use crate::gcs::kv::KeyValues;
+use crate::ids::{NodeId, WorkerId};
+use crate::wire::{Frame, GcsEvent, GcsReply, GcsRequest};
+
+/// What the GCS wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this frame to the raylet of a node.
+    Send {
+        /// The node.
+        node: NodeId,
+        /// The frame.
+        frame: Frame,
+    },
+}
+
+/// A node as the GCS sees it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Node {
+    pub(super) total: BTreeMap<String, f64>,
+    pub(super) available: BTreeMap<String, f64>,
+}
+
+/// Who asked, and through which node the answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Asker {
+    pub(super) node: NodeId,
+    pub(super) worker: WorkerId,
+}
+
+/// All that the cluster must remember.
+#[derive(Debug, Default)]
+pub struct Gcs {
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    actors: Actors,
+    groups: Groups,
+    kv: KeyValues,
+}
+
+/// Collects what one event causes.
+#[derive(Debug, Default)]
+pub(super) struct Outbox(pub(super) Vec<Effect>);
+
+impl Outbox {
+    pub(super) fn send(&mut self, node: NodeId, frame: Frame) {
+        self.0.push(Effect::Send { node, frame });
+    }
+
+    pub(super) fn tell(&mut self, asker: Asker, event: GcsEvent) {
+        self.send(asker.node, Frame::GcsEvent { to: asker.worker, event: Box::new(event) });
+    }
+}
+
+impl Gcs {
+    /// A GCS that remembers nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one frame from a node and says what follows from it.
+    pub fn handle(&mut self, node: NodeId, frame: Frame) -> Vec<Effect> {
+        let mut out = Outbox::default();
+        match frame {
+            Frame::RegisterNode { node, resources } => {
+                self.nodes.insert(node, Node { total: resources.clone(), available: resources });
+                self.actors.place_waiting(&self.nodes, &mut out);
+                self.groups.place_waiting(&self.nodes, &mut out);
+            }
+            Frame::NodeResources { available } => {
+                if let Some(node) = self.nodes.get_mut(&node) {
+                    node.available = available;
+                }
+                self.groups.place_waiting(&self.nodes, &mut out);
+            }
+            Frame::GcsRequest { request, from, body } => {
+                let asker = Asker { node, worker: from };
+                let reply = self.answer(asker, *body, &mut out);
+                if request != 0 {
+                    out.send(node, Frame::GcsReply { request, to: from, body: Box::new(reply) });
+                }
+            }
+            Frame::ActorStarted { actor, worker, pid, error } => {
+                self.actors.started(actor, worker, pid, error, &mut out);
+            }
+            Frame::WorkerEnded { worker, actor, cause } => {
+                if let Some(actor) = actor {
+                    self.actors.worker_ended(actor, &cause, &self.nodes, &mut out);
+                }
+                self.actors.owner_ended(worker, &mut out);
+                self.actors.forget_watcher(worker);
+                self.groups.owner_ended(worker, &mut out);
+            }
+            Frame::BundlesReserved { group, reserved } => {
+                self.groups.reserved(group, node, reserved, &self.nodes, &mut out);
+            }
+            Frame::JobEnded { job } => self.actors.job_ended(job, &mut out),
+            other => tracing::warn!(target: "ray_core::gcs", ?other, "a frame that the GCS does not take"),
+        }
+        out.0
+    }
+
+    /// The connection to a node is gone.
+    pub fn node_lost(&mut self, node: NodeId) -> Vec<Effect> {
+        let mut out = Outbox::default();
+        self.nodes.remove(&node);
+        self.actors.node_lost(node, &self.nodes, &mut out);
+        out.0
+    }
+
+    fn answer(&mut self, asker: Asker, request: GcsRequest, out: &mut Outbox) -> GcsReply {
+        match request {
+            GcsRequest::CreateActor { spec, get_if_exists } => {
+                self.actors.create(asker, spec, get_if_exists, &self.nodes, out)
+            }
+            GcsRequest::FindActor { name, namespace } => self.actors.find(&name, &namespace),
+            GcsRequest::WatchActor { actor } => self.actors.watch(asker, actor),
+            GcsRequest::KillActor { actor, no_restart } => self.actors.kill(actor, no_restart, out),
+            GcsRequest::ActorOutOfScope { actor } => self.actors.out_of_scope(actor, out),
+            GcsRequest::ListActors {} => GcsReply::Actors { actors: self.actors.list() },
+            GcsRequest::CreateGroup { group, name, bundles, strategy, detached } => {
+                self.groups.create(asker, group, name, bundles, &strategy, detached, &self.nodes, out)
+            }
+            GcsRequest::RemoveGroup { group } => self.groups.remove(group, out),
+            GcsRequest::WatchGroup { group } => self.groups.watch(asker, group),
+            GcsRequest::FindGroup { name } => self.groups.find(&name),
+            GcsRequest::KvPut { key, value, overwrite } => self.kv.put(key, value, overwrite),
+            GcsRequest::KvGet { key } => GcsReply::Value { value: self.kv.get(&key) },
+            GcsRequest::KvDelete { key } => GcsReply::Changed { changed: self.kv.delete(&key) },
+            GcsRequest::KvKeys { prefix } => GcsReply::Keys { keys: self.kv.keys(&prefix) },
+            GcsRequest::ClusterResources {} => {
+                let sum = |part: fn(&Node) -> &BTreeMap<String, f64>| {
+                    let mut sum = BTreeMap::<String, f64>::new();
+                    for (name, amount) in self.nodes.values().flat_map(|node| part(node)) {
+                        *sum.entry(name.clone()).or_default() += amount;
+                    }
+                    sum
+                };
+                GcsReply::Resources { total: sum(|node| &node.total), available: sum(|node| &node.available) }
+            }
+        }
+    }
+}
+
+pub(super) fn refuse(error: RayError) -> GcsReply {
+    GcsReply::Failed { error }
+}

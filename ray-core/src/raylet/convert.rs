@@ -1,0 +1,40 @@
+//! Between resources as frames carry them and resources as the scheduler knows them.
+
+use std::collections::BTreeMap;
+
+use crate::scheduling::{BundleTarget, Fixed, ResourceError, ResourceName, ResourceSet, Shape};
+use crate::wire::{LeaseShape, SchedulingStrategy};
+
+/// Resources in steps of 1/10000, as tasks ask for them.
+pub(super) fn from_steps(steps: &BTreeMap<String, i64>) -> Result<ResourceSet, ResourceError> {
+    let mut set = ResourceSet::new();
+    for (name, amount) in steps {
+        set = set.with(ResourceName::parse(name)?, Fixed::from_steps(*amount).map_err(ResourceError::from)?);
+    }
+    Ok(set)
+}
+
+/// Resources as numbers, as nodes and bundles declare them.
+pub(super) fn from_numbers(numbers: &BTreeMap<String, f64>) -> Result<ResourceSet, ResourceError> {
+    let parsed: Result<Vec<_>, ResourceError> =
+        numbers.iter().map(|(name, amount)| Ok((ResourceName::parse(name)?, *amount))).collect();
+    ResourceSet::from_f64(parsed?)
+}
+
+/// Resources as numbers, for reports.
+pub(super) fn to_numbers(set: &ResourceSet) -> BTreeMap<String, f64> {
+    set.iter().map(|(name, amount)| (name.to_string(), amount.to_f64())).collect()
+}
+
+pub(super) fn shape_of(wire: &LeaseShape) -> Result<Shape, ResourceError> {
+    within(Shape::new(from_steps(&wire.resources)?)?, &wire.strategy)
+}
+
+pub(super) fn within(shape: Shape, strategy: &SchedulingStrategy) -> Result<Shape, ResourceError> {
+    Ok(match strategy {
+        SchedulingStrategy::PlacementGroup { group, bundle } => {
+            shape.in_bundle(BundleTarget { group: *group, index: *bundle })
+        }
+        _ => shape,
+    })
+}

@@ -1,0 +1,623 @@
+//! The raylet's decisions: frames and deaths in, frames, spawns and kills out.
+//!
+//! - RL-1: the resources of a lease are taken once, when it is granted, and given back once: when it is returned, or when
+//!   its worker or its requester is dead.
+//! - RL-2: a grant is told only once its worker is up and linked with the requester.
+//! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::convert::{from_numbers, from_steps, shape_of, to_numbers, within};
+use super::workers::{Role, Workers};
+use crate::error::RayError;
+use crate::ids::{ActorId, NodeId, PlacementGroupId, WorkerId};
+use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
+use crate::scheduling::{Allocation, LeaseKind, NodeResources, ResourceSet, Shape};
+use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
+
+/// An idle worker beyond those that are kept ends after this time, as in Ray (`idle_worker_killing_time_threshold_ms`).
+const IDLE_TIME: Duration = Duration::from_secs(1);
+/// While requests wait, lease holders are asked this often to let others have a turn.
+const RECLAIM_EVERY: Duration = Duration::from_millis(100);
+
+/// What the raylet wants done.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Send { to: WorkerId, frame: Frame },
+    ToGcs(Frame),
+    /// Connect two processes, and tell each.
+    Link { a: WorkerId, b: WorkerId },
+    Spawn { worker: WorkerId, gpus: Vec<u32> },
+    Kill { worker: WorkerId },
+    /// A process is dead: its pins and its objects in the store go.
+    ForgetInStore { worker: WorkerId },
+}
+
+/// Who asked for a lease.
+#[derive(Debug)]
+enum For {
+    Owner { requester: WorkerId, request: u64, name: String, shared: bool },
+    Actor { spec: Box<ActorSpec>, restarts: u32 },
+}
+
+#[derive(Debug)]
+struct Lease {
+    allocation: Allocation,
+    requester: WorkerId,
+    worker: WorkerId,
+}
+
+/// Resources are taken; the worker is not up yet.
+#[derive(Debug)]
+struct Granted {
+    wanted: For,
+    allocation: Allocation,
+    gpus: Vec<u32>,
+}
+
+/// The node's state.
+#[derive(Debug)]
+pub(super) struct State {
+    node: NodeId,
+    resources: NodeResources,
+    queue: LeaseQueue,
+    workers: Workers,
+    leases: HashMap<u64, Lease>,
+    /// Requests for actors; the requester of these is the nil worker.
+    actor_requests: HashMap<u64, (Box<ActorSpec>, u32)>,
+    /// Names and hosts of the open requests of owners.
+    requests: HashMap<(WorkerId, u64), (String, bool)>,
+    granted: VecDeque<Granted>,
+    actors: HashMap<ActorId, ActorPlace>,
+    keep_idle: usize,
+    next: u64,
+    last_reclaim: Option<Duration>,
+    groups: BTreeMap<PlacementGroupId, Vec<u32>>,
+}
+
+#[derive(Debug)]
+struct ActorPlace {
+    worker: WorkerId,
+    allocation: Option<Allocation>,
+    pid: u32,
+}
+
+pub(super) type Effects = Vec<Effect>;
+
+impl State {
+    pub(super) fn new(node: NodeId, resources: NodeResources, keep_idle: usize) -> Self {
+        Self {
+            node,
+            resources,
+            queue: LeaseQueue::new(crate::scheduling::queue::Options::default()),
+            workers: Workers::default(),
+            leases: HashMap::new(),
+            actor_requests: HashMap::new(),
+            requests: HashMap::new(),
+            granted: VecDeque::new(),
+            actors: HashMap::new(),
+            keep_idle,
+            next: 1,
+            last_reclaim: None,
+            groups: BTreeMap::new(),
+        }
+    }
+
+    /// What the node tells the GCS when it joins.
+    pub(super) fn registration(&self) -> Frame {
+        Frame::RegisterNode { node: self.node, resources: to_numbers(&self.resources.total()) }
+    }
+
+    /// Starts workers before they are asked for.
+    pub(super) fn prestart(&mut self, out: &mut Effects) {
+        for _ in self.workers.idle_count() + self.workers.starting_count()..self.keep_idle {
+            self.spawn(Vec::new(), out);
+        }
+    }
+
+    fn spawn(&mut self, gpus: Vec<u32>, out: &mut Effects) {
+        let worker = WorkerId::random();
+        self.workers.add(worker, 0, Role::Starting, gpus.clone());
+        out.push(Effect::Spawn { worker, gpus });
+    }
+
+    /// The process exists; it has not said hello yet.
+    pub(super) fn spawned(&mut self, worker: WorkerId, pid: u32) {
+        if let Some(process) = self.workers.get_mut(&worker) {
+            process.pid = pid;
+        }
+    }
+
+    pub(super) fn driver_joined(&mut self, worker: WorkerId, pid: u32) {
+        self.workers.add(worker, pid, Role::Driver, Vec::new());
+    }
+
+    pub(super) fn worker_joined(&mut self, worker: WorkerId, now: Duration, out: &mut Effects) {
+        self.workers.set_idle(worker, now);
+        self.schedule(now, out);
+    }
+
+    /// A frame from a process of this node.
+    pub(super) fn frame(&mut self, from: WorkerId, frame: Frame, now: Duration, out: &mut Effects) {
+        match frame {
+            Frame::RequestLease { request, shape } => self.request(from, request, &shape, now, out),
+            Frame::CancelLeaseRequest { request } => {
+                self.requests.remove(&(from, request));
+                // One that was granted meanwhile comes back by itself.
+                let _granted_already = self.queue.cancel(from, request);
+            }
+            Frame::ReturnLease { lease, reusable } => self.lease_returned(lease, reusable, now, out),
+            Frame::Connect { worker } => {
+                if self.workers.get(&worker).is_some() {
+                    self.link(from, worker, out);
+                } else {
+                    let cause = self.workers.death_of(&worker);
+                    out.push(Effect::Send { to: from, frame: Frame::PeerGone { worker, cause } });
+                }
+            }
+            Frame::Blocked {} => self.blocked(from, true, now, out),
+            Frame::Unblocked {} => self.blocked(from, false, now, out),
+            Frame::KillWorker { worker, task } => {
+                let serves = self.leases.values().any(|lease| lease.worker == worker && lease.requester == from);
+                if serves {
+                    let why = format!("its owner ended task {task} by force");
+                    self.kill(worker, DeathCause::Killed { why }, out);
+                }
+            }
+            Frame::ActorConstructed { actor, error } => self.actor_constructed(from, actor, error, out),
+            Frame::ActorExiting { intended, .. } => {
+                if let Some(process) = self.workers.get_mut(&from)
+                    && intended
+                {
+                    process.ended_for = Some(DeathCause::Intended {});
+                }
+            }
+            Frame::NodeReport { request } => {
+                let report = Box::new(self.report());
+                out.push(Effect::Send { to: from, frame: Frame::NodeReportReply { request, report } });
+            }
+            Frame::GcsRequest { request, body, .. } => {
+                out.push(Effect::ToGcs(Frame::GcsRequest { request, from, body }));
+            }
+            other => tracing::warn!(target: "ray_core::raylet", ?other, %from, "a frame that a process does not send"),
+        }
+    }
+
+    /// A frame from the GCS.
+    pub(super) fn gcs_frame(&mut self, frame: Frame, now: Duration, out: &mut Effects) {
+        match frame {
+            Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
+            Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
+            Frame::StopActor { actor, force } => self.stop_actor(actor, force, out),
+            Frame::ReserveBundles { group, bundles } => self.reserve(group, &bundles, now, out),
+            Frame::ReleaseBundles { group } => self.release_group(group, now, out),
+            other => tracing::warn!(target: "ray_core::raylet", ?other, "a frame that a GCS does not send"),
+        }
+    }
+
+    fn request(&mut self, from: WorkerId, request: u64, shape: &LeaseShape, now: Duration, out: &mut Effects) {
+        let refuse = |why: String, out: &mut Effects| {
+            let error = RayError::Unschedulable { name: shape.name.clone(), why };
+            out.push(Effect::Send { to: from, frame: Frame::LeaseRefused { request, error } });
+        };
+        let wanted = match shape_of(shape) {
+            Ok(wanted) => wanted,
+            Err(error) => return refuse(error.to_string(), out),
+        };
+        let asked = LeaseRequest { id: request, requester: from, shape: wanted, kind: LeaseKind::Task };
+        match self.queue.add(asked, &self.resources) {
+            Ok(Added::Queued) => {
+                self.requests.insert((from, request), (shape.name.clone(), shape.shared));
+            }
+            Ok(Added::Infeasible(shortfall)) => {
+                self.queue.cancel(from, request);
+                return refuse(format!("no node can ever run it: {shortfall}"), out);
+            }
+            Err(error) => return refuse(error.to_string(), out),
+        }
+        self.schedule(now, out);
+    }
+
+    fn start_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, now: Duration, out: &mut Effects) {
+        let actor = spec.actor;
+        let refuse = |why: String, out: &mut Effects| {
+            let error = Some(RayError::Unschedulable { name: spec.type_name.clone(), why });
+            out.push(Effect::ToGcs(Frame::ActorStarted { actor, worker: WorkerId::default(), pid: 0, error }));
+        };
+        let wanted = from_steps(&spec.placement).and_then(Shape::new).and_then(|shape| within(shape, &spec.strategy));
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(error) => return refuse(error.to_string(), out),
+        };
+        self.next += 1;
+        let id = self.next;
+        let nobody = WorkerId::default();
+        let asked = LeaseRequest { id, requester: nobody, shape: wanted, kind: LeaseKind::Actor };
+        match self.queue.add(asked, &self.resources) {
+            Ok(Added::Queued) => {
+                self.actor_requests.insert(id, (spec, restarts));
+            }
+            Ok(Added::Infeasible(shortfall)) => {
+                self.queue.cancel(nobody, id);
+                return refuse(format!("no node can ever hold it: {shortfall}"), out);
+            }
+            Err(error) => return refuse(error.to_string(), out),
+        }
+        self.schedule(now, out);
+    }
+
+    /// Grants what can be granted, and asks for turns where requests still wait.
+    fn schedule(&mut self, now: Duration, out: &mut Effects) {
+        for Grant { request, allocation } in self.queue.grantable(&mut self.resources, now) {
+            let gpus: Vec<u32> = allocation.gpus().iter().map(|(index, _)| *index).collect();
+            let wanted = if request.requester.is_nil() {
+                match self.actor_requests.remove(&request.id) {
+                    Some((spec, restarts)) => For::Actor { spec, restarts },
+                    None => {
+                        self.resources.release(allocation);
+                        continue;
+                    }
+                }
+            } else {
+                let key = (request.requester, request.id);
+                let (name, shared) = self.requests.remove(&key).unwrap_or_default();
+                For::Owner { requester: request.requester, request: request.id, name, shared }
+            };
+            self.granted.push_back(Granted { wanted, allocation, gpus });
+        }
+        self.match_workers(now, out);
+        if !self.queue.is_empty() {
+            self.reclaim(now, out);
+        }
+    }
+
+    fn reclaim(&mut self, now: Duration, out: &mut Effects) {
+        if self.last_reclaim.is_some_and(|last| now < last + RECLAIM_EVERY) {
+            return;
+        }
+        self.last_reclaim = Some(now);
+        let mut holders: Vec<WorkerId> = self.leases.values().map(|lease| lease.requester).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        out.extend(holders.into_iter().map(|to| Effect::Send { to, frame: Frame::ReclaimIdle {} }));
+    }
+
+    /// RL-2: gives each grant a worker, and starts as many as are missing.
+    fn match_workers(&mut self, now: Duration, out: &mut Effects) {
+        let mut unmatched = VecDeque::new();
+        while let Some(granted) = self.granted.pop_front() {
+            if let For::Owner { requester, shared: true, .. } = granted.wanted {
+                // On the driver's node the host of shared work is the process that asked.
+                self.hand_out(granted, requester, out);
+                continue;
+            }
+            match self.workers.take_idle(&granted.gpus) {
+                Some(worker) => self.hand_out(granted, worker, out),
+                None => unmatched.push_back(granted),
+            }
+        }
+        let mut starting: Vec<Vec<u32>> = self
+            .workers
+            .iter()
+            .filter(|(_, process)| process.role == Role::Starting)
+            .map(|(_, process)| process.gpus.clone())
+            .collect();
+        for granted in &unmatched {
+            match starting.iter().position(|gpus| *gpus == granted.gpus) {
+                Some(place) => drop(starting.swap_remove(place)),
+                None => self.spawn(granted.gpus.clone(), out),
+            }
+        }
+        self.granted = unmatched;
+        let _ = now;
+    }
+
+    fn hand_out(&mut self, granted: Granted, worker: WorkerId, out: &mut Effects) {
+        let pid = self.workers.get(&worker).map_or(0, |process| process.pid);
+        match granted.wanted {
+            For::Owner { requester, request, name, shared } => {
+                if self.workers.get(&requester).is_none() {
+                    self.resources.release(granted.allocation);
+                    self.workers.set_idle(worker, Duration::ZERO);
+                    return;
+                }
+                self.next += 1;
+                let lease = self.next;
+                if !shared && let Some(process) = self.workers.get_mut(&worker) {
+                    process.role = Role::Leased(lease);
+                    process.serves = name;
+                }
+                if worker != requester {
+                    self.link(requester, worker, out);
+                }
+                self.leases.insert(lease, Lease { allocation: granted.allocation, requester, worker });
+                let frame = Frame::LeaseGranted { request, lease, worker, pid, gpus: granted.gpus };
+                out.push(Effect::Send { to: requester, frame });
+            }
+            For::Actor { spec, restarts } => {
+                let mut allocation = granted.allocation;
+                if spec.resources.get("CPU").copied().unwrap_or_default() == 0 {
+                    // One CPU to be placed, none to live, unless it asked for some.
+                    self.resources.drop_cpu(&mut allocation);
+                }
+                if let Some(process) = self.workers.get_mut(&worker) {
+                    process.role = Role::Actor(spec.actor);
+                    process.serves = spec.name.clone().unwrap_or_else(|| spec.type_name.clone());
+                }
+                self.actors.insert(spec.actor, ActorPlace { worker, allocation: Some(allocation), pid });
+                out.push(Effect::Send { to: worker, frame: Frame::ConstructActor { spec, restarts } });
+            }
+        }
+    }
+
+    fn actor_constructed(&mut self, from: WorkerId, actor: ActorId, error: Option<RayError>, out: &mut Effects) {
+        let Some(place) = self.actors.get(&actor) else { return };
+        let (worker, pid) = (place.worker, place.pid);
+        if error.is_some() {
+            self.kill(from, DeathCause::Intended {}, out);
+        }
+        out.push(Effect::ToGcs(Frame::ActorStarted { actor, worker, pid, error }));
+    }
+
+    fn stop_actor(&mut self, actor: ActorId, force: bool, out: &mut Effects) {
+        if let Some(place) = self.actors.get(&actor) {
+            let worker = place.worker;
+            if force {
+                let why = "kill() was called, or its creator or its job has ended".to_owned();
+                self.kill(worker, DeathCause::Killed { why }, out);
+            } else {
+                out.push(Effect::Send { to: worker, frame: Frame::Exit {} });
+            }
+            return;
+        }
+        // It still waits for resources or for a worker.
+        let request = self.actor_requests.iter().find(|(_, (spec, _))| spec.actor == actor).map(|(id, _)| *id);
+        if let Some(id) = request {
+            self.actor_requests.remove(&id);
+            self.queue.cancel(WorkerId::default(), id);
+        }
+        let waits = |granted: &Granted| matches!(&granted.wanted, For::Actor { spec, .. } if spec.actor == actor);
+        if let Some(place) = self.granted.iter().position(waits)
+            && let Some(granted) = self.granted.remove(place)
+        {
+            self.resources.release(granted.allocation);
+        }
+        let cause = DeathCause::Intended {};
+        out.push(Effect::ToGcs(Frame::WorkerEnded { worker: WorkerId::default(), actor: Some(actor), cause }));
+    }
+
+    fn lease_returned(&mut self, lease: u64, reusable: bool, now: Duration, out: &mut Effects) {
+        let Some(lease) = self.leases.remove(&lease) else { return };
+        self.resources.release(lease.allocation);
+        let leased = matches!(self.workers.get(&lease.worker).map(|process| &process.role), Some(Role::Leased(_)));
+        if leased {
+            if reusable {
+                self.workers.set_idle(lease.worker, now);
+            } else {
+                self.retire(lease.worker, out);
+            }
+        }
+        self.schedule(now, out);
+    }
+
+    /// Asks an idle worker to end. One that still owns objects in use does so later.
+    fn retire(&mut self, worker: WorkerId, out: &mut Effects) {
+        if let Some(process) = self.workers.get_mut(&worker) {
+            process.role = Role::Ending;
+            process.ended_for = Some(DeathCause::Intended {});
+            out.push(Effect::Send { to: worker, frame: Frame::Exit {} });
+        }
+    }
+
+    pub(super) fn kill(&mut self, worker: WorkerId, cause: DeathCause, out: &mut Effects) {
+        if let Some(process) = self.workers.get_mut(&worker)
+            && process.role != Role::Driver
+        {
+            process.ended_for.get_or_insert(cause);
+            out.push(Effect::Kill { worker });
+        }
+    }
+
+    fn blocked(&mut self, worker: WorkerId, blocked: bool, now: Duration, out: &mut Effects) {
+        for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
+            if blocked {
+                self.resources.release_cpu(&mut lease.allocation);
+            } else {
+                self.resources.reacquire_cpu_oversubscribed(&mut lease.allocation);
+            }
+        }
+        if let Some(Role::Actor(actor)) = self.workers.get(&worker).map(|process| process.role.clone())
+            && let Some(allocation) = self.actors.get_mut(&actor).and_then(|place| place.allocation.as_mut())
+        {
+            if blocked {
+                self.resources.release_cpu(allocation);
+            } else {
+                self.resources.reacquire_cpu_oversubscribed(allocation);
+            }
+        }
+        if blocked {
+            self.schedule(now, out);
+        }
+    }
+
+    fn link(&mut self, a: WorkerId, b: WorkerId, out: &mut Effects) {
+        if self.workers.link(a, b) {
+            out.push(Effect::Link { a, b });
+        }
+    }
+
+    /// A process of this node has ended, or could not be started.
+    pub(super) fn process_ended(&mut self, worker: WorkerId, seen: DeathCause, now: Duration, out: &mut Effects) {
+        let intended = self.workers.get_mut(&worker).and_then(|process| process.ended_for.take());
+        let cause = intended.unwrap_or(seen);
+        let Some((process, peers)) = self.workers.remove(worker, &cause) else { return };
+        // RL-3.
+        for to in peers {
+            let frame = Frame::PeerGone { worker, cause: cause.clone() };
+            out.push(Effect::Send { to, frame });
+        }
+        // RL-1.
+        let ended: Vec<u64> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.worker == worker || lease.requester == worker)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended {
+            let Some(lease) = self.leases.remove(&id) else { continue };
+            self.resources.release(lease.allocation);
+            if lease.requester == worker && lease.worker != worker {
+                // It may still run a task that nobody waits for.
+                self.kill(lease.worker, DeathCause::Killed { why: "the owner of its task has ended".into() }, out);
+            }
+        }
+        self.queue.requester_died(worker);
+        self.requests.retain(|(requester, _), _| *requester != worker);
+        let actor = match process.role {
+            Role::Actor(actor) => Some(actor),
+            _ => None,
+        };
+        if let Some(place) = actor.and_then(|actor| self.actors.remove(&actor))
+            && let Some(allocation) = place.allocation
+        {
+            self.resources.release(allocation);
+        }
+        if process.role == Role::Starting && matches!(cause, DeathCause::NotStarted { .. }) {
+            self.grant_failed(&process.gpus, &cause, out);
+        }
+        out.push(Effect::ForgetInStore { worker });
+        out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
+        if process.role == Role::Driver {
+            out.push(Effect::ToGcs(Frame::JobEnded { job: crate::ids::JobId::new(1) }));
+        }
+        self.schedule(now, out);
+    }
+
+    /// No process could be started for the grant that has waited longest: trying for ever would not help.
+    fn grant_failed(&mut self, gpus: &[u32], cause: &DeathCause, out: &mut Effects) {
+        let Some(place) = self.granted.iter().position(|granted| granted.gpus == gpus) else { return };
+        let Some(granted) = self.granted.remove(place) else { return };
+        self.resources.release(granted.allocation);
+        let error = RayError::RuntimeEnv { why: cause.to_string() };
+        match granted.wanted {
+            For::Owner { requester, request, .. } => {
+                out.push(Effect::Send { to: requester, frame: Frame::LeaseRefused { request, error } });
+            }
+            For::Actor { spec, .. } => {
+                let started =
+                    Frame::ActorStarted { actor: spec.actor, worker: WorkerId::default(), pid: 0, error: Some(error) };
+                out.push(Effect::ToGcs(started));
+            }
+        }
+    }
+
+    fn reserve(
+        &mut self,
+        group: PlacementGroupId,
+        bundles: &[(u32, BTreeMap<String, f64>)],
+        now: Duration,
+        out: &mut Effects,
+    ) {
+        let mut done = Vec::new();
+        let mut reserved = true;
+        for (index, numbers) in bundles {
+            let prepared = from_numbers(numbers).ok().is_some_and(|set: ResourceSet| {
+                self.resources.prepare_bundle(group, *index, &set).is_ok()
+                    && self.resources.commit_bundle(group, *index).is_ok()
+            });
+            if !prepared {
+                reserved = false;
+                break;
+            }
+            done.push(*index);
+        }
+        if reserved {
+            self.groups.insert(group, done);
+        } else {
+            for index in done {
+                self.resources.return_bundle(group, index);
+            }
+        }
+        out.push(Effect::ToGcs(Frame::BundlesReserved { group, reserved }));
+        self.schedule(now, out);
+    }
+
+    /// The group is removed: what runs or waits in it ends.
+    fn release_group(&mut self, group: PlacementGroupId, now: Duration, out: &mut Effects) {
+        let Some(indices) = self.groups.remove(&group) else { return };
+        let why = || format!("its placement group {group} was removed");
+        for request in self.queue.group_removed(group) {
+            let error = RayError::PlacementGroup { group: group.to_string(), why: why() };
+            if let Some((spec, _)) = self.actor_requests.remove(&request.id).filter(|_| request.requester.is_nil()) {
+                let actor = spec.actor;
+                let failed = Frame::ActorStarted { actor, worker: WorkerId::default(), pid: 0, error: Some(error) };
+                out.push(Effect::ToGcs(failed));
+            } else {
+                self.requests.remove(&(request.requester, request.id));
+                let frame = Frame::LeaseRefused { request: request.id, error };
+                out.push(Effect::Send { to: request.requester, frame });
+            }
+        }
+        let within = |allocation: &Allocation| allocation.bundle().is_some_and(|(of, _)| of == group);
+        let leased = self.leases.values().filter(|lease| within(&lease.allocation)).map(|lease| lease.worker);
+        let acting =
+            self.actors.values().filter(|place| place.allocation.as_ref().is_some_and(within)).map(|it| it.worker);
+        let ending: Vec<WorkerId> = leased.chain(acting).collect();
+        for worker in ending {
+            self.kill(worker, DeathCause::Killed { why: why() }, out);
+        }
+        for index in indices {
+            self.resources.return_bundle(group, index);
+        }
+        self.report_resources(out);
+        self.schedule(now, out);
+    }
+
+    fn report_resources(&self, out: &mut Effects) {
+        let available = to_numbers(&self.resources.available());
+        out.push(Effect::ToGcs(Frame::NodeResources { available }));
+    }
+
+    /// Comes a few times a second while something can be due.
+    pub(super) fn tick(&mut self, now: Duration, out: &mut Effects) {
+        let superfluous = now.checked_sub(IDLE_TIME).map(|before| self.workers.superfluous(self.keep_idle, before));
+        for worker in superfluous.unwrap_or_default() {
+            self.retire(worker, out);
+        }
+        self.schedule(now, out);
+    }
+
+    /// Whether a tick could change anything.
+    pub(super) fn needs_ticks(&self) -> bool {
+        !self.queue.is_empty() || self.workers.idle_count() > self.keep_idle
+    }
+
+    fn report(&self) -> NodeReport {
+        let state = |role: &Role| match role {
+            Role::Driver => "driver",
+            Role::Starting => "starting",
+            Role::Idle(_) => "idle",
+            Role::Leased(_) => "leased",
+            Role::Actor(_) => "actor",
+            Role::Ending => "exiting",
+        };
+        let workers = self.workers.iter().map(|(worker, process)| WorkerReport {
+            worker: *worker,
+            pid: process.pid,
+            state: state(&process.role).to_owned(),
+            serves: process.serves.clone(),
+        });
+        NodeReport {
+            node: self.node,
+            total: to_numbers(&self.resources.total()),
+            available: to_numbers(&self.resources.available()),
+            workers: workers.collect(),
+            pending_leases: (self.queue.len() + self.granted.len()) as u64,
+        }
+    }
+
+    pub(super) fn report_to_gcs(&self, out: &mut Effects) {
+        self.report_resources(out);
+    }
+}

@@ -1,0 +1,138 @@
+//! The worker processes of a node: who is idle, who serves what, who is linked with whom.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use crate::ids::{ActorId, IdHasher, WorkerId};
+use crate::wire::DeathCause;
+
+/// Dead workers that are remembered, so that a late question about one is answered.
+const DEAD_KEPT: usize = 100_000;
+
+/// What a process does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A driver: it runs the user's `main`.
+    Driver,
+    /// It was spawned and has not said hello.
+    Starting,
+    /// It waits for a lease since then.
+    Idle(Duration),
+    /// It serves a lease.
+    Leased(u64),
+    /// It is an actor.
+    Actor(ActorId),
+    /// It was asked to end.
+    Ending,
+}
+
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    pub(super) role: Role,
+    /// The GPUs it sees, for life.
+    pub(super) gpus: Vec<u32>,
+    /// What it serves, for reports.
+    pub(super) serves: String,
+    /// Why it was ended, if the raylet did.
+    pub(super) ended_for: Option<DeathCause>,
+    peers: HashSet<WorkerId, IdHasher>,
+}
+
+/// All processes of the node.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    processes: HashMap<WorkerId, Process, IdHasher>,
+    /// Idle ones, the one that became idle last at the end: it is the warmest.
+    idle: Vec<WorkerId>,
+    dead: HashMap<WorkerId, DeathCause, IdHasher>,
+    dead_order: VecDeque<WorkerId>,
+}
+
+impl Workers {
+    pub(super) fn add(&mut self, worker: WorkerId, pid: u32, role: Role, gpus: Vec<u32>) {
+        let process =
+            Process { pid, role, gpus, serves: String::new(), ended_for: None, peers: HashSet::default() };
+        self.processes.insert(worker, process);
+    }
+
+    pub(super) fn get(&self, worker: &WorkerId) -> Option<&Process> {
+        self.processes.get(worker)
+    }
+
+    pub(super) fn get_mut(&mut self, worker: &WorkerId) -> Option<&mut Process> {
+        self.processes.get_mut(worker)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&WorkerId, &Process)> {
+        self.processes.iter()
+    }
+
+    pub(super) fn set_idle(&mut self, worker: WorkerId, now: Duration) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.role = Role::Idle(now);
+            process.serves.clear();
+            self.idle.push(worker);
+        }
+    }
+
+    /// Takes an idle worker that sees exactly these GPUs.
+    pub(super) fn take_idle(&mut self, gpus: &[u32]) -> Option<WorkerId> {
+        let place = self.idle.iter().rposition(|id| self.processes.get(id).is_some_and(|it| it.gpus == gpus))?;
+        Some(self.idle.remove(place))
+    }
+
+    pub(super) fn idle_count(&self) -> usize {
+        self.idle.len()
+    }
+
+    pub(super) fn starting_count(&self) -> usize {
+        self.processes.values().filter(|process| process.role == Role::Starting).count()
+    }
+
+    /// Idle workers over `keep` that have been idle since before `before`, longest idle first.
+    pub(super) fn superfluous(&mut self, keep: usize, before: Duration) -> Vec<WorkerId> {
+        let spare = self.idle.len().saturating_sub(keep);
+        let since = |id: &WorkerId| match self.processes.get(id).map(|process| &process.role) {
+            Some(Role::Idle(since)) => *since,
+            _ => Duration::MAX,
+        };
+        let expired: Vec<WorkerId> = self.idle.iter().filter(|id| since(id) <= before).take(spare).copied().collect();
+        self.idle.retain(|id| !expired.contains(id));
+        expired
+    }
+
+    /// Notes a link. Returns whether it is new.
+    pub(super) fn link(&mut self, a: WorkerId, b: WorkerId) -> bool {
+        let new = self.processes.get_mut(&a).is_some_and(|process| process.peers.insert(b));
+        if let Some(process) = self.processes.get_mut(&b) {
+            process.peers.insert(a);
+        }
+        new
+    }
+
+    /// Forgets a process that ended. Returns it, and who was linked with it.
+    pub(super) fn remove(&mut self, worker: WorkerId, cause: &DeathCause) -> Option<(Process, Vec<WorkerId>)> {
+        let process = self.processes.remove(&worker)?;
+        self.idle.retain(|id| *id != worker);
+        let peers: Vec<WorkerId> = process.peers.iter().copied().collect();
+        for peer in &peers {
+            if let Some(peer) = self.processes.get_mut(peer) {
+                peer.peers.remove(&worker);
+            }
+        }
+        self.dead.insert(worker, cause.clone());
+        self.dead_order.push_back(worker);
+        if self.dead_order.len() > DEAD_KEPT
+            && let Some(oldest) = self.dead_order.pop_front()
+        {
+            self.dead.remove(&oldest);
+        }
+        Some((process, peers))
+    }
+
+    /// How a worker that is gone ended.
+    pub(super) fn death_of(&self, worker: &WorkerId) -> DeathCause {
+        self.dead.get(worker).cloned().unwrap_or(DeathCause::NodeGone {})
+    }
+}

@@ -1,0 +1,175 @@
+//! One process's runtime: it submits tasks, owns their results, runs what others submit, and resolves references.
+//!
+//! [`Worker`] is the edge: it holds the [`State`](state::State) under its lock, carries out what the state wants done, and
+//! feeds it with the frames of other processes. Drivers and worker processes have one each, of the same kind.
+
+pub(crate) mod context;
+pub(crate) mod execute;
+mod gcs_client;
+mod links;
+pub mod main;
+pub(crate) mod native;
+pub(crate) mod objects;
+pub(crate) mod put;
+pub mod refs;
+pub(crate) mod resolve;
+mod service;
+pub(crate) mod state;
+pub(crate) mod task;
+pub(crate) mod waiter;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use crate::error::{RayError, Result};
+use crate::ids::{JobId, NodeId, WorkerId};
+use crate::wire::{Sender, Welcome};
+use execute::Executor;
+use gcs_client::GcsClient;
+use links::Links;
+use state::{Dest, Out, State};
+
+pub(crate) use service::serve;
+
+/// Who this process is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) worker: WorkerId,
+    pub(crate) node: NodeId,
+    pub(crate) job: JobId,
+    pub(crate) driver: WorkerId,
+    pub(crate) namespace: String,
+    pub(crate) session_dir: std::path::PathBuf,
+}
+
+impl Identity {
+    pub(crate) fn new(worker: WorkerId, welcome: &Welcome) -> Self {
+        Self {
+            worker,
+            node: welcome.node,
+            job: welcome.job,
+            driver: welcome.driver,
+            namespace: welcome.namespace.clone(),
+            session_dir: welcome.session_dir.clone().into(),
+        }
+    }
+
+    pub(crate) fn is_driver(&self) -> bool {
+        self.worker == self.driver
+    }
+}
+
+/// The runtime of this process.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) identity: Identity,
+    state: Mutex<State>,
+    links: Mutex<Links>,
+    pub(crate) store: ray_objstore::Client,
+    pub(crate) executor: Executor,
+    pub(crate) gcs: GcsClient,
+    pub(crate) io: tokio::runtime::Handle,
+}
+
+static CURRENT: RwLock<Option<Arc<Worker>>> = RwLock::new(None);
+
+/// The runtime of this process.
+pub(crate) fn current() -> Result<Arc<Worker>> {
+    let current = CURRENT.read().unwrap_or_else(PoisonError::into_inner);
+    current.clone().ok_or(RayError::NotInitialized {})
+}
+
+/// Makes `worker` the runtime of this process; `None` ends it.
+pub(crate) fn set_current(worker: Option<Arc<Worker>>) {
+    let old = std::mem::replace(&mut *CURRENT.write().unwrap_or_else(PoisonError::into_inner), worker);
+    // Not under the lock: what it holds may look for the current runtime while it drops.
+    drop(old);
+}
+
+impl Worker {
+    pub(crate) fn new(
+        identity: Identity,
+        raylet: Sender,
+        store: ray_objstore::Client,
+        io: tokio::runtime::Handle,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State::new(identity.worker, identity.node)),
+            links: Mutex::new(Links::new(raylet)),
+            executor: Executor::new(),
+            gcs: GcsClient::default(),
+            identity,
+            store,
+            io,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock is a bug; what the state holds is still consistent enough to end the session cleanly.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and carries out what follows. Frames are put in line under the lock, so that their order is the
+    /// order of the changes, and leave after it is released.
+    pub(crate) fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant, &mut Out) -> R) -> R {
+        let now = Instant::now();
+        let mut out = Out::default();
+        let mut flush: SmallVec<[Sender; 2]> = SmallVec::new();
+        let mut to_self = Vec::new();
+        let mut state = self.state();
+        let result = change(&mut state, now, &mut out);
+        state.apply_ref_effects(&mut out);
+        if !out.sends.is_empty() {
+            let mut links = self.links();
+            for (dest, frame) in out.sends.drain(..) {
+                if dest == Dest::Worker(self.identity.worker) {
+                    to_self.push(frame);
+                } else if let Some(sender) = links.push(dest, frame) {
+                    let known = flush.iter().any(|other| other.is_same(&sender));
+                    if !known {
+                        flush.push(sender);
+                    }
+                }
+            }
+        }
+        drop(state);
+        flush.iter().for_each(Sender::flush);
+        out.wakes.iter().for_each(|waiter| waiter.notify());
+        if !out.free.is_empty() {
+            let keys: Vec<_> = out.free.iter().map(|object| ray_objstore::Key::from(*object.as_bytes())).collect();
+            self.store.free(&keys);
+        }
+        for (pause, timer) in out.timers {
+            // The timer must not keep an ended session alive.
+            let worker = Arc::downgrade(self);
+            self.io.spawn(async move {
+                tokio::time::sleep(pause).await;
+                if let Some(worker) = worker.upgrade() {
+                    worker.with(|state, now, out| state.timer(timer, now, out));
+                }
+            });
+        }
+        for frame in to_self {
+            service::from_peer(self, self.identity.worker, frame);
+        }
+        result
+    }
+
+    /// Reads the state.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state())
+    }
+
+    /// Ends the session in this process: what is pending fails with `error`.
+    pub(crate) fn end_session(self: &Arc<Self>, error: &RayError) {
+        self.with(|state, now, out| state.end_session(error, now, out));
+        self.gcs.fail_all(error);
+        self.links().close();
+    }
+}

@@ -1,0 +1,107 @@
+//! Feeds the frames that arrive into the state, the executor, and whoever waits for an answer.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::error::RayError;
+use crate::ids::WorkerId;
+use crate::wire::{self, Frame, GcsEvent, GcsReply, Packet, Receiver};
+use crate::worker::Worker;
+use crate::worker::gcs_client::Answer;
+
+/// Serves the connection to the raylet until it ends, and with it the session in this process.
+pub(crate) async fn serve(worker: Arc<Worker>, mut raylet: Receiver) {
+    while let Some(packet) = raylet.recv().await {
+        from_raylet(&worker, packet);
+    }
+    let why = "the raylet has ended, or closed the connection".to_owned();
+    worker.end_session(&RayError::Disconnected { peer: "the raylet of this node".into(), why });
+    worker.executor.raylet_gone();
+}
+
+fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
+    match packet.frame {
+        Frame::LeaseGranted { request, lease, worker: granted, pid, .. } => {
+            worker.with(|state, now, out| state.lease_granted(request, lease, granted, pid, now, out));
+        }
+        Frame::LeaseRefused { request, error } => {
+            worker.with(|state, now, out| state.lease_refused(request, &error, now, out));
+        }
+        Frame::ReclaimIdle {} => worker.with(|state, now, out| state.reclaim_idle(now, out)),
+        Frame::PeerLink { worker: peer, pid } => match packet.fds.into_iter().next() {
+            Some(socket) => link_up(worker, peer, pid, socket),
+            None => tracing::error!(target: "ray_core::worker", %peer, "a link came without its socket"),
+        },
+        Frame::PeerGone { worker: peer, cause } => {
+            worker.links().dead(peer);
+            worker.with(|state, now, out| state.process_died(peer, &cause, now, out));
+        }
+        Frame::GcsReply { request, body, .. } => gcs_reply(worker, request, *body),
+        Frame::GcsEvent { event, .. } => match *event {
+            GcsEvent::Actor { info } => worker.with(|state, now, out| state.actor_changed(info, now, out)),
+            GcsEvent::Group { group, state: news } => worker.executor.groups.changed(group, news),
+        },
+        Frame::NodeReportReply { request, report } => {
+            if worker.gcs.answered(request, Answer::Node(*report)).is_err() {
+                tracing::debug!(target: "ray_core::worker", request, "a report that nobody waits for");
+            }
+        }
+        Frame::Exit {} => worker.executor.exit_when_idle(),
+        Frame::ConstructActor { spec, restarts } => worker.executor.construct(*spec, restarts),
+        other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
+    }
+}
+
+fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
+    if let Err(Answer::Gcs(reply)) = worker.gcs.answered(request, Answer::Gcs(body)) {
+        // The state's own question: where an actor lives.
+        match reply {
+            GcsReply::Actor { info } => worker.with(|state, now, out| state.actor_changed(info, now, out)),
+            GcsReply::Failed { error: error @ RayError::ActorDied { actor, .. } } => {
+                worker.with(|state, now, out| state.actor_unknown(actor, error, now, out));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn link_up(worker: &Arc<Worker>, peer: WorkerId, pid: u32, socket: OwnedFd) {
+    match wire::connection::over_socket(socket) {
+        Ok((sender, receiver)) => {
+            worker.with(|state, _, _| state.pids.insert(peer, pid));
+            worker.links().up(peer, sender);
+            tokio::spawn(serve_peer(worker.clone(), peer, receiver));
+        }
+        Err(error) => tracing::error!(target: "ray_core::worker", %peer, %error, "a link could not be opened"),
+    }
+}
+
+/// Serves one peer. Its end says nothing: whether the peer is dead is the raylet's news.
+async fn serve_peer(worker: Arc<Worker>, peer: WorkerId, mut receiver: Receiver) {
+    while let Some(packet) = receiver.recv().await {
+        from_peer(&worker, peer, packet.frame);
+    }
+}
+
+pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
+    match frame {
+        Frame::PushTask { spec } => worker.executor.push(worker, from, *spec),
+        Frame::TaskDone { task, attempt, outcome, reusable } => worker.with(|state, now, out| {
+            state.task_done(from, task, attempt, outcome, reusable, now, out);
+        }),
+        Frame::Subscribe { object } => worker.with(|state, _, out| state.subscribed_by(object, from, out)),
+        Frame::ObjectReady { object, value } => {
+            worker.with(|state, now, out| state.object_ready(from, object, value, now, out));
+        }
+        Frame::Handover { object, to } => worker.with(|state, _, out| state.refs.handed_over(object, to, &mut out.refs)),
+        Frame::Release { object, count } => {
+            worker.with(|state, _, out| state.refs.released(object, from, count, &mut out.refs));
+        }
+        Frame::CancelTask { task, recursive } => worker.executor.cancel(worker, task, recursive),
+        Frame::StreamItem { task, attempt, index, value } => {
+            worker.with(|state, now, out| state.stream_item(from, task, attempt, index, value, now, out));
+        }
+        Frame::StreamConsumed { task, consumed } => worker.executor.stream_consumed(task, consumed),
+        other => tracing::warn!(target: "ray_core::worker", ?other, %from, "a frame that a worker does not send"),
+    }
+}

@@ -1,0 +1,211 @@
+//! Calls to actors, seen from the caller: order, limits, and what becomes of calls when the actor is lost.
+//!
+//! - AC-1: calls of this process start at the actor in the order of submission: a call whose arguments are not ready holds
+//!   back those after it.
+//! - AC-2: a call whose worker died may have run: it is sent again only while it has retries, before all later calls.
+//! - AC-3: an answered call is never sent again.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::{Dest, Out, State};
+use crate::error::RayError;
+use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
+use crate::wire::{ActorInfo, ActorState, Frame, GcsRequest};
+use crate::worker::task::Phase;
+
+/// An actor that this process holds a handle of.
+#[derive(Debug)]
+pub(crate) struct ActorClient {
+    pub(crate) info: Option<ActorInfo>,
+    pub(crate) type_name: String,
+    /// The object that stands for the handles, and its owner.
+    pub(crate) handle: (ObjectId, WorkerId),
+    /// Calls that have not been sent, in order.
+    queue: VecDeque<TaskId>,
+    /// Calls that have been sent and not answered, in order.
+    sent: VecDeque<(u64, TaskId)>,
+    next_sequence: u64,
+    /// Its worker is known to be dead; what comes next is the GCS's to say.
+    lost: Option<WorkerId>,
+}
+
+impl ActorClient {
+    pub(crate) fn new(type_name: String, handle: (ObjectId, WorkerId)) -> Self {
+        Self {
+            info: None,
+            type_name,
+            handle,
+            queue: VecDeque::new(),
+            sent: VecDeque::new(),
+            next_sequence: 0,
+            lost: None,
+        }
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.queue.len() + self.sent.len()
+    }
+
+    fn worker(&self) -> Option<WorkerId> {
+        match self.info.as_ref()?.state {
+            ActorState::Alive { worker, .. } if self.lost != Some(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> String {
+        let given = self.info.as_ref().and_then(|info| info.name.clone());
+        given.unwrap_or_else(|| self.type_name.clone())
+    }
+}
+
+impl State {
+    /// Makes an actor known and asks the GCS to tell where it lives.
+    pub(crate) fn know_actor(&mut self, actor: ActorId, type_name: &str, handle: (ObjectId, WorkerId), out: &mut Out) {
+        if !self.actors.contains_key(&actor) {
+            if handle.1 == self.me {
+                self.owned_actors.insert(handle.0, actor);
+            }
+            self.actors.insert(actor, ActorClient::new(type_name.to_owned(), handle));
+            let body = Box::new(GcsRequest::WatchActor { actor });
+            let request = self.new_number();
+            out.send(Dest::Raylet, Frame::GcsRequest { request, from: self.me, body });
+        }
+    }
+
+    /// Puts a call in line. One that comes again after a failure goes before those that were never sent.
+    pub(super) fn enqueue_call(&mut self, actor: ActorId, task: TaskId, _now: Instant, out: &mut Out) {
+        let _ = out;
+        let Some(client) = self.actors.get_mut(&actor) else { return };
+        self.refs.hold(client.handle.0, client.handle.1);
+        client.queue.push_back(task);
+    }
+
+    /// Sends the calls whose turn it is.
+    pub(super) fn drive_actor(&mut self, actor: ActorId, now: Instant, out: &mut Out) {
+        loop {
+            let Some(client) = self.actors.get_mut(&actor) else { return };
+            if let Some(ActorInfo { state: ActorState::Dead { error }, .. }) = &client.info {
+                let error = error.clone();
+                let Some(task) = client.queue.pop_front() else { return };
+                self.finish_failed(task, &error, now, out);
+                continue;
+            }
+            let Some(worker) = client.worker() else { return };
+            let Some(task) = client.queue.front().copied() else { return };
+            let Some(pending) = self.tasks.get_mut(&task) else {
+                client.queue.pop_front();
+                continue;
+            };
+            if pending.phase != Phase::Queued {
+                return;
+            }
+            client.queue.pop_front();
+            let sequence = client.next_sequence;
+            client.next_sequence += 1;
+            client.sent.push_back((sequence, task));
+            let answered = client.sent.front().map_or(sequence, |(first, _)| *first);
+            if let Some(call) = &mut pending.spec.call {
+                call.sequence = sequence;
+                call.answered = answered;
+            }
+            self.push_to(task, worker, out);
+        }
+    }
+
+    /// A call has its result or its error.
+    pub(super) fn call_ended(&mut self, actor: ActorId, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(client) = self.actors.get_mut(&actor) else { return };
+        let handle = client.handle.0;
+        if let Ok(place) = client.sent.binary_search_by(|(_, sent)| {
+            // Sequence numbers and task counters of one caller grow together, but for calls that came again.
+            sent.cmp(&task)
+        }) {
+            client.sent.remove(place);
+        } else if let Some(place) = client.sent.iter().position(|(_, sent)| *sent == task) {
+            client.sent.remove(place);
+        } else if let Some(place) = client.queue.iter().position(|queued| *queued == task) {
+            client.queue.remove(place);
+        }
+        self.refs.unhold(handle, &mut out.refs);
+        self.drive_actor(actor, now, out);
+    }
+
+    /// News of an actor.
+    pub(crate) fn actor_changed(&mut self, info: ActorInfo, now: Instant, out: &mut Out) {
+        let actor = info.actor;
+        let Some(client) = self.actors.get_mut(&actor) else { return };
+        let newer = client.info.as_ref().is_none_or(|old| {
+            !matches!(old.state, ActorState::Dead { .. }) && info.restarts >= old.restarts
+        });
+        if !newer {
+            return;
+        }
+        if let ActorState::Alive { worker, pid } = info.state {
+            self.pids.insert(worker, pid);
+        }
+        let state = info.state.clone();
+        let retries = info.max_task_retries;
+        client.info = Some(info);
+        match state {
+            ActorState::Alive { worker, .. } => {
+                if client.lost.is_some_and(|lost| lost != worker) {
+                    client.lost = None;
+                }
+            }
+            ActorState::Restarting { cause } => {
+                let name = client.name();
+                let error = RayError::ActorUnavailable { actor, name, cause };
+                self.sent_calls_lost(actor, retries, &error, now, out);
+            }
+            ActorState::Dead { error } => self.sent_calls_lost(actor, 0, &error, now, out),
+            ActorState::Pending {} => {}
+        }
+        self.drive_actor(actor, now, out);
+    }
+
+    /// AC-2: calls that were sent to a worker that is gone.
+    fn sent_calls_lost(&mut self, actor: ActorId, _retries: i64, error: &RayError, now: Instant, out: &mut Out) {
+        let Some(client) = self.actors.get_mut(&actor) else { return };
+        let dead = matches!(&client.info, Some(ActorInfo { state: ActorState::Dead { .. }, .. }));
+        let lost = std::mem::take(&mut client.sent);
+        let mut again = Vec::new();
+        let mut failed = Vec::new();
+        for (_, task) in lost {
+            let Some(pending) = self.tasks.get_mut(&task) else { continue };
+            if !dead && !pending.cancelled && pending.take_retry() {
+                pending.spec.attempt += 1;
+                pending.phase = Phase::Queued;
+                again.push(task);
+            } else {
+                failed.push(task);
+            }
+        }
+        for task in again.into_iter().rev() {
+            client.queue.push_front(task);
+        }
+        for task in failed {
+            self.finish_failed(task, error, now, out);
+        }
+    }
+
+    /// The process of an actor is dead: nothing is sent there any more; the GCS says what comes next.
+    pub(super) fn actors_of_dead_worker(&mut self, worker: WorkerId, out: &mut Out) {
+        let _ = out;
+        for client in self.actors.values_mut() {
+            if client.worker() == Some(worker) {
+                client.lost = Some(worker);
+            }
+        }
+    }
+
+    /// The object that stands for an actor's handles is out of scope: nobody can call the actor any more.
+    pub(super) fn handle_out_of_scope(&mut self, object: ObjectId, out: &mut Out) {
+        if let Some(actor) = self.owned_actors.remove(&object) {
+            self.actors.remove(&actor);
+            let body = Box::new(GcsRequest::ActorOutOfScope { actor });
+            out.send(Dest::Raylet, Frame::GcsRequest { request: 0, from: self.me, body });
+        }
+    }
+}

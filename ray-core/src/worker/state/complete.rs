@@ -1,0 +1,255 @@
+//! The end of tasks: results, failures, retries, cancels and timeouts.
+//!
+//! - CO-1: a result is settled once an attempt; an answer of an attempt that was given up is dropped.
+//! - CO-2: an attempt that may have begun and whose worker died takes one retry; one that failed by its own code takes one
+//!   only where the task's rule says so.
+//! - CO-3: when a task ends, the holds on its arguments end with it.
+
+use std::time::{Duration, Instant};
+
+use super::{Dest, Out, State, Timer};
+use crate::error::{RayError, Result};
+use crate::ids::{ObjectId, TaskId, WorkerId};
+use crate::wire::{DeathCause, Frame, ObjectValue, TaskOutcome};
+use crate::worker::objects::Slot;
+use crate::worker::task::Phase;
+
+/// What a task that was cancelled for its deadline gets before its worker is killed.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
+
+impl State {
+    /// A worker reports the end of an attempt.
+    pub(crate) fn task_done(
+        &mut self,
+        from: WorkerId,
+        task: TaskId,
+        attempt: u32,
+        outcome: TaskOutcome,
+        reusable: bool,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        let current = self.tasks.get(&task).is_some_and(|pending| pending.spec.attempt == attempt);
+        if current {
+            match outcome {
+                TaskOutcome::Returned { values } => self.finish_returned(task, from, values, now, out),
+                TaskOutcome::StreamEnded { items } => self.finish_stream(task, items, now, out),
+                TaskOutcome::Failed { error, retry } => self.attempt_failed(task, error, retry, now, out),
+            }
+        } else {
+            // CO-1: nobody waits for these any more, but the references inside them were handed over.
+            self.drop_values(from, outcome, out);
+        }
+        self.lease_idle(from, task, reusable, now, out);
+    }
+
+    fn finish_returned(
+        &mut self,
+        task: TaskId,
+        from: WorkerId,
+        values: Vec<ObjectValue>,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        let Some(pending) = self.tasks.get(&task) else { return };
+        if values.len() != pending.spec.returns as usize {
+            let why = format!("task {task} returned {} objects instead of {}", values.len(), pending.spec.returns);
+            self.finish_failed(task, &RayError::internal(why), now, out);
+            return;
+        }
+        if pending.cancelled {
+            self.drop_values(from, TaskOutcome::Returned { values }, out);
+        } else {
+            let results: Vec<ObjectId> = pending.results().collect();
+            for (object, value) in results.into_iter().zip(values) {
+                self.accept_value(object, from, value, now, out);
+            }
+        }
+        self.forget_task(task, now, out);
+    }
+
+    /// Takes a value from the process that made it or owns it.
+    pub(super) fn accept_value(
+        &mut self,
+        object: ObjectId,
+        from: WorkerId,
+        value: ObjectValue,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        let known = self.objects.slot(&object).is_some();
+        let slot = match value {
+            ObjectValue::Inline { object: bytes } => {
+                let tokens = crate::value::refs_of(&bytes).unwrap_or_default();
+                let inner = tokens.into_iter().map(|token| (token.object, token.owner)).collect();
+                self.take_contained(object, from, inner, known, out);
+                // A small value must not keep the whole receive buffer that it came in.
+                Slot::Inline(if bytes.len() < 4096 { bytes::Bytes::copy_from_slice(&bytes) } else { bytes })
+            }
+            ObjectValue::Stored { size, refs } => {
+                self.take_contained(object, from, refs, known, out);
+                if !known && object.owner_prefix() == self.me.prefix() {
+                    out.free.push(object);
+                }
+                Slot::Stored { size }
+            }
+            ObjectValue::Failed { error } => Slot::Failed(error),
+        };
+        self.settle(object, slot, now, out);
+    }
+
+    fn drop_values(&mut self, from: WorkerId, outcome: TaskOutcome, out: &mut Out) {
+        let TaskOutcome::Returned { values } = outcome else { return };
+        for value in values {
+            let inner = match value {
+                ObjectValue::Inline { object } => {
+                    let tokens = crate::value::refs_of(&object).unwrap_or_default();
+                    tokens.into_iter().map(|token| (token.object, token.owner)).collect()
+                }
+                ObjectValue::Stored { refs, .. } => refs,
+                ObjectValue::Failed { .. } => continue,
+            };
+            self.take_contained(ObjectId::default(), from, inner, false, out);
+        }
+    }
+
+    /// The task's own code failed.
+    fn attempt_failed(&mut self, task: TaskId, error: RayError, retry: bool, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        if retry && !pending.cancelled && pending.take_retry() {
+            let pause = pending.pause(random_unit(task, pending.failures));
+            self.retry_after(task, pause, now, out);
+        } else {
+            self.finish_failed(task, &error, now, out);
+        }
+    }
+
+    /// The worker that had the task is dead.
+    pub(super) fn attempt_lost(
+        &mut self,
+        task: TaskId,
+        worker: WorkerId,
+        cause: &DeathCause,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        let pid = self.pids.get(&worker).copied().unwrap_or_default();
+        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        if !pending.cancelled && pending.take_retry() {
+            tracing::warn!(target: "ray_core::worker", %task, name = pending.name(), pid, %cause, "retrying a task whose worker died");
+            let pause = pending.pause(random_unit(task, pending.failures));
+            self.retry_after(task, pause, now, out);
+            return;
+        }
+        let name = pending.name().to_owned();
+        let error = match cause {
+            DeathCause::OutOfMemory { report } => RayError::OutOfMemory { name, report: report.clone() },
+            _ => {
+                RayError::WorkerCrashed { task, name, attempt: pending.spec.attempt, pid, cause: cause.to_string() }
+            }
+        };
+        self.finish_failed(task, &error, now, out);
+    }
+
+    /// Ends a task without a value.
+    pub(super) fn finish_failed(&mut self, task: TaskId, error: &RayError, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get(&task) else { return };
+        if !pending.cancelled {
+            let results: Vec<ObjectId> = pending.results().collect();
+            for object in results {
+                self.settle(object, Slot::Failed(error.clone()), now, out);
+            }
+            self.fail_stream(task, error, now, out);
+        }
+        self.forget_task(task, now, out);
+    }
+
+    /// CO-3.
+    fn forget_task(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.remove(&task) else { return };
+        for dependency in &pending.dependencies {
+            self.refs.unhold(dependency.object, &mut out.refs);
+        }
+        for (object, _) in &pending.nested {
+            self.refs.unhold(*object, &mut out.refs);
+        }
+        if let Some(actor) = pending.actor {
+            self.call_ended(actor, task, now, out);
+        }
+    }
+
+    /// Cancels a task that this process owns: its results are `Cancelled` at once. Returns the worker that runs it.
+    pub(crate) fn cancel(
+        &mut self,
+        task: TaskId,
+        error: &RayError,
+        recursive: bool,
+        now: Instant,
+        out: &mut Out,
+    ) -> Result<Option<WorkerId>> {
+        let Some(pending) = self.tasks.get(&task) else { return Ok(None) };
+        if pending.cancelled {
+            return Ok(None);
+        }
+        let phase = pending.phase;
+        let (shape, actor) = (pending.template.shape.clone(), pending.actor);
+        let results: Vec<ObjectId> = pending.results().collect();
+        for object in results {
+            self.settle(object, Slot::Failed(error.clone()), now, out);
+        }
+        self.fail_stream(task, error, now, out);
+        let Some(pending) = self.tasks.get_mut(&task) else { return Ok(None) };
+        match phase {
+            Phase::Pushed(worker) => {
+                pending.cancelled = true;
+                out.send(Dest::Worker(worker), Frame::CancelTask { task, recursive });
+                return Ok(Some(worker));
+            }
+            Phase::Queued if actor.is_none() => {
+                self.leave_queue(task, &shape, now, out);
+            }
+            Phase::Queued | Phase::Waiting | Phase::BackingOff => {}
+        }
+        self.forget_task(task, now, out);
+        Ok(None)
+    }
+
+    /// Something is due.
+    pub(crate) fn timer(&mut self, timer: Timer, now: Instant, out: &mut Out) {
+        match timer {
+            Timer::IdleLeases => self.check_idle_leases(now, out),
+            Timer::Retry(task) => {
+                if self.tasks.get(&task).is_some_and(|pending| pending.phase == Phase::BackingOff) {
+                    self.retry(task, now, out);
+                }
+            }
+            Timer::Deadline(task, _) => self.deadline(task, now, out),
+            Timer::Grace(task, attempt) => {
+                let Some(pending) = self.tasks.get(&task) else { return };
+                if let Phase::Pushed(worker) = pending.phase
+                    && pending.spec.attempt == attempt
+                    && pending.actor.is_none()
+                {
+                    out.send(Dest::Raylet, Frame::KillWorker { worker, task });
+                }
+            }
+        }
+    }
+
+    fn deadline(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get(&task) else { return };
+        let timeout = pending.template.options.timeout.unwrap_or_default();
+        let attempt = pending.spec.attempt;
+        let error = RayError::TaskTimeout { task, name: pending.name().to_owned(), timeout };
+        if let Ok(Some(_running)) = self.cancel(task, &error, true, now, out) {
+            out.timers.push((TIMEOUT_GRACE, Timer::Grace(task, attempt)));
+        }
+    }
+}
+
+/// A number in 0..1 that differs from task to task and from failure to failure: the jitter of a back-off needs no more.
+fn random_unit(task: TaskId, failures: u32) -> f64 {
+    use std::hash::BuildHasher;
+    let hash = crate::ids::IdHasher::default().hash_one((task, failures));
+    f64::from(u32::try_from(hash >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+}

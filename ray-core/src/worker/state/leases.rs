@@ -1,0 +1,217 @@
+//! Leases: workers that the raylet has granted to this process, and the tasks that wait for one.
+//!
+//! - LE-1: a task is in the line of its shape or on one lease, never both.
+//! - LE-2: a lease is returned when its shape has no task left and it was idle for [`LINGER`], or at once when the raylet
+//!   says that others wait; then a busy lease is returned after the task that it runs.
+//! - LE-3: never more requests are open than tasks wait.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Dest, Out, State, Timer};
+use crate::error::RayError;
+use crate::ids::{TaskId, WorkerId};
+use crate::wire::{DeathCause, Frame, LeaseShape};
+use crate::worker::task::Phase;
+
+/// How long an idle lease is kept: asking for a worker costs a round trip to the raylet.
+const LINGER: Duration = Duration::from_millis(500);
+/// Open requests a shape, at most: more would only lengthen the raylet's queue.
+const MAX_REQUESTS: usize = 16;
+
+/// The tasks of one shape that wait, and what serves them.
+#[derive(Debug, Default)]
+pub(super) struct ShapeQueue {
+    waiting: VecDeque<TaskId>,
+    leases: Vec<u64>,
+    requests: Vec<u64>,
+}
+
+/// A worker granted for a shape.
+#[derive(Debug)]
+pub(super) struct Lease {
+    shape: Arc<LeaseShape>,
+    worker: WorkerId,
+    running: Option<TaskId>,
+    idle_since: Instant,
+    /// Others wait: it goes back after the running task.
+    yielding: bool,
+}
+
+impl State {
+    /// Puts a task in line for a lease.
+    pub(super) fn enqueue(&mut self, shape: Arc<LeaseShape>, task: TaskId, now: Instant, out: &mut Out) {
+        self.shapes.entry(shape.clone()).or_default().waiting.push_back(task);
+        self.drive(&shape, now, out);
+    }
+
+    /// Pushes waiting tasks to idle leases and asks for as many more leases as help.
+    pub(super) fn drive(&mut self, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) {
+        let Some(queue) = self.shapes.get_mut(shape) else { return };
+        let mut pushes = Vec::new();
+        for id in &queue.leases {
+            if queue.waiting.is_empty() {
+                break;
+            }
+            let Some(lease) = self.leases.get_mut(id) else { continue };
+            if lease.running.is_none() && !lease.yielding {
+                let task = queue.waiting.pop_front();
+                lease.running = task;
+                pushes.extend(task.map(|task| (task, lease.worker)));
+            }
+        }
+        let wanted = queue.waiting.len().min(MAX_REQUESTS);
+        let mut frames = Vec::new();
+        while queue.requests.len() > wanted {
+            if let Some(request) = queue.requests.pop() {
+                self.requests.remove(&request);
+                frames.push(Frame::CancelLeaseRequest { request });
+            }
+        }
+        while queue.requests.len() < wanted {
+            self.next_number += 1;
+            let request = self.next_number;
+            queue.requests.push(request);
+            self.requests.insert(request, shape.clone());
+            frames.push(Frame::RequestLease { request, shape: (**shape).clone() });
+        }
+        let idle = queue.waiting.is_empty() && queue.leases.is_empty() && queue.requests.is_empty();
+        if idle {
+            self.shapes.remove(shape);
+        }
+        for (task, worker) in pushes {
+            self.push_to(task, worker, out);
+        }
+        frames.into_iter().for_each(|frame| out.send(Dest::Raylet, frame));
+        if !self.idle_check_set && !self.leases.is_empty() {
+            self.idle_check_set = true;
+            out.timers.push((LINGER, Timer::IdleLeases));
+        }
+        let _ = now;
+    }
+
+    /// The raylet grants a worker.
+    pub(crate) fn lease_granted(
+        &mut self,
+        request: u64,
+        id: u64,
+        worker: WorkerId,
+        pid: u32,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        self.pids.insert(worker, pid);
+        let Some(shape) = self.requests.remove(&request) else {
+            // The request was cancelled while the grant was under way.
+            out.send(Dest::Raylet, Frame::ReturnLease { lease: id, reusable: true });
+            return;
+        };
+        let queue = self.shapes.entry(shape.clone()).or_default();
+        queue.requests.retain(|open| *open != request);
+        queue.leases.push(id);
+        let lease = Lease { shape: shape.clone(), worker, running: None, idle_since: now, yielding: false };
+        self.leases.insert(id, lease);
+        self.drive(&shape, now, out);
+    }
+
+    /// No worker will come: all tasks of the shape fail.
+    pub(crate) fn lease_refused(&mut self, request: u64, error: &RayError, now: Instant, out: &mut Out) {
+        let Some(shape) = self.requests.remove(&request) else { return };
+        let Some(queue) = self.shapes.get_mut(&shape) else { return };
+        queue.requests.retain(|open| *open != request);
+        let failed = std::mem::take(&mut queue.waiting);
+        for task in failed {
+            let named = match (error, self.tasks.get(&task)) {
+                (RayError::Unschedulable { why, .. }, Some(pending)) => {
+                    RayError::Unschedulable { name: pending.name().to_owned(), why: why.clone() }
+                }
+                _ => error.clone(),
+            };
+            self.finish_failed(task, &named, now, out);
+        }
+        self.drive(&shape, now, out);
+    }
+
+    /// Others wait for resources.
+    pub(crate) fn reclaim_idle(&mut self, now: Instant, out: &mut Out) {
+        let (idle, busy): (Vec<u64>, Vec<u64>) =
+            self.leases.keys().partition(|id| self.leases.get(id).is_some_and(|lease| lease.running.is_none()));
+        for id in busy {
+            if let Some(lease) = self.leases.get_mut(&id) {
+                lease.yielding = true;
+            }
+        }
+        idle.into_iter().for_each(|id| self.return_lease(id, true, now, out));
+    }
+
+    /// Returns leases that have been idle for long.
+    pub(crate) fn check_idle_leases(&mut self, now: Instant, out: &mut Out) {
+        self.idle_check_set = false;
+        let expired = |lease: &Lease| lease.running.is_none() && now.duration_since(lease.idle_since) >= LINGER;
+        let idle: Vec<u64> = self.leases.iter().filter(|(_, lease)| expired(lease)).map(|(id, _)| *id).collect();
+        idle.into_iter().for_each(|id| self.return_lease(id, true, now, out));
+        if !self.leases.is_empty() {
+            self.idle_check_set = true;
+            out.timers.push((LINGER, Timer::IdleLeases));
+        }
+    }
+
+    fn return_lease(&mut self, id: u64, reusable: bool, now: Instant, out: &mut Out) {
+        let Some(lease) = self.leases.remove(&id) else { return };
+        if let Some(queue) = self.shapes.get_mut(&lease.shape) {
+            queue.leases.retain(|other| *other != id);
+        }
+        out.send(Dest::Raylet, Frame::ReturnLease { lease: id, reusable });
+        self.drive(&lease.shape, now, out);
+    }
+
+    /// The worker has ended a task: its lease takes the next one.
+    pub(super) fn lease_idle(&mut self, worker: WorkerId, task: TaskId, reusable: bool, now: Instant, out: &mut Out) {
+        let found = self.leases.iter_mut().find(|(_, lease)| lease.worker == worker && lease.running == Some(task));
+        let Some((id, lease)) = found else { return };
+        let id = *id;
+        lease.running = None;
+        lease.idle_since = now;
+        let shape = lease.shape.clone();
+        if lease.yielding || !reusable {
+            self.return_lease(id, reusable, now, out);
+        } else {
+            self.drive(&shape, now, out);
+        }
+    }
+
+    /// Takes a task out of its line. Returns whether it stood there.
+    pub(super) fn leave_queue(&mut self, task: TaskId, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) -> bool {
+        let Some(queue) = self.shapes.get_mut(shape) else { return false };
+        let before = queue.waiting.len();
+        queue.waiting.retain(|waiting| *waiting != task);
+        let left = queue.waiting.len() < before;
+        if left {
+            self.drive(&shape.clone(), now, out);
+        }
+        left
+    }
+
+    /// A worker is dead: its leases are gone, and the tasks it had run again or fail.
+    pub(super) fn leases_of_dead_worker(&mut self, worker: WorkerId, cause: &DeathCause, now: Instant, out: &mut Out) {
+        let gone: Vec<u64> =
+            self.leases.iter().filter(|(_, lease)| lease.worker == worker).map(|(id, _)| *id).collect();
+        let mut shapes = Vec::new();
+        for id in gone {
+            let Some(lease) = self.leases.remove(&id) else { continue };
+            if let Some(queue) = self.shapes.get_mut(&lease.shape) {
+                queue.leases.retain(|other| *other != id);
+            }
+            shapes.push(lease.shape);
+        }
+        let lost = self.tasks.values().filter(|task| task.actor.is_none() && task.phase == Phase::Pushed(worker));
+        let lost: Vec<TaskId> = lost.map(|task| task.id()).collect();
+        for task in lost {
+            self.attempt_lost(task, worker, cause, now, out);
+        }
+        for shape in shapes {
+            self.drive(&shape, now, out);
+        }
+    }
+}

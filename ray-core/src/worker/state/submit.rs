@@ -1,0 +1,242 @@
+//! Submission: a task gets its id, its results exist from that moment, and it waits for its arguments.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{Dest, Out, State, Timer};
+use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
+use crate::wire::{ActorCallSpec, ArgSpec, Frame, TaskSpec};
+use crate::worker::objects::{Interest, Slot};
+use crate::worker::task::{Dependency, PendingTask, Phase, Template};
+
+/// An argument as the caller gave it.
+#[derive(Debug)]
+pub(crate) enum Argument {
+    /// A value, encoded as an object.
+    Value(Bytes),
+    /// A value, put into the store because it is large; the call holds it.
+    Stored { object: ObjectId, owner: WorkerId },
+    /// A reference to a value that may not be ready.
+    Reference { object: ObjectId, owner: WorkerId },
+}
+
+/// A call to an actor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewCall {
+    pub(crate) actor: ActorId,
+    pub(crate) method: u32,
+}
+
+/// A task to be.
+#[derive(Debug)]
+pub(crate) struct NewTask {
+    pub(crate) template: Arc<Template>,
+    pub(crate) item: u64,
+    pub(crate) call: Option<NewCall>,
+    pub(crate) name: Option<String>,
+    pub(crate) parent: TaskId,
+    pub(crate) args: SmallVec<[Argument; 4]>,
+    /// References inside the values.
+    pub(crate) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
+    pub(crate) returns: u32,
+    pub(crate) stream: Option<u32>,
+    pub(crate) max_retries: i64,
+}
+
+/// What the caller gets.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    pub(crate) task: TaskId,
+    pub(crate) results: SmallVec<[ObjectId; 1]>,
+}
+
+impl State {
+    /// Takes a task in. Its results have one local handle each, which the caller owns.
+    pub(crate) fn submit(&mut self, new: NewTask, now: Instant, out: &mut Out) -> Submitted {
+        let task = self.new_task_id();
+        let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
+        let mut args = Vec::with_capacity(new.args.len());
+        for (position, arg) in (0..).zip(new.args) {
+            args.push(match arg {
+                Argument::Value(object) => ArgSpec::Inline { object },
+                Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
+                    dependencies.push(Dependency { position, object, owner });
+                    ArgSpec::Stored { object, owner }
+                }
+            });
+        }
+        for dependency in &dependencies {
+            self.refs.hold(dependency.object, dependency.owner);
+        }
+        for (object, owner) in &new.nested {
+            self.refs.hold(*object, *owner);
+        }
+        let results: SmallVec<[ObjectId; 1]> = (1..=new.returns).map(|index| task.object(index)).collect();
+        for result in &results {
+            self.refs.own(*result);
+            self.objects.expect(*result);
+        }
+        let options = &new.template.options;
+        let timeout = options.timeout;
+        let call = new.call.map(|call| ActorCallSpec {
+            actor: call.actor,
+            method: call.method,
+            sequence: 0,
+            answered: 0,
+            group: options.concurrency_group.clone(),
+        });
+        let spec = TaskSpec {
+            task,
+            attempt: 0,
+            owner: self.me,
+            parent: new.parent,
+            item: new.item,
+            call,
+            name: new.name,
+            args,
+            returns: new.returns,
+            stream: new.stream,
+            retry_exceptions: options.retry_exceptions,
+            deadline: timeout,
+            group: new.template.shape.strategy.group(),
+            resources: new.template.shape.resources.clone(),
+        };
+        let pending = PendingTask {
+            spec,
+            template: new.template,
+            dependencies,
+            nested: new.nested,
+            missing: 0,
+            retries_left: new.max_retries,
+            phase: Phase::Waiting,
+            cancelled: false,
+            failures: 0,
+            actor: new.call.map(|call| call.actor),
+        };
+        self.tasks.insert(task, Box::new(pending));
+        if let Some(timeout) = timeout {
+            out.timers.push((timeout, Timer::Deadline(task, 0)));
+        }
+        if let Some(call) = new.call {
+            self.enqueue_call(call.actor, task, now, out);
+        }
+        self.await_dependencies(task, now, out);
+        Submitted { task, results }
+    }
+
+    /// Resolves what is ready and registers for what is not; queues the task when nothing is missing.
+    pub(super) fn await_dependencies(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        pending.phase = Phase::Waiting;
+        let dependencies = pending.dependencies.clone();
+        let mut missing = 0;
+        for dependency in &dependencies {
+            if self.objects.add_interest(&dependency.object, Interest::Dependent(task)).is_ok() {
+                missing += 1;
+                self.subscribe(dependency.object, dependency.owner, out);
+            } else if !self.resolve(task, dependency.object, now, out) {
+                return;
+            }
+        }
+        if let Some(pending) = self.tasks.get_mut(&task) {
+            pending.missing = missing;
+        }
+        if missing == 0 {
+            self.ready_to_run(task, now, out);
+        }
+    }
+
+    /// One of the task's dependencies became ready.
+    pub(super) fn dependency_ready(&mut self, task: TaskId, object: ObjectId, now: Instant, out: &mut Out) {
+        if !self.resolve(task, object, now, out) {
+            return;
+        }
+        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        pending.missing = pending.missing.saturating_sub(1);
+        if pending.missing == 0 && pending.phase == Phase::Waiting {
+            self.ready_to_run(task, now, out);
+        }
+    }
+
+    /// Writes a ready dependency into the task's arguments. A failed one fails the task: `false`.
+    fn resolve(&mut self, task: TaskId, object: ObjectId, now: Instant, out: &mut Out) -> bool {
+        let value = match self.objects.slot(&object) {
+            Some(Slot::Inline(bytes)) => Some(bytes.clone()),
+            Some(Slot::Failed(error)) => {
+                let error = error.clone();
+                self.finish_failed(task, &error, now, out);
+                return false;
+            }
+            Some(Slot::Native(native)) => match native.encoded() {
+                Ok(bytes) => Some(bytes),
+                Err(error) => {
+                    self.finish_failed(task, &error, now, out);
+                    return false;
+                }
+            },
+            Some(Slot::Stored { .. } | Slot::Pending) | None => None,
+        };
+        let Some(pending) = self.tasks.get_mut(&task) else { return false };
+        if let Some(bytes) = value {
+            for dependency in pending.dependencies.iter().filter(|dependency| dependency.object == object) {
+                if let Some(arg) = pending.spec.args.get_mut(dependency.position as usize) {
+                    *arg = ArgSpec::Inline { object: bytes.clone() };
+                }
+            }
+        }
+        true
+    }
+
+    fn ready_to_run(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        pending.phase = Phase::Queued;
+        match pending.actor {
+            Some(actor) => self.drive_actor(actor, now, out),
+            None => {
+                let shape = pending.template.shape.clone();
+                self.enqueue(shape, task, now, out);
+            }
+        }
+    }
+
+    /// Hands a task to a worker: from here on the references among its arguments are in two processes.
+    pub(super) fn push_to(&mut self, task: TaskId, worker: WorkerId, out: &mut Out) {
+        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        pending.phase = Phase::Pushed(worker);
+        let spec = pending.spec.clone();
+        if worker != self.me {
+            for arg in &spec.args {
+                if let ArgSpec::Inline { object } = arg {
+                    for token in crate::value::refs_of(object).unwrap_or_default() {
+                        self.refs.hand_over(token.object, token.owner, worker, &mut out.refs);
+                    }
+                }
+            }
+        }
+        out.send(Dest::Worker(worker), Frame::PushTask { spec: Box::new(spec) });
+    }
+
+    /// Runs a task again after a pause.
+    pub(super) fn retry_after(&mut self, task: TaskId, pause: Duration, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        pending.spec.attempt += 1;
+        pending.failures += 1;
+        if pause.is_zero() {
+            self.retry(task, now, out);
+        } else {
+            pending.phase = Phase::BackingOff;
+            out.timers.push((pause, Timer::Retry(task)));
+        }
+    }
+
+    pub(crate) fn retry(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get(&task) else { return };
+        if let Some(actor) = pending.actor {
+            self.enqueue_call(actor, task, now, out);
+        }
+        self.await_dependencies(task, now, out);
+    }
+}

@@ -1,0 +1,94 @@
+//! A task or actor call that this process owns and that has not ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
+use crate::remote::TaskOptions;
+use crate::wire::{LeaseShape, TaskSpec};
+
+/// What all calls of one function with the same options have in common.
+#[derive(Debug)]
+pub(crate) struct Template {
+    /// The name shown to people.
+    pub(crate) name: String,
+    pub(crate) shape: Arc<LeaseShape>,
+    pub(crate) options: TaskOptions,
+}
+
+/// Where a pending task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Some arguments are not ready.
+    Waiting,
+    /// It stands in line for a lease, or for its actor.
+    Queued,
+    /// It failed and waits until it may run again.
+    BackingOff,
+    /// A worker has it.
+    Pushed(WorkerId),
+}
+
+/// An argument that was given as a reference.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dependency {
+    pub(crate) position: u32,
+    pub(crate) object: ObjectId,
+    pub(crate) owner: WorkerId,
+}
+
+/// A task from its submission until its results are known.
+#[derive(Debug)]
+pub(crate) struct PendingTask {
+    pub(crate) spec: TaskSpec,
+    pub(crate) template: Arc<Template>,
+    pub(crate) dependencies: SmallVec<[Dependency; 1]>,
+    /// References inside arguments that were given as values.
+    pub(crate) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
+    /// Dependencies that are not ready.
+    pub(crate) missing: u32,
+    /// Attempts left after a failure of the system, or of the task's code where that is retried; -1: any number.
+    pub(crate) retries_left: i64,
+    pub(crate) phase: Phase,
+    /// Somebody gave up on it: its results are settled, what still comes is dropped.
+    pub(crate) cancelled: bool,
+    /// Pauses before the next attempt so far, for the back-off.
+    pub(crate) failures: u32,
+    /// The actor, for a call.
+    pub(crate) actor: Option<ActorId>,
+}
+
+impl PendingTask {
+    pub(crate) fn id(&self) -> TaskId {
+        self.spec.task
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.spec.name.as_deref().unwrap_or(&self.template.name)
+    }
+
+    /// The objects it returns.
+    pub(crate) fn results(&self) -> impl Iterator<Item = ObjectId> + use<> {
+        let task = self.spec.task;
+        (1..=self.spec.returns).map(move |index| task.object(index))
+    }
+
+    /// How long to pause before the next attempt: none by default, else doubling up to a cap, less up to a half at random.
+    pub(crate) fn pause(&self, random: f64) -> Duration {
+        let Some(back_off) = &self.template.options.retry_backoff else { return Duration::ZERO };
+        back_off.pause(self.failures, random)
+    }
+
+    /// Takes one of the retries that are left.
+    pub(crate) fn take_retry(&mut self) -> bool {
+        match self.retries_left {
+            0 => false,
+            left => {
+                self.retries_left = if left > 0 { left - 1 } else { left };
+                true
+            }
+        }
+    }
+}

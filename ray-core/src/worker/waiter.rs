@@ -1,0 +1,99 @@
+//! How a thread or a future waits for a number of objects.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+/// Counts down to the moment when enough objects are ready, then wakes whoever waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    missing: AtomicUsize,
+    sleeper: Mutex<Sleeper>,
+    woken: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Sleeper {
+    waker: Option<Waker>,
+}
+
+impl Waiter {
+    /// Waits for `missing` objects.
+    pub(crate) fn new(missing: usize) -> Self {
+        Self { missing: AtomicUsize::new(missing), sleeper: Mutex::default(), woken: Condvar::new() }
+    }
+
+    /// One object is ready.
+    pub(crate) fn notify(&self) {
+        let before = self.missing.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| count.checked_sub(1));
+        if before == Ok(1) {
+            // The lock orders this wake-up after the sleeper's last look at the count.
+            let mut sleeper = self.sleeper.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(waker) = sleeper.waker.take() {
+                waker.wake();
+            }
+            drop(sleeper);
+            self.woken.notify_all();
+        }
+    }
+
+    /// Whether enough are ready.
+    pub(crate) fn is_done(&self) -> bool {
+        self.missing.load(Ordering::Acquire) == 0
+    }
+
+    /// Blocks this thread until enough are ready or the time is over. Returns whether enough are ready.
+    pub(crate) fn block(&self, deadline: Option<Instant>) -> bool {
+        let mut sleeper = self.sleeper.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.is_done() {
+            sleeper = match deadline {
+                None => self.woken.wait(sleeper).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.woken.wait_timeout(sleeper, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    /// Leaves a waker to be woken when enough are ready. Returns whether they are already.
+    pub(crate) fn register(&self, waker: &Waker) -> bool {
+        let mut sleeper = self.sleeper.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_done() {
+            return true;
+        }
+        if !sleeper.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            sleeper.waker = Some(waker.clone());
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_sleeper_wakes_when_the_last_missing_object_is_ready() {
+        let waiter = Arc::new(Waiter::new(2));
+        let notifier = waiter.clone();
+        let thread = std::thread::spawn(move || (0..2).for_each(|_| notifier.notify()));
+        assert!(waiter.block(None));
+        thread.join().unwrap();
+        waiter.notify();
+        assert!(waiter.is_done());
+    }
+
+    #[test]
+    fn the_time_given_bounds_the_wait() {
+        let waiter = Waiter::new(1);
+        assert!(!waiter.block(Some(Instant::now() + Duration::from_millis(5))));
+    }
+}
