@@ -1,9 +1,9 @@
 //! Ray for Rust.
 pub mod error;
 pub mod ids;
-mod value {
-    pub(crate) fn decode<T>(_: &bytes::Bytes) -> Result<T, ()> {
-        Err(())
-    }
-}
+#[doc(hidden)]
+pub mod process;
+pub mod scheduling;
+pub mod value;
 pub mod wire;
+pub mod worker;
