@@ -1,2 +1,4 @@
 //! Ray for Rust.
 pub mod ids;
+#[doc(hidden)]
+pub mod process;
