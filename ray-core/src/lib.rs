@@ -1,2 +1,3 @@
 //! Ray for Rust.
 pub mod ids;
+pub mod value;
