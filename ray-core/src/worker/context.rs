@@ -1,0 +1,116 @@
+//! What runs on this thread: the task, its attempt, its actor, whether it was cancelled.
+//!
+//! A future carries its context along: it is set for the time of each poll, so that it holds on whatever thread the future
+//! runs, and for what it calls.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::sync::Notify;
+
+use crate::ids::{ActorId, PlacementGroupId, TaskId};
+
+/// The running task.
+#[derive(Debug)]
+pub(crate) struct TaskContext {
+    pub(crate) task: TaskId,
+    pub(crate) attempt: u32,
+    pub(crate) name: String,
+    pub(crate) actor: Option<ActorId>,
+    /// Whether it is a call with `&mut self`: nothing else of the actor runs meanwhile.
+    pub(crate) exclusive: bool,
+    pub(crate) group: Option<PlacementGroupId>,
+    pub(crate) resources: BTreeMap<String, i64>,
+    pub(crate) cancel: CancelFlag,
+}
+
+/// Whether a task was cancelled.
+#[derive(Debug, Default)]
+pub(crate) struct CancelFlag {
+    set: AtomicBool,
+    changed: Notify,
+}
+
+impl CancelFlag {
+    pub(crate) fn set(&self) {
+        self.set.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
+    /// Returns when the task was cancelled.
+    pub(crate) async fn wait(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_set() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<TaskContext>>> = const { RefCell::new(None) };
+}
+
+/// The task that runs on this thread.
+pub(crate) fn current() -> Option<Arc<TaskContext>> {
+    // A thread that is ending has no task any more.
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+pub(crate) fn current_task() -> Option<TaskId> {
+    CURRENT.try_with(|current| current.borrow().as_ref().map(|context| context.task)).ok().flatten()
+}
+
+/// Whether this thread runs a task that holds a lease of the raylet.
+pub(crate) fn in_leased_task() -> bool {
+    current_task().is_some()
+}
+
+/// Sets the context until the guard drops.
+pub(crate) fn enter(context: Arc<TaskContext>) -> Entered {
+    Entered(CURRENT.replace(Some(context)))
+}
+
+/// Puts back what was before.
+#[derive(Debug)]
+pub(crate) struct Entered(Option<Arc<TaskContext>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        // The context of this scope may hold the last reference to something that looks for its own context as it drops.
+        let ended = CURRENT.try_with(|current| current.replace(before));
+        drop(ended);
+    }
+}
+
+/// A future that carries its context along.
+pub(crate) struct WithContext<F> {
+    future: Pin<Box<F>>,
+    context: Arc<TaskContext>,
+}
+
+impl<F> WithContext<F> {
+    pub(crate) fn new(context: Arc<TaskContext>, future: F) -> Self {
+        Self { future: Box::pin(future), context }
+    }
+}
+
+impl<F: Future> Future for WithContext<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let _entered = enter(self.context.clone());
+        self.future.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,335 @@
+//! The actor that lives in this process.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::RwLock;
+
+use super::actor_queue::{ActorQueue, Kind, Limits};
+use super::outcome::{Ended, told};
+use super::run::{arguments, caught, caught_async, from_specs, task_context};
+use super::{Job, answer, panic, stream};
+use crate::error::{RayError, Result};
+use crate::registry::{self, ActorMethod, ActorType, Receiver};
+use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
+use crate::wire::{ActorSpec, Frame, TaskOutcome, TaskSpec};
+use crate::worker::Worker;
+use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
+use crate::worker::state::Dest;
+
+/// How many async calls of an actor overlap unless it says otherwise, as in Ray.
+const ASYNC_CALLS: u32 = 1000;
+
+/// An actor and the calls that have arrived for it.
+#[derive(Debug)]
+pub(super) struct ActorHost {
+    spec: ActorSpec,
+    item: &'static ActorType,
+    type_name: String,
+    /// Never waited for: the queue starts no call that conflicts with a running one (AQ-1).
+    instance: Arc<RwLock<Instance>>,
+    calls: Mutex<Calls>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Calls {
+    queue: ActorQueue<Job>,
+    /// Started calls that need a thread.
+    ready: VecDeque<(Kind, Job)>,
+    idle_threads: usize,
+    ending: bool,
+}
+
+/// Runs the constructor, then serves calls on this thread until the actor ends; never returns but for a constructor that
+/// failed.
+pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) {
+    let actor = spec.actor;
+    let outcome = make_instance(worker, spec, restarts);
+    let (host, error) = match outcome {
+        Ok(host) => (Some(Arc::new(host)), None),
+        Err(error) => (None, Some(error)),
+    };
+    if let Some(host) = &host
+        && worker.executor.actor.set(host.clone()).is_err()
+    {
+        tracing::error!(target: "ray_core::worker", %actor, "this worker is an actor already");
+        return;
+    }
+    worker.with(|_, _, out| out.send(Dest::Raylet, Frame::ActorConstructed { actor, error }));
+    if let Some(host) = host {
+        host.serve(worker);
+        worker.with(|_, _, out| out.send(Dest::Raylet, Frame::ActorExiting { actor, intended: true }));
+        worker.executor.exit_now(0);
+    }
+}
+
+fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Result<ActorHost> {
+    let unknown = || RayError::UnknownItem {
+        what: format!("the actor type `{}`", spec.type_name),
+        why: "its key is not in the table".into(),
+    };
+    let item = registry::by_key(spec.item).and_then(|item| item.as_actor()).ok_or_else(unknown)?;
+    let task = construction_spec(worker, spec, restarts);
+    let name = format!("{}::new", spec.type_name);
+    let context = Arc::new(TaskContext {
+        task: task.task,
+        attempt: restarts,
+        name: name.clone(),
+        actor: Some(spec.actor),
+        exclusive: true,
+        group: spec.strategy.group(),
+        resources: spec.resources.clone(),
+        cancel: CancelFlag::default(),
+    });
+    let arguments = from_specs(worker, &spec.args)?;
+    let failed = |error: &TaskError| match super::outcome::failed(worker, &task, &name, error) {
+        TaskOutcome::Failed { error, .. } => error,
+        _ => RayError::internal("a failure that is none"),
+    };
+    let made = match item.construct {
+        ConstructBody::Sync(body) => {
+            let _entered = context::enter(context);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(arguments)))
+        }
+        ConstructBody::Async(body) => {
+            let runtime = worker.executor.runtime();
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                runtime.block_on(WithContext::new(context, async move { body(arguments).await }))
+            }))
+        }
+    };
+    let instance = match made {
+        Ok(Ok(instance)) => instance,
+        Ok(Err(error)) => return Err(failed(&error)),
+        Err(_payload) => match super::outcome::panicked(worker, &task, &name, panic::take_last()) {
+            TaskOutcome::Failed { error, .. } => return Err(error),
+            _ => return Err(RayError::internal("a panic that is none")),
+        },
+    };
+    let limits = match spec.max_concurrency {
+        0 => {
+            let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            Limits { threads: u32::try_from(cpus).unwrap_or(u32::MAX), futures: ASYNC_CALLS, both: u32::MAX }
+        }
+        limit => Limits::of_both(limit),
+    };
+    let queue = ActorQueue::new(limits, spec.groups.clone());
+    Ok(ActorHost {
+        spec: spec.clone(),
+        item,
+        type_name: spec.type_name.clone(),
+        instance: Arc::new(RwLock::new(instance)),
+        calls: Mutex::new(Calls { queue, ready: VecDeque::new(), idle_threads: 0, ending: false }),
+        changed: Condvar::new(),
+    })
+}
+
+/// The constructor seen as a task, for its errors and its context.
+fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSpec {
+    TaskSpec {
+        task: spec.handle.task(),
+        attempt: restarts,
+        owner: worker.identity.worker,
+        parent: crate::ids::TaskId::default(),
+        item: spec.item,
+        call: None,
+        name: None,
+        args: Vec::new(),
+        returns: 0,
+        stream: None,
+        retry_exceptions: false,
+        deadline: None,
+        group: None,
+        resources: spec.resources.clone(),
+    }
+}
+
+impl ActorHost {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call has arrived.
+    pub(super) fn arrived(self: &Arc<Self>, worker: &Arc<Worker>, job: Job) {
+        match self.kind_of(&job) {
+            Ok(kind) => {
+                self.calls().queue.push(kind, job);
+                self.start(worker);
+            }
+            Err(error) => answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
+        }
+    }
+
+    fn method(&self, job: &Job) -> Option<&'static ActorMethod> {
+        self.item.method(job.spec.call.as_ref()?.method)
+    }
+
+    fn kind_of(&self, job: &Job) -> Result<Kind> {
+        let Some((call, method)) = job.spec.call.as_ref().zip(self.method(job)) else {
+            let what = format!("a method of actor `{}`", self.type_name);
+            return Err(RayError::UnknownItem { what, why: "its index is not in the table".into() });
+        };
+        if call.actor != self.spec.actor {
+            return Err(RayError::internal(format!("a call for actor {} reached {}", call.actor, self.spec.actor)));
+        }
+        let wanted = call.group.as_deref().or(method.concurrency_group);
+        let calls = self.calls();
+        let group = match wanted {
+            None => 0,
+            Some(name) => calls.queue.group(name).ok_or_else(|| RayError::InvalidOption {
+                option: "concurrency_group".into(),
+                name: format!("{}::{}", self.type_name, method.name),
+                why: format!("the actor has no group `{name}`; it has {:?}", calls.queue.group_names()),
+            })?,
+        };
+        let exclusive = method.receiver() == Receiver::Exclusive;
+        Ok(Kind { exclusive, is_async: method.body.is_async(), group })
+    }
+
+    /// Starts what may start: futures on the runtime, the rest on threads.
+    fn start(self: &Arc<Self>, worker: &Arc<Worker>) {
+        let mut futures = Vec::new();
+        let mut missing_threads = 0;
+        {
+            let mut calls = self.calls();
+            for (kind, job) in calls.queue.start() {
+                if kind.is_async {
+                    futures.push((kind, job));
+                } else {
+                    calls.ready.push_back((kind, job));
+                }
+            }
+            missing_threads += calls.ready.len().saturating_sub(calls.idle_threads);
+        }
+        for (kind, job) in futures {
+            let (host, worker_of_call) = (self.clone(), worker.clone());
+            worker.executor.runtime().spawn(async move { host.run_async(&worker_of_call, kind, job).await });
+        }
+        for _ in 0..missing_threads {
+            let (host, worker) = (self.clone(), worker.clone());
+            let spawned = std::thread::Builder::new().name("ray-actor".into()).spawn(move || host.run_ready(&worker));
+            if let Err(error) = spawned {
+                // The threads that are there will come to it.
+                tracing::warn!(target: "ray_core::worker", %error, "no further thread for an actor");
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// The main thread of an actor.
+    fn serve(self: &Arc<Self>, worker: &Arc<Worker>) {
+        loop {
+            let mut calls = self.calls();
+            calls.idle_threads += 1;
+            let next = loop {
+                if let Some(next) = calls.ready.pop_front() {
+                    break Some(next);
+                }
+                if calls.ending && calls.queue.is_quiet() && worker.read(|state| !state.refs.is_lent()) {
+                    break None;
+                }
+                calls = self.changed.wait(calls).unwrap_or_else(PoisonError::into_inner);
+            };
+            calls.idle_threads -= 1;
+            drop(calls);
+            match next {
+                Some((kind, job)) => self.run_sync(worker, kind, job),
+                None => return,
+            }
+        }
+    }
+
+    /// A further thread: it serves what is ready, and ends when nothing is.
+    fn run_ready(self: &Arc<Self>, worker: &Arc<Worker>) {
+        while let Some((kind, job)) = { self.calls().ready.pop_front() } {
+            self.run_sync(worker, kind, job);
+        }
+    }
+
+    fn named(&self, job: &Job, method: &ActorMethod) -> String {
+        job.spec.name.clone().unwrap_or_else(|| format!("{}::{}", self.type_name, method.name))
+    }
+
+    fn run_sync(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
+        let Some(method) = self.method(&job) else { return };
+        let name = self.named(&job, method);
+        let context = task_context(&job.spec, &name, kind.exclusive);
+        worker.executor.running().insert(job.spec.task, context.clone());
+        let outcome = match arguments(worker, &job.spec) {
+            Err(error) => TaskOutcome::Failed { error, retry: false },
+            Ok(arguments) => match method.body {
+                MethodBody::SharedSync(body) => {
+                    let instance = self.instance.blocking_read();
+                    let ended = caught(&context, || body(&**instance, arguments));
+                    told(worker, &job, &name, ended)
+                }
+                MethodBody::ExclusiveSync(body) => {
+                    let mut instance = self.instance.blocking_write();
+                    let ended = caught(&context, || body(&mut **instance, arguments));
+                    told(worker, &job, &name, ended)
+                }
+                MethodBody::SharedIter(body) => {
+                    let instance = self.instance.blocking_read();
+                    stream::produce_iter(worker, &job, &name, &context, || body(&**instance, arguments))
+                }
+                MethodBody::SharedAsync(_) | MethodBody::ExclusiveAsync(_) | MethodBody::SharedStream(_) => {
+                    told(worker, &job, &name, Ended::Cancelled)
+                }
+            },
+        };
+        self.ended(worker, kind, job, outcome);
+    }
+
+    async fn run_async(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
+        let Some(method) = self.method(&job) else { return };
+        let name = self.named(&job, method);
+        let context = task_context(&job.spec, &name, kind.exclusive);
+        worker.executor.running().insert(job.spec.task, context.clone());
+        let outcome = match arguments(worker, &job.spec) {
+            Err(error) => TaskOutcome::Failed { error, retry: false },
+            Ok(arguments) => match method.body {
+                MethodBody::SharedAsync(body) => {
+                    let instance = self.instance.read().await;
+                    let ended = caught_async(context.clone(), async { body(&**instance, arguments).await }).await;
+                    told(worker, &job, &name, ended)
+                }
+                MethodBody::ExclusiveAsync(body) => {
+                    let mut instance = self.instance.write().await;
+                    let ended = caught_async(context.clone(), async { body(&mut **instance, arguments).await }).await;
+                    told(worker, &job, &name, ended)
+                }
+                MethodBody::SharedStream(body) => {
+                    let instance = self.instance.read().await;
+                    let items = async { body(&**instance, arguments).await };
+                    stream::produce_stream(worker, &job, &name, &context, items).await
+                }
+                MethodBody::SharedSync(_) | MethodBody::ExclusiveSync(_) | MethodBody::SharedIter(_) => {
+                    told(worker, &job, &name, Ended::Cancelled)
+                }
+            },
+        };
+        self.ended(worker, kind, job, outcome);
+    }
+
+    fn ended(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job, outcome: TaskOutcome) {
+        worker.executor.running().remove(&job.spec.task);
+        answer(worker, job, outcome, true);
+        self.calls().queue.ended(kind);
+        self.start(worker);
+    }
+
+    /// Cancels a call that has not started.
+    pub(super) fn cancel_waiting(&self, worker: &Arc<Worker>, task: crate::ids::TaskId) {
+        let waiting = self.calls().queue.remove(|job| job.spec.task == task);
+        if let Some(job) = waiting {
+            let error = RayError::Cancelled { task, name: job.spec.name.clone().unwrap_or_default() };
+            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+        }
+    }
+
+    pub(super) fn exit_when_idle(&self) {
+        self.calls().ending = true;
+        self.changed.notify_all();
+    }
+}

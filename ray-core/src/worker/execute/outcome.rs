@@ -1,0 +1,90 @@
+//! From what a body yields to what its caller gets.
+
+use std::sync::Arc;
+
+use super::Job;
+use super::panic::Panic;
+use crate::error::{ErrorValue, RayError, TaskFailure};
+use crate::remote::{Outcome, TaskError, TaskErrorKind};
+use crate::wire::{ObjectValue, TaskOutcome, TaskSpec};
+use crate::worker::Worker;
+
+/// How one call of user code ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Outcome(Outcome),
+    Panicked(Panic),
+    Cancelled,
+}
+
+/// What the caller is told.
+pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) -> TaskOutcome {
+    match ended {
+        Ended::Outcome(Outcome::Returned(values)) => {
+            let mut sent = Vec::with_capacity(values.len());
+            for (index, value) in (1..).zip(values) {
+                match returned(worker, &job.spec, index, &value) {
+                    Ok(value) => sent.push(value),
+                    Err(error) => return TaskOutcome::Failed { error, retry: false },
+                }
+            }
+            TaskOutcome::Returned { values: sent }
+        }
+        Ended::Outcome(Outcome::Failed(error)) => failed(worker, &job.spec, name, &error),
+        Ended::Panicked(panic) => panicked(worker, &job.spec, name, panic),
+        Ended::Cancelled => {
+            let error = RayError::Cancelled { task: job.spec.task, name: name.to_owned() };
+            TaskOutcome::Failed { error, retry: false }
+        }
+    }
+}
+
+/// One result, ready to travel to its owner.
+pub(super) fn returned(
+    worker: &Arc<Worker>,
+    spec: &TaskSpec,
+    index: u32,
+    value: &crate::remote::NativeValue,
+) -> Result<ObjectValue, RayError> {
+    let encoded = value.encode().map_err(|error| RayError::Encode {
+        what: format!("result {index}, of type {}, of task `{}`", value.type_name(), spec.task),
+        why: error.to_string(),
+    })?;
+    worker.outgoing(spec.task.object(index), spec.owner, &encoded)
+}
+
+/// The task's own code returned an error.
+pub(super) fn failed(worker: &Arc<Worker>, spec: &TaskSpec, name: &str, error: &TaskError) -> TaskOutcome {
+    let retry = match error.kind() {
+        TaskErrorKind::Application => spec.retry_exceptions || error.wants_retry(),
+        _ => false,
+    };
+    let value = error.encoded_value().map(|object| ErrorValue { type_name: error.type_name().to_owned(), object });
+    let failure = failure(worker, spec, name, error.chain().to_vec(), None, value);
+    TaskOutcome::Failed { error: RayError::TaskFailed { failure: Arc::new(failure) }, retry }
+}
+
+pub(super) fn panicked(worker: &Arc<Worker>, spec: &TaskSpec, name: &str, panic: Panic) -> TaskOutcome {
+    let failure = failure(worker, spec, name, vec![panic.message], Some(panic.location), None);
+    TaskOutcome::Failed { error: RayError::TaskFailed { failure: Arc::new(failure) }, retry: spec.retry_exceptions }
+}
+
+fn failure(
+    worker: &Arc<Worker>,
+    spec: &TaskSpec,
+    name: &str,
+    chain: Vec<String>,
+    panic_location: Option<String>,
+    value: Option<ErrorValue>,
+) -> TaskFailure {
+    TaskFailure {
+        function: name.to_owned(),
+        task: spec.task,
+        attempt: spec.attempt,
+        node: worker.identity.node,
+        pid: std::process::id(),
+        chain,
+        panic_location,
+        value,
+    }
+}

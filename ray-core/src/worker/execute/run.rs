@@ -1,0 +1,116 @@
+//! One task, from its frame to its answer.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::outcome::{Ended, told};
+use super::{Job, answer, panic, stream};
+use crate::error::{RayError, Result};
+use crate::registry;
+use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
+use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
+use crate::worker::Worker;
+use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
+
+/// Runs a task of a function on this thread and answers it.
+pub(super) fn task(worker: &Arc<Worker>, job: Job) {
+    let function = registry::by_key(job.spec.item).and_then(|item| item.as_function().map(|function| (item, function)));
+    let Some((item, function)) = function else {
+        let what = format!("the function with key {:016x}", job.spec.item);
+        let error = RayError::UnknownItem { what, why: "it is not in the table".into() };
+        answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+        return;
+    };
+    let name = job.spec.name.clone().unwrap_or_else(|| item.identity().path());
+    let context = task_context(&job.spec, &name, false);
+    worker.executor.running().insert(job.spec.task, context.clone());
+    let outcome = match arguments(worker, &job.spec) {
+        Err(error) => TaskOutcome::Failed { error, retry: false },
+        Ok(arguments) => match function.body {
+            FunctionBody::Sync(body) => {
+                let ended = caught(&context, || body(arguments));
+                told(worker, &job, &name, ended)
+            }
+            FunctionBody::Async(body) => {
+                let ended = worker.executor.runtime().block_on(caught_async(context.clone(), async move { body(arguments).await }));
+                told(worker, &job, &name, ended)
+            }
+            FunctionBody::Iter(body) => {
+                stream::produce_iter(worker, &job, &name, &context, || body(arguments))
+            }
+            FunctionBody::Stream(body) => {
+                let produced = stream::produce_stream(worker, &job, &name, &context, async move { body(arguments).await });
+                worker.executor.runtime().block_on(produced)
+            }
+        },
+    };
+    worker.executor.running().remove(&job.spec.task);
+    let calls = worker.executor.count_call(job.spec.item);
+    let max_calls = function.defaults().max_calls;
+    let reusable = max_calls == 0 || calls < u64::from(max_calls);
+    answer(worker, job, outcome, reusable);
+}
+
+pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool) -> Arc<TaskContext> {
+    Arc::new(TaskContext {
+        task: spec.task,
+        attempt: spec.attempt,
+        name: name.to_owned(),
+        actor: spec.call.as_ref().map(|call| call.actor),
+        exclusive,
+        group: spec.group,
+        resources: spec.resources.clone(),
+        cancel: CancelFlag::default(),
+    })
+}
+
+/// The arguments at hand: inline ones as they came, stored ones read in place.
+pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Arguments> {
+    from_specs(worker, &spec.args)
+}
+
+pub(super) fn from_specs(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
+    let incoming = args.iter().map(|arg| match arg {
+        ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
+        ArgSpec::Stored { object, .. } => worker.from_store(*object).map(Incoming::Payload),
+    });
+    incoming.collect::<Result<Vec<_>>>().map(Arguments::new)
+}
+
+/// Runs user code on this thread, in its context.
+pub(super) fn caught(context: &Arc<TaskContext>, body: impl FnOnce() -> Outcome) -> Ended {
+    if context.cancel.is_set() {
+        return Ended::Cancelled;
+    }
+    let _entered = context::enter(context.clone());
+    match std::panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(outcome) => Ended::Outcome(outcome),
+        Err(_payload) => Ended::Panicked(panic::take_last()),
+    }
+}
+
+/// Runs a user's future, in its context, until it ends or the task is cancelled: then it is dropped where it waits.
+pub(super) async fn caught_async(context: Arc<TaskContext>, body: impl Future<Output = Outcome>) -> Ended {
+    let watched = context.clone();
+    tokio::select! {
+        biased;
+        () = watched.cancel.wait() => Ended::Cancelled,
+        ended = WithContext::new(context, CatchPanic(Box::pin(body))) => ended,
+    }
+}
+
+struct CatchPanic<F>(Pin<Box<F>>);
+
+impl<F: Future<Output = Outcome>> Future for CatchPanic<F> {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(outcome)) => Poll::Ready(Ended::Outcome(outcome)),
+            Err(_payload) => Poll::Ready(Ended::Panicked(panic::take_last())),
+        }
+    }
+}

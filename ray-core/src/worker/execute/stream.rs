@@ -1,0 +1,194 @@
+//! Tasks that yield a stream: each item becomes an object of the caller, which tells how far it has come.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_core::Stream;
+use tokio::sync::watch;
+
+use super::outcome::{failed, panicked, returned};
+use super::{Job, panic};
+use crate::error::RayError;
+use crate::ids::TaskId;
+use crate::remote::{ItemIterator, ItemStream, Outcome, TaskError};
+use crate::wire::{Frame, ObjectValue, TaskOutcome};
+use crate::worker::Worker;
+use crate::worker::context::{self, TaskContext, WithContext};
+use crate::worker::state::Dest;
+
+/// How far the consumers of this process's streams have come.
+#[derive(Debug, Default)]
+pub(super) struct Producers(Mutex<HashMap<TaskId, watch::Sender<u64>>>);
+
+impl Producers {
+    pub(super) fn consumed(&self, task: TaskId, consumed: u64) {
+        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&task) {
+            sender.send_if_modified(|seen| {
+                let further = consumed > *seen;
+                *seen = consumed.max(*seen);
+                further
+            });
+        }
+    }
+
+    fn open(&self, task: TaskId) -> watch::Receiver<u64> {
+        let (sender, receiver) = watch::channel(0);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(task, sender);
+        receiver
+    }
+
+    fn close(&self, task: TaskId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
+    }
+}
+
+/// One stream that is being produced.
+struct Producer<'a> {
+    worker: &'a Arc<Worker>,
+    job: &'a Job,
+    name: &'a str,
+    context: &'a Arc<TaskContext>,
+    consumed: watch::Receiver<u64>,
+    sent: u64,
+}
+
+impl<'a> Producer<'a> {
+    fn new(worker: &'a Arc<Worker>, job: &'a Job, name: &'a str, context: &'a Arc<TaskContext>) -> Self {
+        let consumed = worker.executor.streams.open(job.spec.task);
+        Self { worker, job, name, context, consumed, sent: 0 }
+    }
+
+    /// Waits until the consumer has room. `false`: the stream was cancelled or dropped.
+    async fn room(&mut self) -> bool {
+        let Some(ahead) = self.job.spec.stream.filter(|ahead| *ahead > 0) else { return !self.context.cancel.is_set() };
+        let (sent, ahead) = (self.sent, u64::from(ahead));
+        tokio::select! {
+            biased;
+            () = self.context.cancel.wait() => false,
+            room = self.consumed.wait_for(|consumed| sent < consumed.saturating_add(ahead)) => room.is_ok(),
+        }
+    }
+
+    /// Sends one item. An item that is an error ends the stream.
+    fn send(&mut self, item: Outcome) -> Result<(), TaskOutcome> {
+        let values = match item {
+            Outcome::Returned(values) => values,
+            Outcome::Failed(error) => return Err(failed(self.worker, &self.job.spec, self.name, &error)),
+        };
+        let fail = |error| TaskOutcome::Failed { error, retry: false };
+        for value in values {
+            let index = u32::try_from(self.sent + 1).map_err(|_| fail(RayError::internal("over 2^32 items")))?;
+            let value = returned(self.worker, &self.job.spec, index, &value).map_err(fail)?;
+            self.send_value(value);
+        }
+        Ok(())
+    }
+
+    fn send_value(&mut self, value: ObjectValue) {
+        let (task, attempt, index) = (self.job.spec.task, self.job.spec.attempt, self.sent);
+        self.sent += 1;
+        let frame = Frame::StreamItem { task, attempt, index, value };
+        self.worker.with(|_, _, out| out.send(Dest::Worker(self.job.from), frame));
+    }
+
+    fn cancelled(&self) -> TaskOutcome {
+        let error = RayError::Cancelled { task: self.job.spec.task, name: self.name.to_owned() };
+        TaskOutcome::Failed { error, retry: false }
+    }
+
+    fn refused(&self, error: &TaskError) -> TaskOutcome {
+        failed(self.worker, &self.job.spec, self.name, error)
+    }
+
+    fn panicked(&self) -> TaskOutcome {
+        panicked(self.worker, &self.job.spec, self.name, panic::take_last())
+    }
+}
+
+impl Drop for Producer<'_> {
+    fn drop(&mut self) {
+        self.worker.executor.streams.close(self.job.spec.task);
+    }
+}
+
+/// Drives an iterator on this thread.
+pub(super) fn produce_iter<'a>(
+    worker: &Arc<Worker>,
+    job: &Job,
+    name: &str,
+    context: &Arc<TaskContext>,
+    body: impl FnOnce() -> Result<ItemIterator<'a>, TaskError>,
+) -> TaskOutcome {
+    let mut producer = Producer::new(worker, job, name, context);
+    let entered = context::enter(context.clone());
+    let mut items = match std::panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(items)) => items,
+        Ok(Err(error)) => return producer.refused(&error),
+        Err(_payload) => return producer.panicked(),
+    };
+    loop {
+        if !worker.executor.runtime().block_on(producer.room()) {
+            return producer.cancelled();
+        }
+        match std::panic::catch_unwind(AssertUnwindSafe(|| items.next())) {
+            Ok(None) => break,
+            Ok(Some(item)) => {
+                if let Err(ended) = producer.send(item) {
+                    return ended;
+                }
+            }
+            Err(_payload) => return producer.panicked(),
+        }
+    }
+    drop(entered);
+    TaskOutcome::StreamEnded { items: producer.sent }
+}
+
+/// Drives a stream.
+pub(super) async fn produce_stream<'a>(
+    worker: &Arc<Worker>,
+    job: &Job,
+    name: &str,
+    context: &Arc<TaskContext>,
+    body: impl Future<Output = Result<ItemStream<'a>, TaskError>>,
+) -> TaskOutcome {
+    let mut producer = Producer::new(worker, job, name, context);
+    let mut items = match caught(context, body).await {
+        None => return producer.panicked(),
+        Some(Ok(items)) => items,
+        Some(Err(error)) => return producer.refused(&error),
+    };
+    loop {
+        if !producer.room().await {
+            return producer.cancelled();
+        }
+        let next = tokio::select! {
+            biased;
+            () = context.cancel.wait() => return producer.cancelled(),
+            next = caught(context, poll_fn(|cx| items.as_mut().poll_next(cx))) => next,
+        };
+        match next {
+            None => return producer.panicked(),
+            Some(None) => return TaskOutcome::StreamEnded { items: producer.sent },
+            Some(Some(item)) => {
+                if let Err(ended) = producer.send(item) {
+                    return ended;
+                }
+            }
+        }
+    }
+}
+
+/// Runs user code that waits, in its context; `None` if it panicked.
+async fn caught<F: Future>(context: &Arc<TaskContext>, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(WithContext::new(context.clone(), future));
+    poll_fn(move |cx| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| Future::poll(future.as_mut(), cx))) {
+            Ok(poll) => poll.map(Some),
+            Err(_payload) => std::task::Poll::Ready(None),
+        }
+    })
+    .await
+}

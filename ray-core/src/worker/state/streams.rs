@@ -1,0 +1,123 @@
+//! Streams that this process consumes: the items that have come, and how many were taken.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::{Dest, Out, State};
+use crate::error::RayError;
+use crate::ids::{ObjectId, TaskId, WorkerId};
+use crate::wire::{Frame, ObjectValue};
+use crate::worker::task::Phase;
+use crate::worker::waiter::Waiter;
+
+/// A stream from its submission until its consumer drops it.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    /// Items that have come, without gaps.
+    received: u64,
+    taken: u64,
+    /// How many items there are in all.
+    ended: Option<u64>,
+    failed: Option<RayError>,
+    waiter: Weak<Waiter>,
+}
+
+/// What a consumer gets.
+#[derive(Debug)]
+pub(crate) enum NextItem {
+    /// An item, with a local handle that the consumer owns.
+    Item(ObjectId),
+    End,
+    Failed(RayError),
+    /// None has come yet; the waiter is done when one has.
+    Wait(Arc<Waiter>),
+}
+
+impl State {
+    pub(crate) fn open_stream(&mut self, task: TaskId) {
+        self.streams.insert(task, Incoming::default());
+    }
+
+    /// Takes the next item.
+    pub(crate) fn next_item(&mut self, task: TaskId, out: &mut Out) -> NextItem {
+        let Some(stream) = self.streams.get_mut(&task) else {
+            return NextItem::Failed(RayError::Stream { task, why: "its session has ended".into() });
+        };
+        if stream.taken < stream.received {
+            stream.taken += 1;
+            let consumed = stream.taken;
+            if let Some(Phase::Pushed(worker)) = self.tasks.get(&task).map(|pending| pending.phase) {
+                out.send(Dest::Worker(worker), Frame::StreamConsumed { task, consumed });
+            }
+            return match u32::try_from(consumed) {
+                Ok(index) => NextItem::Item(task.object(index)),
+                Err(_) => NextItem::Failed(RayError::Stream { task, why: "it has over 2^32 items".into() }),
+            };
+        }
+        if let Some(error) = &stream.failed {
+            return NextItem::Failed(error.clone());
+        }
+        if stream.ended.is_some() {
+            return NextItem::End;
+        }
+        let waiter = stream.waiter.upgrade().filter(|waiter| !waiter.is_done());
+        let waiter = waiter.unwrap_or_else(|| Arc::new(Waiter::new(1)));
+        stream.waiter = Arc::downgrade(&waiter);
+        NextItem::Wait(waiter)
+    }
+
+    /// An item has come. One that came before, from an earlier attempt, is dropped.
+    pub(crate) fn stream_item(
+        &mut self,
+        from: WorkerId,
+        task: TaskId,
+        attempt: u32,
+        index: u64,
+        value: ObjectValue,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        let current = self.tasks.get(&task).is_some_and(|pending| pending.spec.attempt == attempt && !pending.cancelled);
+        let wanted = current && self.streams.get(&task).is_some_and(|stream| stream.received == index);
+        let object = u32::try_from(index + 1).ok().map(|index| task.object(index));
+        let (true, Some(object)) = (wanted, object) else {
+            self.drop_value(from, value, out);
+            return;
+        };
+        self.refs.own(object);
+        self.objects.expect(object);
+        self.accept_value(object, from, value, now, out);
+        if let Some(stream) = self.streams.get_mut(&task) {
+            stream.received += 1;
+            out.wakes.extend(stream.waiter.upgrade());
+        }
+    }
+
+    pub(super) fn finish_stream(&mut self, task: TaskId, items: u64, now: Instant, out: &mut Out) {
+        if let Some(stream) = self.streams.get_mut(&task) {
+            stream.ended = Some(items);
+            out.wakes.extend(stream.waiter.upgrade());
+        }
+        self.forget_task(task, now, out);
+    }
+
+    pub(super) fn fail_stream(&mut self, task: TaskId, error: &RayError, out: &mut Out) {
+        if let Some(stream) = self.streams.get_mut(&task) {
+            stream.failed.get_or_insert_with(|| error.clone());
+            out.wakes.extend(stream.waiter.upgrade());
+        }
+    }
+
+    /// The consumer is gone: the producer stops, and items that nobody took are dropped.
+    pub(crate) fn close_stream(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(stream) = self.streams.remove(&task) else { return };
+        for index in stream.taken + 1..=stream.received {
+            if let Ok(index) = u32::try_from(index) {
+                self.drop_handle(task.object(index), out);
+            }
+        }
+        let name = self.tasks.get(&task).map(|pending| pending.name().to_owned()).unwrap_or_default();
+        // A stream that has ended has no task left to cancel.
+        let _ended = self.cancel(task, &RayError::Cancelled { task, name }, true, now, out);
+    }
+}
