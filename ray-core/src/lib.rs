@@ -1,4 +1,8 @@
 //! Ray for Rust.
+#[doc(hidden)]
+pub mod clock;
+#[doc(hidden)]
+pub mod host;
 pub mod ids;
 #[doc(hidden)]
 pub mod process;
