@@ -6,3 +6,5 @@ pub mod host;
 pub mod ids;
 #[doc(hidden)]
 pub mod process;
+#[doc(hidden)]
+pub mod session;
