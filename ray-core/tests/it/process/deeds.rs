@@ -151,9 +151,10 @@ fn spawn_a_grandchild(role: Role) -> i32 {
 }
 
 fn start_a_process_in_the_group(role: Role) -> i32 {
-    let child = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
     writeln!(socket(role), "{}", child.id()).unwrap();
-    park_for_ever()
+    child.wait().unwrap();
+    0
 }
 
 fn sleep_for_ever(role: Role) -> i32 {
