@@ -21,6 +21,7 @@
 //! - VA-2: a value that can be written can be read: both sides allow the same depth ([`MAX_DEPTH`]).
 //! - VA-3: bytes from anywhere give a value or a [`DecodeError`], never a panic.
 
+mod archived;
 mod buffer;
 mod de;
 mod error;
@@ -29,17 +30,21 @@ mod object;
 pub mod refs;
 mod ser;
 mod tag;
+mod tensor;
 #[cfg(test)]
 mod tests;
+mod validated;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use archived::{ArchiveError, ArchiveFailure, ArchiveWriter, Archived, MAX_ARCHIVE};
 pub use buffer::{BUFFER_ALIGNMENT, Buffer, ViewError};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use object::{Encoded, ObjectLayout, Parts, WrongOutputLength};
 pub use refs::RefToken;
+pub use tensor::{DType, Element, Tensor, TensorError};
 
 /// How deeply a value may be nested.
 pub const MAX_DEPTH: usize = 256;
