@@ -44,7 +44,7 @@ pub const MAX_ARCHIVE: usize = i32::MAX as usize;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Archived<T: Archive> {
-    /// Before the memory it speaks of (VD-1). None if this process wrote the archive itself.
+    /// None if this process wrote the archive itself.
     _proof: Option<Arc<Proof>>,
     /// Holds a valid `T::Archived` at the end, aligned to [`BUFFER_ALIGNMENT`].
     buffer: Buffer,
@@ -148,13 +148,29 @@ impl<T: Archive> Archived<T> {
     where
         T: for<'a> rkyv::Serialize<HighSerializer<ArchiveWriter, ArenaHandle<'a>, ArchiveFailure>>,
     {
-        let writer = ArchiveWriter { bytes: AlignedVec::new(), limit };
+        const {
+            assert!(
+                align_of::<T::Archived>() <= BUFFER_ALIGNMENT,
+                "an archive is aligned to 64 bytes at most"
+            )
+        };
+        let writer = ArchiveWriter {
+            bytes: AlignedVec::new(),
+            limit,
+        };
         let writer = to_bytes_in::<_, ArchiveFailure>(value, writer).map_err(|failure| match failure.0 {
             FailureKind::TooLarge(limit) => ArchiveError::TooLarge { limit },
-            FailureKind::Other(why) => ArchiveError::Write { of: type_name::<T>(), why },
+            FailureKind::Other(why) => ArchiveError::Write {
+                of: type_name::<T>(),
+                why,
+            },
         })?;
         let buffer = Buffer::from(bytes::Bytes::from_owner(writer.bytes));
-        Ok(Self { _proof: None, buffer, of: PhantomData })
+        Ok(Self {
+            _proof: None,
+            buffer,
+            of: PhantomData,
+        })
     }
 
     /// The bytes of an archive as the structure in them, after validation. Unaligned bytes are copied.
@@ -175,12 +191,18 @@ impl<T: Archive> Archived<T> {
         let proof = match Proof::find(&subject) {
             Some(proof) => proof,
             None => {
-                rkyv::access::<T::Archived, ArchiveFailure>(&buffer)
-                    .map_err(|failure| ArchiveError::Invalid { of: type_name::<T>(), why: failure.to_string() })?;
-                Proof::record(subject)
+                rkyv::access::<T::Archived, ArchiveFailure>(&buffer).map_err(|failure| ArchiveError::Invalid {
+                    of: type_name::<T>(),
+                    why: failure.to_string(),
+                })?;
+                Proof::record(subject, vec![buffer.clone()])
             }
         };
-        Ok(Self { _proof: Some(proof), buffer, of: PhantomData })
+        Ok(Self {
+            _proof: Some(proof),
+            buffer,
+            of: PhantomData,
+        })
     }
 
     /// The bytes of the archive.
@@ -207,7 +229,11 @@ impl<T: Archive> AsRef<T::Archived> for Archived<T> {
 
 impl<T: Archive> Clone for Archived<T> {
     fn clone(&self) -> Self {
-        Self { _proof: self._proof.clone(), buffer: self.buffer.clone(), of: PhantomData }
+        Self {
+            _proof: self._proof.clone(),
+            buffer: self.buffer.clone(),
+            of: PhantomData,
+        }
     }
 }
 
@@ -261,12 +287,16 @@ mod tests {
     #[derive(Debug, PartialEq, Archive, rkyv::Serialize, rkyv::Deserialize)]
     struct Graph {
         names: Vec<String>,
-        edges: std::collections::BTreeMap<u32, Vec<(u64, Option<Box<str>>)>>,
+        edges: std::collections::BTreeMap<u32, Vec<Edge>>,
     }
+
+    type Edge = (u64, Option<Box<str>>);
 
     fn graph() -> Graph {
         let names: Vec<_> = (0..100).map(|index| format!("node number {index}")).collect();
-        let edges = (0..100).map(|index| (index, vec![(u64::MAX, Some("edge".into())), (1, None)])).collect();
+        let edges = (0..100)
+            .map(|index| (index, vec![(u64::MAX, Some("edge".into())), (1, None)]))
+            .collect();
         Graph { names, edges }
     }
 
@@ -289,7 +319,10 @@ mod tests {
         let object = encode(&Archived::new(&graph()).unwrap()).unwrap().to_bytes();
         let first: Archived<Graph> = decode(&object).unwrap();
         let second: Archived<Graph> = decode(&object).unwrap();
-        assert!(Arc::ptr_eq(first._proof.as_ref().unwrap(), second._proof.as_ref().unwrap()));
+        assert!(Arc::ptr_eq(
+            first._proof.as_ref().unwrap(),
+            second._proof.as_ref().unwrap()
+        ));
         let proof = Arc::downgrade(first._proof.as_ref().unwrap());
         drop((first, second));
         assert!(proof.upgrade().is_none());
@@ -297,7 +330,10 @@ mod tests {
 
     #[test]
     fn an_archive_beyond_its_limit_is_a_typed_error() {
-        assert_eq!(Archived::within(&graph(), 1000).unwrap_err(), ArchiveError::TooLarge { limit: 1000 });
+        assert_eq!(
+            Archived::within(&graph(), 1000).unwrap_err(),
+            ArchiveError::TooLarge { limit: 1000 }
+        );
     }
 
     #[test]

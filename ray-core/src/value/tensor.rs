@@ -144,9 +144,15 @@ impl Tensor {
     /// If the memory is not exactly as long as the shape needs.
     pub fn new(dtype: DType, shape: impl Into<Vec<usize>>, data: Buffer) -> Result<Self, TensorError> {
         let shape = shape.into();
-        let needed = shape.iter().try_fold(dtype.size(), |bytes, extent| bytes.checked_mul(*extent));
+        let needed = shape
+            .iter()
+            .try_fold(dtype.size(), |bytes, extent| bytes.checked_mul(*extent));
         if needed != Some(data.len()) {
-            return Err(TensorError::Shape { shape, dtype, bytes: data.len() });
+            return Err(TensorError::Shape {
+                shape,
+                dtype,
+                bytes: data.len(),
+            });
         }
         Ok(Self { dtype, shape, data })
     }
@@ -168,7 +174,10 @@ impl Tensor {
     pub fn from_half_bits(dtype: DType, bits: Vec<u16>, shape: impl Into<Vec<usize>>) -> Result<Self, TensorError> {
         match dtype {
             DType::F16 | DType::BF16 => Self::new(dtype, shape, Buffer::from_vec(bits)),
-            found => Err(TensorError::Type { asked: "F16 or BF16", found }),
+            found => Err(TensorError::Type {
+                asked: "F16 or BF16",
+                found,
+            }),
         }
     }
 
@@ -199,7 +208,10 @@ impl Tensor {
     /// If the tensor holds numbers of another type, or was made from unaligned memory.
     pub fn view<T: Element>(&self) -> Result<&[T], TensorError> {
         if self.dtype != T::DTYPE {
-            return Err(TensorError::Type { asked: std::any::type_name::<T>(), found: self.dtype });
+            return Err(TensorError::Type {
+                asked: std::any::type_name::<T>(),
+                found: self.dtype,
+            });
         }
         Ok(self.data.typed()?)
     }
@@ -212,7 +224,10 @@ impl Tensor {
     pub fn half_bits(&self) -> Result<&[u16], TensorError> {
         match self.dtype {
             DType::F16 | DType::BF16 => Ok(self.data.typed()?),
-            found => Err(TensorError::Type { asked: "F16 or BF16", found }),
+            found => Err(TensorError::Type {
+                asked: "F16 or BF16",
+                found,
+            }),
         }
     }
 
@@ -236,7 +251,11 @@ impl<T: Element> From<Vec<T>> for Tensor {
     /// A tensor of one dimension.
     fn from(numbers: Vec<T>) -> Self {
         let shape = vec![numbers.len()];
-        Self { dtype: T::DTYPE, shape, data: Buffer::from_vec(numbers) }
+        Self {
+            dtype: T::DTYPE,
+            shape,
+            data: Buffer::from_vec(numbers),
+        }
     }
 }
 
@@ -281,7 +300,10 @@ mod tests {
         assert_eq!(tensor.reshape([6]).unwrap().elements(), 6);
         assert_eq!(
             tensor.view::<f64>().unwrap_err(),
-            TensorError::Type { asked: "f64", found: DType::F32 }
+            TensorError::Type {
+                asked: "f64",
+                found: DType::F32
+            }
         );
         let forged = serde_json::json!({ "dtype": "F32", "shape": [7], "data": [1, 2, 3] });
         let error = decode::<Tensor>(&encode(&forged).unwrap().to_bytes()).unwrap_err();

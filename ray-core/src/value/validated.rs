@@ -1,8 +1,8 @@
 //! What has been validated in this process, so that reading the same memory again costs nothing.
 //!
-//! - VD-1: a [`Proof`] is alive only while the memory that it speaks of is: whoever holds one holds the memory too, and
-//!   declares the proof before it, so that it drops first. Memory is immutable while it is held. So a proof found in the
-//!   registry speaks of the bytes that are there now, never of an earlier object at the same address.
+//! - VD-1: a [`Proof`] holds the memory that it speaks of, and cannot be found any more before it lets go of it. Memory
+//!   is immutable while it is held. So a proof found in the registry speaks of the bytes that are there now, never of an
+//!   earlier object at the same address.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -33,13 +33,20 @@ impl Subject {
             shape.extend_from_slice(&buffer.as_ptr().addr().to_ne_bytes());
             shape.extend_from_slice(&buffer.len().to_ne_bytes());
         }
-        Self { kind: TypeId::of::<T>(), description: shape.into() }
+        Self {
+            kind: TypeId::of::<T>(),
+            description: shape.into(),
+        }
     }
 }
 
 /// That a subject was validated (VD-1).
 #[derive(Debug)]
-pub(super) struct Proof(Arc<Subject>);
+pub(super) struct Proof {
+    subject: Arc<Subject>,
+    /// Let go of after `drop` has run, when no reference to this proof can be had any more.
+    _memory: Box<[Buffer]>,
+}
 
 impl Proof {
     /// The proof for `subject` if it was validated and somebody still holds it.
@@ -47,10 +54,13 @@ impl Proof {
         registry().get(subject).and_then(Weak::upgrade)
     }
 
-    /// Records that `subject` has just been validated.
-    pub(super) fn record(subject: Subject) -> Arc<Self> {
+    /// Records that `subject`, which lies in `memory`, has just been validated.
+    pub(super) fn record(subject: Subject, memory: Vec<Buffer>) -> Arc<Self> {
         let subject = Arc::new(subject);
-        let proof = Arc::new(Self(subject.clone()));
+        let proof = Arc::new(Self {
+            subject: subject.clone(),
+            _memory: memory.into(),
+        });
         registry().insert(subject, Arc::downgrade(&proof));
         proof
     }
@@ -61,8 +71,11 @@ impl Drop for Proof {
         let mut registry = registry();
         // Another thread may have validated the same in the meantime; its proof stays. Not `upgrade`: dropping what it
         // returns could come back here.
-        if registry.get(&self.0).is_some_and(|proof| proof.strong_count() == 0) {
-            registry.remove(&self.0);
+        if registry
+            .get(&self.subject)
+            .is_some_and(|proof| proof.strong_count() == 0)
+        {
+            registry.remove(&self.subject);
         }
     }
 }
@@ -74,13 +87,14 @@ mod tests {
     #[test]
     fn vd_1_a_proof_ends_with_its_last_holder() {
         let buffer = Buffer::copy_from_slice(&[1; 8]);
-        let subject = || Subject::new::<u8>(Vec::new(), std::slice::from_ref(&buffer));
+        let memory = std::slice::from_ref(&buffer);
+        let subject = || Subject::new::<u8>(Vec::new(), memory);
         assert!(Proof::find(&subject()).is_none());
-        let first = Proof::record(subject());
-        let second = Proof::record(subject());
+        let first = Proof::record(subject(), vec![buffer.clone()]);
+        let second = Proof::record(subject(), vec![buffer.clone()]);
         drop(first);
         assert!(Proof::find(&subject()).is_some());
-        assert!(Proof::find(&Subject::new::<i8>(Vec::new(), &[buffer.clone()])).is_none());
+        assert!(Proof::find(&Subject::new::<i8>(Vec::new(), memory)).is_none());
         drop(second);
         assert!(Proof::find(&subject()).is_none());
     }
