@@ -21,6 +21,10 @@
 //! - VA-2: a value that can be written can be read: both sides allow the same depth ([`MAX_DEPTH`]).
 //! - VA-3: bytes from anywhere give a value or a [`DecodeError`], never a panic.
 
+mod advice;
+mod archived;
+#[cfg(feature = "arrow")]
+mod arrow;
 mod buffer;
 mod de;
 mod error;
@@ -28,18 +32,26 @@ mod foreign;
 mod object;
 pub mod refs;
 mod ser;
+#[cfg(feature = "arrow")]
+mod table;
 mod tag;
+mod tensor;
 #[cfg(test)]
 mod tests;
+mod validated;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use archived::{ArchiveError, ArchiveFailure, ArchiveWriter, Archived, MAX_ARCHIVE};
 pub use buffer::{BUFFER_ALIGNMENT, Buffer, ViewError};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use object::{Encoded, ObjectLayout, Parts, WrongOutputLength};
 pub use refs::RefToken;
+#[cfg(feature = "arrow")]
+pub use table::{Array, Table};
+pub use tensor::{DType, Element, Tensor, TensorError};
 
 /// How deeply a value may be nested.
 pub const MAX_DEPTH: usize = 256;
@@ -62,6 +74,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, EncodeError> 
     value.serialize(&mut encoder)?;
     let (buffers, refs) = (encoder.buffers, encoder.refs);
     object::check_counts(buffers.len(), refs.len())?;
+    advice::on_large_value::<T>(in_band.len(), buffers.len());
     Ok(Encoded { in_band, buffers, refs })
 }
 
@@ -79,7 +92,10 @@ pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Resul
     let written = value.serialize(&mut encoder);
     let (buffers, refs) = (encoder.buffers, encoder.refs);
     match written.and_then(|()| object::check_counts(buffers.len(), refs.len())) {
-        Ok(()) => Ok(object::finish_head(out, start, buffers, refs)),
+        Ok(()) => {
+            advice::on_large_value::<T>(out.len() - start, buffers.len());
+            Ok(object::finish_head(out, start, buffers, refs))
+        }
         Err(error) => {
             out.truncate(start);
             Err(error)

@@ -1,5 +1,7 @@
 //! The codec against serde's whole data model and against hostile bytes.
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod attributes;
 mod foreign;
 mod hostile;
