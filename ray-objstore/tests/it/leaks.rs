@@ -1,0 +1,44 @@
+//! What is left when everything ended: nothing.
+
+use ray_objstore::{Client, Options, Store};
+
+use crate::child::Child;
+use crate::support::{MIB, id, key, pattern, put};
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+fn mappings() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|line| line.contains("memfd:ray-")).count()
+}
+
+/// Runs in a process of its own, whose descriptors are not other tests'.
+pub(crate) fn leave_nothing() {
+    let spill = tempfile::tempdir().unwrap();
+    let before = (open_files(), threads(), mappings());
+    for _ in 0..3 {
+        let store = Store::start(Options::new(16 << 20, spill.path())).unwrap();
+        for job in 0..3 {
+            let client = Client::new(store.connect(job, id(1), 0).unwrap()).unwrap();
+            for number in 0..10 {
+                put(&client, key(number), &pattern(number, 2 * MIB));
+            }
+            let _view = client.get(&key(3)).unwrap();
+            Child::spawn("nothing", Some(store.connect(job, id(9), 0).unwrap())).succeed();
+        }
+        drop(store);
+    }
+    assert_eq!((open_files(), threads(), mappings()), before);
+    assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn after_store_and_clients_no_descriptor_thread_mapping_or_file_is_left() {
+    Child::spawn("leaks", None).succeed();
+}
