@@ -391,6 +391,8 @@ wire_types! {
     /// What a process must know to take part.
     #[derive(Debug, Clone)]
     struct Welcome {
+        /// Who the process is.
+        worker: WorkerId,
         /// The node.
         node: NodeId,
         /// The job.

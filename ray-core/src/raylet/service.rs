@@ -1,0 +1,450 @@
+//! Carries the raylet's frames, spawns its processes, and tells of their deaths.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::convert::from_numbers;
+use super::state::{Effect, Effects, State};
+use crate::clock;
+use crate::ids::{IdHasher, JobId, NodeId, WorkerId};
+use crate::process::{self, Death, Executable, Output, SpawnRequest, SpawnRole, Spawned, Spawner};
+use crate::scheduling::NodeResources;
+use crate::session::Session;
+use crate::session::logs::{Follow, LogFollower};
+use crate::wire::connection::{local_pair, over_socket};
+use crate::wire::{DeathCause, Frame, Hello, Packet, Receiver, Sender, Welcome};
+
+/// How long a worker may take from its birth to its first frame, as in Ray (`worker_register_timeout_seconds`).
+const HELLO_WITHIN: Duration = Duration::from_secs(60);
+/// While something can be due, it is looked for this often.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a raylet needs to start.
+#[derive(Debug)]
+pub struct Options {
+    /// The node's id.
+    pub node: NodeId,
+    /// What the node has.
+    pub resources: BTreeMap<String, f64>,
+    /// How the node's GPUs are named to workers, by index.
+    pub gpus: Vec<String>,
+    /// How many idle workers are kept; as many are started at once.
+    pub idle_workers: usize,
+    /// The store's capacity in bytes.
+    pub store_bytes: u64,
+    /// The session's directory.
+    pub session: Arc<Session>,
+    /// The program that workers run.
+    pub executable: Executable,
+    /// The job, its driver, and its namespace.
+    pub job: (JobId, WorkerId, String),
+    /// Options of cluster scope, as text.
+    pub config: BTreeMap<String, String>,
+    /// The hash of the table of remote items: workers must have the same.
+    pub items: u64,
+    /// Follows the log files of workers, if they are shown.
+    pub logs: Option<LogFollower>,
+}
+
+/// A raylet that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its object store cannot start.
+    #[error("the object store cannot start: {0}")]
+    Store(#[from] ray_objstore::Error),
+    /// Its spawning thread cannot start.
+    #[error("workers cannot be spawned: {0}")]
+    Process(#[from] process::Error),
+    /// A resource makes no sense.
+    #[error("the node's resources: {0}")]
+    Resources(#[from] crate::scheduling::ResourceError),
+    /// It has ended.
+    #[error("the raylet has ended")]
+    Ended,
+    /// A process is of another build or protocol.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A raylet, before it runs.
+#[derive(Debug)]
+pub struct Raylet {
+    options: Options,
+    state: State,
+    store: ray_objstore::Store,
+    spawner: Arc<Spawner>,
+    processes: HashMap<WorkerId, Connected, IdHasher>,
+    gcs: Sender,
+    inputs: mpsc::Sender<Input>,
+}
+
+/// A process that the raylet knows.
+#[derive(Debug, Default)]
+struct Connected {
+    sender: Option<Sender>,
+    spawned: Option<Arc<Spawned>>,
+}
+
+#[derive(Debug)]
+enum Input {
+    Driver { hello: Hello, sender: Sender, welcome: oneshot::Sender<Result<(Welcome, OwnedFd), Error>> },
+    Spawned { worker: WorkerId, spawned: Result<Arc<Spawned>, process::Error> },
+    Joined { worker: WorkerId, hello: Box<Hello>, sender: Sender },
+    Frame { from: WorkerId, frame: Frame },
+    /// A driver's connection has ended.
+    Left { worker: WorkerId },
+    Died { worker: WorkerId, cause: DeathCause },
+    Gcs(Frame),
+    GcsGone,
+    StoreReport(oneshot::Sender<ray_objstore::Report>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// A raylet that runs.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Handle {
+    /// Joins the driver of this process: its connection, what it must know, and its end of the store's socket.
+    pub async fn join(&self, hello: Hello) -> Result<((Sender, Receiver), Welcome, OwnedFd), Error> {
+        let [(near_sender, near_receiver), (far_sender, far_receiver)] = local_pair();
+        let (welcome, welcomed) = oneshot::channel();
+        let worker = hello.worker;
+        let joining = Input::Driver { hello, sender: far_sender, welcome };
+        self.inputs.send(joining).await.map_err(|_| Error::Ended)?;
+        let (welcome, store) = welcomed.await.map_err(|_| Error::Ended)??;
+        tokio::spawn(read_frames(worker, far_receiver, self.inputs.clone()));
+        Ok(((near_sender, near_receiver), welcome, store))
+    }
+
+    /// What the node's store holds.
+    pub async fn store_report(&self) -> Result<ray_objstore::Report, Error> {
+        let (reply, report) = oneshot::channel();
+        self.inputs.send(Input::StoreReport(reply)).await.map_err(|_| Error::Ended)?;
+        report.await.map_err(|_| Error::Ended)
+    }
+
+    /// Ends all processes of the node and frees its memory. Returns when that is done.
+    pub async fn shutdown(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.inputs.send(Input::Shutdown(done)).await.is_ok() {
+            // An error means that it has ended already.
+            let _ended = finished.await;
+        }
+    }
+}
+
+impl Raylet {
+    /// Starts a raylet on the current runtime, with a connection to its GCS.
+    pub fn start(options: Options, gcs: (Sender, Receiver)) -> Result<Handle, Error> {
+        let store_options = ray_objstore::Options::new(options.store_bytes, options.session.spill());
+        let store = ray_objstore::Store::start(store_options)?;
+        let spawner = Arc::new(Spawner::start()?);
+        let resources = NodeResources::new(&from_numbers(&options.resources)?)?;
+        let (inputs, received) = mpsc::channel(4096);
+        let (gcs_sender, gcs_receiver) = gcs;
+        let state = State::new(options.node, resources, options.idle_workers);
+        gcs_sender.send(state.registration());
+        tokio::spawn(read_gcs(gcs_receiver, inputs.clone()));
+        let handle = Handle { inputs: inputs.clone() };
+        let processes = HashMap::default();
+        let raylet = Self { options, state, store, spawner, processes, gcs: gcs_sender, inputs };
+        tokio::spawn(raylet.run(received));
+        Ok(handle)
+    }
+
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        loop {
+            let next = if self.state.needs_ticks() {
+                match tokio::time::timeout(TICK, inputs.recv()).await {
+                    Ok(input) => input.map(Some),
+                    Err(_elapsed) => Some(None),
+                }
+            } else {
+                inputs.recv().await.map(Some)
+            };
+            let mut out = Effects::new();
+            match next {
+                None => return,
+                Some(None) => self.state.tick(clock::monotonic(), &mut out),
+                Some(Some(Input::Shutdown(done))) => {
+                    self.end().await;
+                    // Who asked may have stopped waiting.
+                    let _gone = done.send(());
+                    return;
+                }
+                Some(Some(input)) => self.take(input, &mut out),
+            }
+            self.carry_out(out);
+        }
+    }
+
+    fn take(&mut self, input: Input, out: &mut Effects) {
+        let now = clock::monotonic();
+        match input {
+            Input::Driver { hello, sender, welcome } => {
+                let answer = self.welcome(&hello);
+                if answer.is_ok() {
+                    self.state.driver_joined(hello.worker, hello.pid);
+                    self.processes.insert(hello.worker, Connected { sender: Some(sender), spawned: None });
+                    self.state.prestart(out);
+                }
+                // A driver that has stopped waiting leaves by its connection.
+                let _gone = welcome.send(answer);
+            }
+            Input::Spawned { worker, spawned: Ok(spawned) } => {
+                self.state.spawned(worker, spawned.pid());
+                self.processes.entry(worker).or_default().spawned = Some(spawned);
+            }
+            Input::Spawned { worker, spawned: Err(error) } => {
+                let cause = DeathCause::NotStarted { why: error.to_string() };
+                self.state.process_ended(worker, cause, now, out);
+            }
+            Input::Joined { worker, hello, sender } => match self.welcome(&hello) {
+                Ok((welcome, store)) => {
+                    let welcome = Welcome { worker, ..welcome };
+                    sender.send_with(Frame::Welcome { welcome: Box::new(welcome) }, vec![store]);
+                    let process = self.processes.entry(worker).or_default();
+                    process.sender = Some(sender);
+                    self.state.worker_joined(worker, now, out);
+                }
+                Err(error) => {
+                    sender.send(Frame::Refused { why: error.to_string() });
+                    self.state.kill(worker, DeathCause::NotStarted { why: error.to_string() }, out);
+                }
+            },
+            Input::Frame { from, frame } => self.state.frame(from, frame, now, out),
+            Input::Left { worker } => {
+                let cause = DeathCause::Exited { code: 0 };
+                self.state.process_ended(worker, cause, now, out);
+                self.processes.remove(&worker);
+            }
+            Input::Died { worker, cause } => {
+                self.state.process_ended(worker, cause, now, out);
+                self.processes.remove(&worker);
+            }
+            Input::Gcs(frame) => self.state.gcs_frame(frame, now, out),
+            Input::GcsGone => tracing::warn!(target: "ray_core::raylet", "the GCS is gone"),
+            Input::StoreReport(reply) => {
+                let _gone = reply.send(self.store.report());
+            }
+            Input::Shutdown(_) => {}
+        }
+    }
+
+    fn welcome(&self, hello: &Hello) -> Result<(Welcome, OwnedFd), Error> {
+        let ours = Hello::of_this_process(WorkerId::default(), self.options.items);
+        hello.check(&ours).map_err(Error::Refused)?;
+        let (job, driver, namespace) = &self.options.job;
+        let client = ray_objstore::ClientId(*hello.worker.as_bytes());
+        let store = self.store.connect(job.number(), client, hello.pid)?;
+        let welcome = Welcome {
+            worker: hello.worker,
+            node: self.options.node,
+            job: *job,
+            driver: *driver,
+            namespace: namespace.clone(),
+            session_dir: self.options.session.path().to_string_lossy().into_owned(),
+            config: self.options.config.clone(),
+        };
+        Ok((welcome, store))
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        for effect in effects {
+            match effect {
+                Effect::Send { to, frame } => {
+                    if let Some(sender) = self.processes.get(&to).and_then(|process| process.sender.as_ref()) {
+                        sender.send(frame);
+                    }
+                }
+                Effect::ToGcs(frame) => self.gcs.send(frame),
+                Effect::Link { a, b } => self.link(a, b),
+                Effect::Spawn { worker, gpus } => self.spawn(worker, &gpus),
+                Effect::Kill { worker } => {
+                    if let Some(spawned) = self.processes.get(&worker).and_then(|process| process.spawned.as_ref()) {
+                        spawned.kill();
+                    }
+                }
+                Effect::ForgetInStore { worker } => {
+                    self.store.client_died(ray_objstore::ClientId(*worker.as_bytes()));
+                    self.store.free_owned_by(worker.prefix());
+                }
+            }
+        }
+    }
+
+    fn link(&self, a: WorkerId, b: WorkerId) {
+        let (for_a, for_b) = match UnixStream::pair() {
+            Ok(pair) => pair,
+            Err(error) => {
+                // Out of descriptors: each side's requests stay in its line, and the message says why.
+                tracing::error!(target: "ray_core::raylet", %error, %a, %b, "two workers cannot be linked");
+                return;
+            }
+        };
+        for (to, peer, socket) in [(a, b, for_a), (b, a, for_b)] {
+            let pid = self.processes.get(&peer).and_then(|process| process.spawned.as_ref()).map(|it| it.pid());
+            if let Some(sender) = self.processes.get(&to).and_then(|process| process.sender.as_ref()) {
+                let frame = Frame::PeerLink { worker: peer, pid: pid.unwrap_or_else(std::process::id) };
+                sender.send_with(frame, vec![socket.into()]);
+            }
+        }
+    }
+
+    fn spawn(&self, worker: WorkerId, gpus: &[u32]) {
+        let inputs = self.inputs.clone();
+        let (ours, theirs) = match UnixStream::pair() {
+            Ok(pair) => pair,
+            Err(error) => return self.not_spawned(worker, error.to_string()),
+        };
+        let short = worker.to_string()[..12].to_owned();
+        let (out_name, err_name) = (format!("worker-{short}.out"), format!("worker-{short}.err"));
+        let session = &self.options.session;
+        let files = session.open_log(&out_name).and_then(|out| Ok((out, session.open_log(&err_name)?)));
+        let (stdout, stderr) = match files {
+            Ok(files) => files,
+            Err(error) => return self.not_spawned(worker, error.to_string()),
+        };
+        let mut request = SpawnRequest::new(self.options.executable.clone());
+        request.stdout = Output::File(stdout.into());
+        request.stderr = Output::File(stderr.into());
+        request.role = Some(SpawnRole {
+            name: process::role::WORKER.to_owned(),
+            control: theirs.into(),
+            descriptors: Vec::new(),
+        });
+        request.environment.extend(self.visible_gpus(gpus));
+        let spawner = self.spawner.clone();
+        let followed = self.options.logs.as_ref().map(|logs| {
+            let follow = |name: &str, stream| Follow::new(session.logs().join(name), stream, worker.to_string());
+            [follow(&out_name, crate::session::logs::Stream::Out), follow(&err_name, crate::session::logs::Stream::Err)]
+                .map(|follow| logs.follow(follow))
+        });
+        if let Some(Err(error)) = followed.into_iter().flatten().find(Result::is_err) {
+            tracing::warn!(target: "ray_core::raylet", %error, "a worker's log cannot be followed");
+        }
+        let birth = Birth { worker, inputs };
+        tokio::spawn(async move { birth.attend(spawner.spawn(request).await, ours).await });
+    }
+
+    fn not_spawned(&self, worker: WorkerId, why: String) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            // A raylet that has ended needs no worker.
+            let _ended = inputs.send(Input::Died { worker, cause: DeathCause::NotStarted { why } }).await;
+        });
+    }
+
+    /// Workers see the GPUs they were given, and no other; those with none see none where the node has some.
+    fn visible_gpus(&self, gpus: &[u32]) -> Option<(OsString, OsString)> {
+        if self.options.gpus.is_empty() {
+            return None;
+        }
+        let names = gpus.iter().filter_map(|index| self.options.gpus.get(*index as usize));
+        let list = names.cloned().collect::<Vec<_>>().join(",");
+        Some((crate::host::VISIBLE_DEVICES_VARIABLE.into(), list.into()))
+    }
+
+    /// Kills what still runs and waits until it is gone.
+    async fn end(mut self) {
+        let running: Vec<Arc<Spawned>> = self.processes.drain().filter_map(|(_, process)| process.spawned).collect();
+        running.iter().for_each(|spawned| spawned.kill());
+        for spawned in running {
+            // An error means that it cannot be watched; it was killed all the same.
+            let _death = tokio::time::timeout(Duration::from_secs(5), spawned.wait()).await;
+        }
+        drop(self.options.logs.take());
+        // The store frees a node's memory here, which takes time in the size of what was touched.
+        let freed = tokio::task::spawn_blocking(move || drop(self.store)).await;
+        if let Err(error) = freed {
+            tracing::error!(target: "ray_core::raylet", %error, "the store did not end cleanly");
+        }
+    }
+}
+
+/// Follows one worker from its spawn to its death.
+struct Birth {
+    worker: WorkerId,
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Birth {
+    async fn attend(self, spawned: Result<Spawned, process::Error>, control: UnixStream) {
+        let Self { worker, inputs } = self;
+        let spawned = spawned.map(Arc::new);
+        let watched = spawned.as_ref().ok().cloned();
+        if inputs.send(Input::Spawned { worker, spawned }).await.is_err() {
+            return;
+        }
+        let Some(watched) = watched else { return };
+        let serving = tokio::spawn(serve_worker(worker, control, inputs.clone(), watched.clone()));
+        let cause = match watched.wait().await {
+            Ok(Death::Exited { code }) => DeathCause::Exited { code },
+            Ok(Death::Signalled { signal, .. }) => DeathCause::Signalled { signal },
+            Err(error) => DeathCause::NotStarted { why: error.to_string() },
+        };
+        // What it had sent before it died counts: its reader ends after the last of it.
+        let _read = serving.await;
+        let _ended = inputs.send(Input::Died { worker, cause }).await;
+    }
+}
+
+/// Reads a worker's frames, the first of which must be a hello.
+async fn serve_worker(worker: WorkerId, control: UnixStream, inputs: mpsc::Sender<Input>, spawned: Arc<Spawned>) {
+    let (sender, mut receiver) = match over_socket(control.into()) {
+        Ok(halves) => halves,
+        Err(error) => {
+            tracing::error!(target: "ray_core::raylet", %error, %worker, "a worker's socket cannot be used");
+            spawned.kill();
+            return;
+        }
+    };
+    match tokio::time::timeout(HELLO_WITHIN, receiver.recv()).await {
+        Ok(Some(Packet { frame: Frame::Hello { hello }, .. })) => {
+            let hello = Box::new(Hello { worker, ..*hello });
+            if inputs.send(Input::Joined { worker, hello, sender }).await.is_err() {
+                return;
+            }
+        }
+        // It has ended; its death says how.
+        Ok(None) => return,
+        Ok(Some(_)) | Err(_) => {
+            tracing::error!(target: "ray_core::raylet", %worker, "a worker did not introduce itself within {HELLO_WITHIN:?}");
+            spawned.kill();
+            return;
+        }
+    }
+    while let Some(packet) = receiver.recv().await {
+        if inputs.send(Input::Frame { from: worker, frame: packet.frame }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the frames of a process that the raylet did not spawn; the end of its connection is its end.
+async fn read_frames(worker: WorkerId, mut receiver: Receiver, inputs: mpsc::Sender<Input>) {
+    while let Some(packet) = receiver.recv().await {
+        if inputs.send(Input::Frame { from: worker, frame: packet.frame }).await.is_err() {
+            return;
+        }
+    }
+    let _ended = inputs.send(Input::Left { worker }).await;
+}
+
+async fn read_gcs(mut receiver: Receiver, inputs: mpsc::Sender<Input>) {
+    while let Some(packet) = receiver.recv().await {
+        if inputs.send(Input::Gcs(packet.frame)).await.is_err() {
+            return;
+        }
+    }
+    let _ended = inputs.send(Input::GcsGone).await;
+}
