@@ -1,3 +1,4 @@
 //! Ray for Rust.
 pub mod ids;
 pub mod scheduling;
+pub mod worker;

@@ -1,0 +1,3 @@
+//! One process's runtime: what it submits, owns, runs and resolves.
+
+pub mod refs;
