@@ -1,9 +1,38 @@
 //! Ray for Rust.
+
+// Generated code names this crate by its own name, also within it.
+extern crate self as ray_core;
+
+#[doc(hidden)]
+pub mod __private;
+pub mod api;
+#[doc(hidden)]
+pub mod clock;
 pub mod error;
+#[doc(hidden)]
+pub mod gcs;
+#[doc(hidden)]
+pub mod host;
 pub mod ids;
 #[doc(hidden)]
 pub mod process;
+#[doc(hidden)]
+pub mod raylet;
+pub mod registry;
+pub mod remote;
 pub mod scheduling;
+#[doc(hidden)]
+pub mod session;
 pub mod value;
 pub mod wire;
+#[doc(hidden)]
 pub mod worker;
+
+pub use api::object_ref::{ObjectRef, ObjectRefStream};
+pub use error::{RayError, Result};
+#[cfg(feature = "macros")]
+pub use ray_core_macros::remote;
+pub use remote::{
+    Actor, ActorHandle, ActorOptions, Arg, Checkpoint, CheckpointPolicy, Isolation, Lifetime, MethodOptions,
+    OptionsError, RemoteValue, RetryBackoff, RetryExceptions, SchedulingStrategy, TaskError, TaskOptions, UNLIMITED,
+};
