@@ -2,14 +2,16 @@
 //!
 //! Codes are `RAY0xxx`, never reused; each has a page under `docs/errors/`.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::ids::{ActorId, NodeId, ObjectId, TaskId, WorkerId};
-use crate::wire::wire_types;
+use crate::wire::{Reader, Wire, WireError, wire_types};
 
 wire_types! {
     layouts ERROR_LAYOUTS;
@@ -322,14 +324,49 @@ wire_types! {
         /// The error value, where its type can be serialised.
         value: Option<ErrorValue>,
     }
+}
 
-    /// A user's error that travelled as a value.
-    #[derive(Debug, Clone)]
-    struct ErrorValue {
-        /// The name of its type.
-        type_name: String,
-        /// The encoded object.
-        object: Bytes,
+/// A user's error that travels as a value, decoded when it is first asked for.
+#[derive(Clone)]
+pub struct ErrorValue {
+    type_name: String,
+    object: Bytes,
+    decoded: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl ErrorValue {
+    /// An encoded error of the named type.
+    pub fn new(type_name: String, object: Bytes) -> Self {
+        Self { type_name, object, decoded: OnceLock::new() }
+    }
+
+    fn downcast_ref<E: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<&E> {
+        if self.type_name != std::any::type_name::<E>() {
+            return None;
+        }
+        if self.decoded.get().is_none() {
+            let value: E = crate::value::decode(&self.object).ok()?;
+            // Another thread may have been first with an equal value.
+            let _lost = self.decoded.set(Arc::new(value));
+        }
+        self.decoded.get()?.downcast_ref()
+    }
+}
+
+impl fmt::Debug for ErrorValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ErrorValue").field(&self.type_name).finish()
+    }
+}
+
+impl Wire for ErrorValue {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.type_name.encode(out);
+        self.object.encode(out);
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Self::new(String::decode(input)?, Bytes::decode(input)?))
     }
 }
 
@@ -368,17 +405,9 @@ impl RayError {
 
     /// The user's own error, if the task failed with a value of type `E` that can be serialised. Works also on the
     /// error of a task that failed because an argument did.
-    ///
-    /// The value is decoded at each call.
-    pub fn downcast<E: serde::de::DeserializeOwned>(&self) -> Option<E> {
-        let Self::TaskFailed { failure } = self else {
-            return None;
-        };
-        let value = failure.value.as_ref()?;
-        if value.type_name != std::any::type_name::<E>() {
-            return None;
-        }
-        crate::value::decode(&value.object).ok()
+    pub fn downcast_ref<E: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<&E> {
+        let Self::TaskFailed { failure } = self else { return None };
+        failure.value.as_ref()?.downcast_ref()
     }
 
     /// Whether running the task again may help: the system failed, not the task's own code.

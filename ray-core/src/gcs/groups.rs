@@ -59,7 +59,7 @@ fn set_of(numbers: &BTreeMap<String, f64>) -> Result<ResourceSet, ResourceError>
 
 fn views(nodes: &BTreeMap<NodeId, Node>) -> Vec<NodeView> {
     let view = |(id, node): (&NodeId, &Node)| {
-        Some(NodeView::new(*id, set_of(&node.total).ok()?, set_of(&node.available).ok()?))
+        NodeView::new(*id, &set_of(&node.total).ok()?, &set_of(&node.available).ok()?).ok()
     };
     nodes.iter().filter_map(view).collect()
 }

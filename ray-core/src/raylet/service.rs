@@ -16,7 +16,7 @@ use crate::ids::{IdHasher, JobId, NodeId, WorkerId};
 use crate::process::{self, Death, Executable, Output, SpawnRequest, SpawnRole, Spawned, Spawner};
 use crate::scheduling::NodeResources;
 use crate::session::Session;
-use crate::session::logs::{Follow, LogFollower};
+use crate::session::logs::{Follow, FollowId, LogFollower, Stream};
 use crate::wire::connection::{local_pair, over_socket};
 use crate::wire::{DeathCause, Frame, Hello, Packet, Receiver, Sender, Welcome};
 
@@ -89,6 +89,7 @@ pub struct Raylet {
 struct Connected {
     sender: Option<Sender>,
     spawned: Option<Arc<Spawned>>,
+    followed: Vec<FollowId>,
 }
 
 #[derive(Debug)]
@@ -194,7 +195,7 @@ impl Raylet {
                 let answer = self.welcome(&hello);
                 if answer.is_ok() {
                     self.state.driver_joined(hello.worker, hello.pid);
-                    self.processes.insert(hello.worker, Connected { sender: Some(sender), spawned: None });
+                    self.processes.insert(hello.worker, Connected { sender: Some(sender), ..Connected::default() });
                     self.state.prestart(out);
                 }
                 // A driver that has stopped waiting leaves by its connection.
@@ -202,7 +203,10 @@ impl Raylet {
             }
             Input::Spawned { worker, spawned: Ok(spawned) } => {
                 self.state.spawned(worker, spawned.pid());
-                self.processes.entry(worker).or_default().spawned = Some(spawned);
+                let followed = self.follow(worker, spawned.pid());
+                let process = self.processes.entry(worker).or_default();
+                process.spawned = Some(spawned);
+                process.followed = followed;
             }
             Input::Spawned { worker, spawned: Err(error) } => {
                 let cause = DeathCause::NotStarted { why: error.to_string() };
@@ -229,7 +233,10 @@ impl Raylet {
             }
             Input::Died { worker, cause } => {
                 self.state.process_ended(worker, cause, now, out);
-                self.processes.remove(&worker);
+                let followed = self.processes.remove(&worker).map(|process| process.followed).unwrap_or_default();
+                if let Some(logs) = &self.options.logs {
+                    followed.into_iter().for_each(|id| logs.finish(id));
+                }
             }
             Input::Gcs(frame) => self.state.gcs_frame(frame, now, out),
             Input::GcsGone => tracing::warn!(target: "ray_core::raylet", "the GCS is gone"),
@@ -306,8 +313,7 @@ impl Raylet {
             Ok(pair) => pair,
             Err(error) => return self.not_spawned(worker, error.to_string()),
         };
-        let short = worker.to_string()[..12].to_owned();
-        let (out_name, err_name) = (format!("worker-{short}.out"), format!("worker-{short}.err"));
+        let [out_name, err_name] = log_names(worker);
         let session = &self.options.session;
         let files = session.open_log(&out_name).and_then(|out| Ok((out, session.open_log(&err_name)?)));
         let (stdout, stderr) = match files {
@@ -324,16 +330,23 @@ impl Raylet {
         });
         request.environment.extend(self.visible_gpus(gpus));
         let spawner = self.spawner.clone();
-        let followed = self.options.logs.as_ref().map(|logs| {
-            let follow = |name: &str, stream| Follow::new(session.logs().join(name), stream, worker.to_string());
-            [follow(&out_name, crate::session::logs::Stream::Out), follow(&err_name, crate::session::logs::Stream::Err)]
-                .map(|follow| logs.follow(follow))
-        });
-        if let Some(Err(error)) = followed.into_iter().flatten().find(Result::is_err) {
-            tracing::warn!(target: "ray_core::raylet", %error, "a worker's log cannot be followed");
-        }
         let birth = Birth { worker, inputs };
         tokio::spawn(async move { birth.attend(spawner.spawn(request).await, ours).await });
+    }
+
+    /// Shows a worker's output from now on.
+    fn follow(&self, worker: WorkerId, pid: u32) -> Vec<FollowId> {
+        let Some(logs) = &self.options.logs else { return Vec::new() };
+        let files = log_names(worker).into_iter().zip([Stream::Stdout, Stream::Stderr]);
+        let follow = |(name, stream)| {
+            let path = self.options.session.logs().join(name);
+            logs.follow(Follow { path, name: "worker".into(), pid, stream })
+        };
+        let (followed, failed): (Vec<_>, Vec<_>) = files.map(follow).partition(Result::is_ok);
+        if let Some(Err(error)) = failed.first() {
+            tracing::warn!(target: "ray_core::raylet", %error, pid, "a worker's output is not shown");
+        }
+        followed.into_iter().flatten().collect()
     }
 
     fn not_spawned(&self, worker: WorkerId, why: String) {
@@ -369,6 +382,12 @@ impl Raylet {
             tracing::error!(target: "ray_core::raylet", %error, "the store did not end cleanly");
         }
     }
+}
+
+/// The files of a worker's standard output and error in the session's log directory.
+fn log_names(worker: WorkerId) -> [String; 2] {
+    let short = worker.to_string()[..12].to_owned();
+    [format!("worker-{short}.out"), format!("worker-{short}.err")]
 }
 
 /// Follows one worker from its spawn to its death.

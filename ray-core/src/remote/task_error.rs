@@ -80,6 +80,11 @@ impl TaskError {
         self.retry
     }
 
+    /// The error as an encoded object, if its type can be serialized.
+    pub fn encoded_value(&self) -> Option<Bytes> {
+        self.value.as_ref().map(|value| Bytes::copy_from_slice(value))
+    }
+
     /// The error itself, if it is an `E` and could travel.
     pub fn downcast_ref<E: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<&E> {
         let value = self.value.as_ref().filter(|_| self.type_name == type_name::<E>())?;

@@ -511,14 +511,28 @@ wire_types! {
         returns: u32,
         /// Whether it returns a stream, and after how many unconsumed items it pauses (0: never).
         stream: Option<u32>,
-        /// Whether errors are retried that the function's own predicate does not speak of.
-        retry_exceptions: bool,
+        /// Which errors of the task's own code are retried.
+        retry_exceptions: RetryExceptions,
         /// The time it may still run.
         deadline: Option<Duration>,
         /// The placement group it runs in, which its children inherit if asked for.
         group: Option<PlacementGroupId>,
         /// What it takes, for the runtime context.
         resources: BTreeMap<String, i64>,
+    }
+
+    /// Which errors of a task's own code are retried.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum RetryExceptions {
+        1 =>
+        /// None.
+        Never {},
+        2 =>
+        /// All.
+        All {},
+        3 =>
+        /// Those that the function's predicate accepts.
+        Matching {},
     }
 
     /// The part of a call that is about the actor.
@@ -964,6 +978,28 @@ impl SchedulingStrategy {
             Self::PlacementGroup { group, .. } => Some(*group),
             _ => None,
         }
+    }
+}
+
+impl From<crate::remote::RetryExceptions> for RetryExceptions {
+    fn from(which: crate::remote::RetryExceptions) -> Self {
+        match which {
+            crate::remote::RetryExceptions::Never => Self::Never {},
+            crate::remote::RetryExceptions::All => Self::All {},
+            crate::remote::RetryExceptions::Matching => Self::Matching {},
+        }
+    }
+}
+
+impl RetryExceptions {
+    /// Whether this error is one of them.
+    pub fn accepts(self, error: &crate::remote::TaskError) -> bool {
+        let which = match self {
+            Self::Never {} => crate::remote::RetryExceptions::Never,
+            Self::All {} => crate::remote::RetryExceptions::All,
+            Self::Matching {} => crate::remote::RetryExceptions::Matching,
+        };
+        which.accepts(error)
     }
 }
 

@@ -6,13 +6,15 @@
 use std::collections::HashMap;
 
 use crate::ids::{IdHasher, WorkerId};
-use crate::wire::{Frame, Sender};
+use crate::wire::{DeathCause, Frame, Sender};
 use crate::worker::state::Dest;
 
 #[derive(Debug)]
 enum Peer {
     Connecting(Vec<Frame>),
-    Up(Sender),
+    Up { sender: Sender, gone: Option<DeathCause> },
+    /// Its last frame was read; the raylet has not told its death yet.
+    Drained,
     Dead,
 }
 
@@ -36,7 +38,7 @@ impl Links {
                 Some(self.raylet.clone())
             }
             Dest::Worker(worker) => match self.peers.get_mut(&worker) {
-                Some(Peer::Up(sender)) => {
+                Some(Peer::Up { sender, .. }) => {
                     sender.push(frame);
                     Some(sender.clone())
                 }
@@ -44,7 +46,7 @@ impl Links {
                     line.push(frame);
                     None
                 }
-                Some(Peer::Dead) => None,
+                Some(Peer::Drained | Peer::Dead) => None,
                 None => {
                     self.peers.insert(worker, Peer::Connecting(vec![frame]));
                     self.raylet.push(Frame::Connect { worker });
@@ -56,23 +58,52 @@ impl Links {
 
     /// The raylet has made a connection.
     pub(crate) fn up(&mut self, worker: WorkerId, sender: Sender) {
-        if let Some(Peer::Connecting(line)) = self.peers.insert(worker, Peer::Up(sender.clone())) {
+        if let Some(Peer::Connecting(line)) = self.peers.insert(worker, Peer::Up { sender: sender.clone(), gone: None }) {
             line.into_iter().for_each(|frame| sender.push(frame));
         }
         sender.flush();
     }
 
-    /// A worker is dead.
-    pub(crate) fn dead(&mut self, worker: WorkerId) {
-        if let Some(Peer::Up(sender)) = self.peers.insert(worker, Peer::Dead) {
-            sender.close();
+    /// The raylet says that a worker is dead. Returns the cause when nothing of it is left to be read.
+    pub(crate) fn dead(&mut self, worker: WorkerId, cause: DeathCause) -> Option<DeathCause> {
+        match self.peers.get_mut(&worker) {
+            Some(Peer::Up { gone, .. }) => {
+                *gone = Some(cause);
+                None
+            }
+            Some(Peer::Dead) => None,
+            Some(Peer::Connecting(_) | Peer::Drained) | None => {
+                self.peers.insert(worker, Peer::Dead);
+                Some(cause)
+            }
+        }
+    }
+
+    /// The last frame of a worker was read. Returns the cause of its death if it is known.
+    pub(crate) fn drained(&mut self, worker: WorkerId) -> Option<DeathCause> {
+        match self.peers.insert(worker, Peer::Drained) {
+            Some(Peer::Up { gone: Some(cause), .. }) => {
+                self.peers.insert(worker, Peer::Dead);
+                Some(cause)
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends what is in line.
+    pub(crate) fn flush(&self) {
+        self.raylet.flush();
+        for peer in self.peers.values() {
+            if let Peer::Up { sender, .. } = peer {
+                sender.flush();
+            }
         }
     }
 
     /// Closes all connections.
     pub(crate) fn close(&mut self) {
         for (_, peer) in self.peers.drain() {
-            if let Peer::Up(sender) = peer {
+            if let Peer::Up { sender, .. } = peer {
                 sender.close();
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Identity, Worker, execute, serve, set_current};
 use crate::ids::WorkerId;
 use crate::process::{Role, RoleEntry, role};
-use crate::registry;
+use crate::registry::{Registry, RegistryError};
 use crate::wire::connection::over_socket;
 use crate::wire::{Frame, Hello, Packet};
 
@@ -20,6 +20,8 @@ enum Error {
     Runtime(#[from] std::io::Error),
     #[error("its thread `ray-io` has ended")]
     Thread,
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("the raylet refused it: {0}")]
     Refused(String),
     #[error("the raylet closed the connection before it was welcome")]
@@ -71,7 +73,8 @@ fn start(control: OwnedFd) -> Result<Arc<Worker>, Error> {
 
 async fn join(control: OwnedFd) -> Result<(Arc<Worker>, crate::wire::Receiver), Error> {
     let (sender, mut receiver) = over_socket(control)?;
-    let hello = Hello::of_this_process(WorkerId::default(), registry::table_hash());
+    let registry = Registry::global()?;
+    let hello = Hello::of_this_process(WorkerId::default(), registry.table_hash());
     sender.send(Frame::Hello { hello: Box::new(hello) });
     let (welcome, fds) = match receiver.recv().await {
         Some(Packet { frame: Frame::Welcome { welcome }, fds }) => (welcome, fds),

@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 
 use crate::error::{RayError, Result};
 use crate::ids::{JobId, NodeId, WorkerId};
-use crate::wire::{Sender, Welcome};
+use crate::wire::{DeathCause, Sender, Welcome};
 use execute::Executor;
 use gcs_client::GcsClient;
 use links::Links;
@@ -119,7 +119,7 @@ impl Worker {
     /// order of the changes, and leave after it is released.
     pub(crate) fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant, &mut Out) -> R) -> R {
         let now = Instant::now();
-        let mut out = Out::default();
+        let mut out = Out::new(now);
         let mut flush: SmallVec<[Sender; 2]> = SmallVec::new();
         let mut to_self = Vec::new();
         let mut state = self.state();
@@ -164,6 +164,17 @@ impl Worker {
     /// Reads the state.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         look(&self.state())
+    }
+
+    /// Another process of the node is dead, and everything that it sent has been seen.
+    pub(crate) fn process_died(self: &Arc<Self>, peer: WorkerId, cause: &DeathCause) {
+        self.with(|state, now, out| state.process_died(peer, cause, now, out));
+        self.executor.recheck_exit();
+    }
+
+    /// Waits until the frames in line have left, but not for long: the process is about to end.
+    pub(crate) fn drain(&self) {
+        self.links().flush();
     }
 
     /// Ends the session in this process: what is pending fails with `error`.

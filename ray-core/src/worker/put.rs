@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::{RayError, Result};
-use crate::ids::{FIRST_PUT_INDEX, ObjectId, WorkerId};
+use crate::ids::{ObjectId, WorkerId};
 use crate::value::{self, Encoded};
 use crate::wire::ObjectValue;
 use crate::worker::objects::Slot;
@@ -22,13 +22,8 @@ impl Worker {
             what: format!("a value of type {}", std::any::type_name::<T>()),
             why: error.to_string(),
         })?;
-        let object = self.with(|state, _, _| {
-            let object = state.new_task_id().object(FIRST_PUT_INDEX);
-            state.refs.own(object);
-            state.objects.expect(object);
-            let inner: Vec<_> = encoded.refs.iter().map(|token| (token.object, token.owner)).collect();
-            state.refs.contain(object, &inner);
-            object
+        let object = self.with(|state, _, out| {
+            state.new_put(&encoded.refs, out)
         });
         match self.write(object, &encoded) {
             Ok(size) => {
@@ -48,7 +43,11 @@ impl Worker {
         let failed = |error: ray_objstore::Error| RayError::Store { why: error.to_string() };
         let size = encoded.object_len();
         let mut writer = self.store.create(key, size).map_err(failed)?;
-        encoded.write_object(&mut writer);
+        let copied = encoded.write_head(&mut writer);
+        copied.map_err(|error| RayError::internal(error))?;
+        for (offset, bytes) in encoded.layout().segments {
+            writer.write_parallel(offset, bytes).map_err(failed)?;
+        }
         // The view's pin ends here: the object stays until its owner frees it.
         drop(writer.seal().map_err(failed)?);
         Ok(size as u64)
@@ -67,7 +66,7 @@ impl Worker {
         if !encoded.refs.is_empty() && owner != self.identity.worker {
             self.with(|state, _, out| {
                 for token in &encoded.refs {
-                    state.refs.hand_over(token.object, token.owner, owner, &mut out.refs);
+                    state.hand_over(token.object, owner, out);
                 }
             });
         }
@@ -79,13 +78,8 @@ impl Worker {
         if encoded.object_len() <= MAX_INLINE {
             return Ok(Ok(encoded.to_bytes()));
         }
-        let object = self.with(|state, _, _| {
-            let object = state.new_task_id().object(FIRST_PUT_INDEX);
-            state.refs.own(object);
-            state.objects.expect(object);
-            let inner: Vec<_> = encoded.refs.iter().map(|token| (token.object, token.owner)).collect();
-            state.refs.contain(object, &inner);
-            object
+        let object = self.with(|state, _, out| {
+            state.new_put(&encoded.refs, out)
         });
         let size = self.write(object, encoded)?;
         self.with(|state, now, out| state.settle(object, Slot::Stored { size }, now, out));

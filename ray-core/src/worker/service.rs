@@ -33,8 +33,10 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
             None => tracing::error!(target: "ray_core::worker", %peer, "a link came without its socket"),
         },
         Frame::PeerGone { worker: peer, cause } => {
-            worker.links().dead(peer);
-            worker.with(|state, now, out| state.process_died(peer, &cause, now, out));
+            // RC-T3: what it sent before it died comes first.
+            if let Some(cause) = worker.links().dead(peer, cause) {
+                worker.process_died(peer, &cause);
+            }
         }
         Frame::GcsReply { request, body, .. } => gcs_reply(worker, request, *body),
         Frame::GcsEvent { event, .. } => match *event {
@@ -81,6 +83,10 @@ async fn serve_peer(worker: Arc<Worker>, peer: WorkerId, mut receiver: Receiver)
     while let Some(packet) = receiver.recv().await {
         from_peer(&worker, peer, packet.frame);
     }
+    let death = worker.links().drained(peer);
+    if let Some(cause) = death {
+        worker.process_died(peer, &cause);
+    }
 }
 
 pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
@@ -93,9 +99,10 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
         Frame::ObjectReady { object, value } => {
             worker.with(|state, now, out| state.object_ready(from, object, value, now, out));
         }
-        Frame::Handover { object, to } => worker.with(|state, _, out| state.refs.handed_over(object, to, &mut out.refs)),
+        Frame::Handover { object, to } => worker.with(|state, _, out| state.registered(object, to, out)),
         Frame::Release { object, count } => {
-            worker.with(|state, _, out| state.refs.released(object, from, count, &mut out.refs));
+            worker.with(|state, _, out| state.released(object, from, count, out));
+            worker.executor.recheck_exit();
         }
         Frame::CancelTask { task, recursive } => worker.executor.cancel(worker, task, recursive),
         Frame::StreamItem { task, attempt, index, value } => {

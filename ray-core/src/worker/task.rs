@@ -6,7 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
-use crate::remote::TaskOptions;
+use crate::remote::{RetryBackoff, RetryExceptions};
 use crate::wire::{LeaseShape, TaskSpec};
 
 /// What all calls of one function with the same options have in common.
@@ -15,7 +15,16 @@ pub(crate) struct Template {
     /// The name shown to people.
     pub(crate) name: String,
     pub(crate) shape: Arc<LeaseShape>,
-    pub(crate) options: TaskOptions,
+    pub(crate) options: CallOptions,
+}
+
+/// The options that tasks and actor calls share, as far as they matter after submission.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CallOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry_exceptions: RetryExceptions,
+    pub(crate) retry_backoff: Option<RetryBackoff>,
+    pub(crate) concurrency_group: Option<String>,
 }
 
 /// Where a pending task stands.
@@ -78,7 +87,7 @@ impl PendingTask {
     /// How long to pause before the next attempt: none by default, else doubling up to a cap, less up to a half at random.
     pub(crate) fn pause(&self, random: f64) -> Duration {
         let Some(back_off) = &self.template.options.retry_backoff else { return Duration::ZERO };
-        back_off.pause(self.failures, random)
+        back_off.delay(self.failures + 1, random)
     }
 
     /// Takes one of the retries that are left.

@@ -7,10 +7,10 @@ use tokio::sync::RwLock;
 
 use super::actor_queue::{ActorQueue, Kind, Limits};
 use super::outcome::{Ended, told};
-use super::run::{arguments, caught, caught_async, from_specs, task_context};
+use super::run::{arguments, registered, caught, caught_async, from_specs, task_context};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
-use crate::registry::{self, ActorMethod, ActorType, Receiver};
+use crate::registry::{ActorMethod, ActorType, Receiver};
 use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
 use crate::wire::{ActorSpec, Frame, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
@@ -69,7 +69,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         what: format!("the actor type `{}`", spec.type_name),
         why: "its key is not in the table".into(),
     };
-    let item = registry::by_key(spec.item).and_then(|item| item.as_actor()).ok_or_else(unknown)?;
+    let item = registered(spec.item)?.as_actor().ok_or_else(unknown)?;
     let task = construction_spec(worker, spec, restarts);
     let name = format!("{}::new", spec.type_name);
     let context = Arc::new(TaskContext {
@@ -226,7 +226,7 @@ impl ActorHost {
                 if let Some(next) = calls.ready.pop_front() {
                     break Some(next);
                 }
-                if calls.ending && calls.queue.is_quiet() && worker.read(|state| !state.refs.is_lent()) {
+                if calls.ending && calls.queue.is_quiet() && worker.read(|state| !state.refs.is_lending()) {
                     break None;
                 }
                 calls = self.changed.wait(calls).unwrap_or_else(PoisonError::into_inner);

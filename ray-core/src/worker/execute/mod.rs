@@ -18,6 +18,7 @@ use crate::error::RayError;
 use crate::ids::{IdHasher, ObjectId, TaskId, WorkerId};
 use crate::wire::{ActorSpec, ArgSpec, Frame, TaskOutcome, TaskSpec};
 use crate::worker::context::TaskContext;
+use crate::worker::refs::Hold;
 use crate::worker::state::Dest;
 use crate::worker::{Worker, current};
 use actor::ActorHost;
@@ -50,6 +51,7 @@ pub(crate) struct Executor {
     running: Mutex<HashMap<TaskId, Arc<TaskContext>, IdHasher>>,
     actor: OnceLock<Arc<ActorHost>>,
     runtime: OnceLock<tokio::runtime::Runtime>,
+    calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
     pub(crate) groups: groups::Groups,
 }
@@ -101,7 +103,7 @@ impl Executor {
                 return order;
             }
             // A worker that owns what others use is not idle: its objects would die with it.
-            if orders.ending && worker.read(|state| !state.refs.is_lent()) {
+            if orders.ending && worker.read(|state| !state.refs.is_lending()) {
                 return Order::Exit(0);
             }
             orders = self.arrived.wait(orders).unwrap_or_else(PoisonError::into_inner);
@@ -123,11 +125,9 @@ impl Executor {
             }
         }
         if !held.is_empty() {
-            worker.with(|state, _, _| {
+            worker.with(|state, _, out| {
                 for (object, owner) in &held {
-                    state.refs.received(*object, *owner);
-                    state.refs.hold(*object, *owner);
-                    state.objects.expect(*object);
+                    state.receive(*object, *owner, Hold::Task, out);
                 }
             });
         }
@@ -222,6 +222,14 @@ impl Executor {
         }
     }
 
+    /// Counts a call of a function. Returns how many there were, this one included.
+    fn count_call(&self, item: u64) -> u64 {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = calls.entry(item).or_default();
+        *count += 1;
+        *count
+    }
+
     /// Where async tasks and methods run.
     pub(crate) fn runtime(&self) -> &tokio::runtime::Runtime {
         self.runtime.get_or_init(|| {
@@ -249,7 +257,7 @@ fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) 
     worker.with(|state, _, out| {
         out.send(Dest::Worker(job.from), Frame::TaskDone { task, attempt, outcome, reusable });
         for (object, _) in &job.held {
-            state.refs.unhold(*object, &mut out.refs);
+            state.unhold(*object, Hold::Task, out);
         }
     });
 }

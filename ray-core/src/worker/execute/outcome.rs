@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Job;
 use super::panic::Panic;
 use crate::error::{ErrorValue, RayError, TaskFailure};
-use crate::remote::{Outcome, TaskError, TaskErrorKind};
-use crate::wire::{ObjectValue, TaskOutcome, TaskSpec};
+use crate::remote::{Outcome, TaskError};
+use crate::wire::{ObjectValue, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 
 /// How one call of user code ended.
@@ -55,18 +55,15 @@ pub(super) fn returned(
 
 /// The task's own code returned an error.
 pub(super) fn failed(worker: &Arc<Worker>, spec: &TaskSpec, name: &str, error: &TaskError) -> TaskOutcome {
-    let retry = match error.kind() {
-        TaskErrorKind::Application => spec.retry_exceptions || error.wants_retry(),
-        _ => false,
-    };
-    let value = error.encoded_value().map(|object| ErrorValue { type_name: error.type_name().to_owned(), object });
+    let retry = spec.retry_exceptions.accepts(error);
+    let value = error.encoded_value().map(|object| ErrorValue::new(error.type_name().to_owned(), object));
     let failure = failure(worker, spec, name, error.chain().to_vec(), None, value);
     TaskOutcome::Failed { error: RayError::TaskFailed { failure: Arc::new(failure) }, retry }
 }
 
 pub(super) fn panicked(worker: &Arc<Worker>, spec: &TaskSpec, name: &str, panic: Panic) -> TaskOutcome {
     let failure = failure(worker, spec, name, vec![panic.message], Some(panic.location), None);
-    TaskOutcome::Failed { error: RayError::TaskFailed { failure: Arc::new(failure) }, retry: spec.retry_exceptions }
+    TaskOutcome::Failed { error: RayError::TaskFailed { failure: Arc::new(failure) }, retry: spec.retry_exceptions == RetryExceptions::All {} }
 }
 
 fn failure(

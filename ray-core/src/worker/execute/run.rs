@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::outcome::{Ended, told};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
-use crate::registry;
+use crate::registry::{ItemKey, Registry, RemoteItem};
 use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
@@ -16,14 +16,15 @@ use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
 
 /// Runs a task of a function on this thread and answers it.
 pub(super) fn task(worker: &Arc<Worker>, job: Job) {
-    let function = registry::by_key(job.spec.item).and_then(|item| item.as_function().map(|function| (item, function)));
-    let Some((item, function)) = function else {
-        let what = format!("the function with key {:016x}", job.spec.item);
-        let error = RayError::UnknownItem { what, why: "it is not in the table".into() };
-        answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
-        return;
+    let found = registered(job.spec.item).and_then(|item| {
+        let none = || RayError::UnknownItem { what: item.identity().to_string(), why: "it is no function".into() };
+        Ok((item, item.as_function().ok_or_else(none)?))
+    });
+    let (item, function) = match found {
+        Ok(found) => found,
+        Err(error) => return answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
     };
-    let name = job.spec.name.clone().unwrap_or_else(|| item.identity().path());
+    let name = job.spec.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
     let context = task_context(&job.spec, &name, false);
     worker.executor.running().insert(job.spec.task, context.clone());
     let outcome = match arguments(worker, &job.spec) {
@@ -51,6 +52,12 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     let max_calls = function.defaults().max_calls;
     let reusable = max_calls == 0 || calls < u64::from(max_calls);
     answer(worker, job, outcome, reusable);
+}
+
+/// The item with this key.
+pub(super) fn registered(key: u64) -> Result<&'static RemoteItem> {
+    let found = Registry::global().and_then(|registry| registry.by_key(ItemKey(key)));
+    found.map_err(|error| RayError::UnknownItem { what: format!("item {key:016x}"), why: error.to_string() })
 }
 
 pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool) -> Arc<TaskContext> {

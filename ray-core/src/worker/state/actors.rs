@@ -12,6 +12,7 @@ use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
 use crate::wire::{ActorInfo, ActorState, Frame, GcsRequest};
+use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 
 /// An actor that this process holds a handle of.
@@ -78,8 +79,9 @@ impl State {
     pub(super) fn enqueue_call(&mut self, actor: ActorId, task: TaskId, _now: Instant, out: &mut Out) {
         let _ = out;
         let Some(client) = self.actors.get_mut(&actor) else { return };
-        self.refs.hold(client.handle.0, client.handle.1);
         client.queue.push_back(task);
+        let handle = client.handle.0;
+        self.hold(handle, Hold::Task);
     }
 
     /// Sends the calls whose turn it is.
@@ -128,7 +130,7 @@ impl State {
         } else if let Some(place) = client.queue.iter().position(|queued| *queued == task) {
             client.queue.remove(place);
         }
-        self.refs.unhold(handle, &mut out.refs);
+        self.unhold(handle, Hold::Task, out);
         self.drive_actor(actor, now, out);
     }
 
@@ -146,7 +148,6 @@ impl State {
             self.pids.insert(worker, pid);
         }
         let state = info.state.clone();
-        let retries = info.max_task_retries;
         client.info = Some(info);
         match state {
             ActorState::Alive { worker, .. } => {
@@ -157,16 +158,36 @@ impl State {
             ActorState::Restarting { cause } => {
                 let name = client.name();
                 let error = RayError::ActorUnavailable { actor, name, cause };
-                self.sent_calls_lost(actor, retries, &error, now, out);
+                self.sent_calls_lost(actor, &error, now, out);
             }
-            ActorState::Dead { error } => self.sent_calls_lost(actor, 0, &error, now, out),
+            ActorState::Dead { error } => self.sent_calls_lost(actor, &error, now, out),
             ActorState::Pending {} => {}
         }
         self.drive_actor(actor, now, out);
     }
 
+    /// The GCS does not know the actor: it died long ago, or belongs to another session.
+    pub(crate) fn actor_unknown(&mut self, actor: ActorId, error: RayError, now: Instant, out: &mut Out) {
+        let Some(client) = self.actors.get(&actor) else { return };
+        let info = ActorInfo {
+            actor,
+            item: 0,
+            type_name: client.type_name.clone(),
+            name: None,
+            namespace: String::new(),
+            detached: false,
+            owner: client.handle.1,
+            handle: client.handle.0,
+            state: ActorState::Dead { error },
+            restarts: u32::MAX,
+            max_task_retries: 0,
+            max_pending_calls: -1,
+        };
+        self.actor_changed(info, now, out);
+    }
+
     /// AC-2: calls that were sent to a worker that is gone.
-    fn sent_calls_lost(&mut self, actor: ActorId, _retries: i64, error: &RayError, now: Instant, out: &mut Out) {
+    fn sent_calls_lost(&mut self, actor: ActorId, error: &RayError, now: Instant, out: &mut Out) {
         let Some(client) = self.actors.get_mut(&actor) else { return };
         let dead = matches!(&client.info, Some(ActorInfo { state: ActorState::Dead { .. }, .. }));
         let lost = std::mem::take(&mut client.sent);

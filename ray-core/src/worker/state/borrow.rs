@@ -7,7 +7,7 @@ use crate::error::RayError;
 use crate::ids::{ObjectId, WorkerId};
 use crate::wire::{DeathCause, Frame, ObjectValue};
 use crate::worker::objects::{Interest, Slot};
-use crate::worker::refs::Effect;
+use crate::worker::refs::{Effect, Hold};
 
 impl State {
     /// Asks the owner of a borrowed object to tell when it is ready; once.
@@ -32,9 +32,9 @@ impl State {
             Some(Slot::Native(native)) => native.encoded(),
             Some(Slot::Stored { size }) => {
                 let size = *size;
-                let refs = self.refs.contained(&object);
-                for (inner, owner) in &refs {
-                    self.refs.hand_over(*inner, *owner, to, &mut out.refs);
+                let refs = self.contained_in(&object);
+                for (inner, _) in &refs {
+                    self.hand_over(*inner, to, out);
                 }
                 out.send(Dest::Worker(to), Frame::ObjectReady { object, value: ObjectValue::Stored { size, refs } });
                 return;
@@ -48,7 +48,7 @@ impl State {
         let value = match value {
             Ok(bytes) => {
                 for token in crate::value::refs_of(&bytes).unwrap_or_default() {
-                    self.refs.hand_over(token.object, token.owner, to, &mut out.refs);
+                    self.hand_over(token.object, to, out);
                 }
                 ObjectValue::Inline { object: bytes }
             }
@@ -79,29 +79,78 @@ impl State {
         out: &mut Out,
     ) {
         for (object, owner) in &inner {
-            if from != self.me {
-                self.refs.received(*object, *owner);
+            if from == self.me {
+                self.hold(*object, Hold::Container);
+            } else {
+                self.receive(*object, *owner, Hold::Container, out);
             }
-            self.refs.hold(*object, *owner);
-            self.objects.expect(*object);
         }
         if keep {
-            self.refs.contain(outer, &inner);
+            self.refs.contain(outer, inner.into_iter().map(|(object, _)| object), &mut out.refs);
+        } else {
+            inner.iter().for_each(|(object, _)| self.unhold(*object, Hold::Container, out));
         }
-        for (object, _) in &inner {
-            self.refs.unhold(*object, &mut out.refs);
+    }
+
+    /// A reference has come in a frame of another process.
+    pub(crate) fn receive(&mut self, object: ObjectId, owner: WorkerId, hold: Hold, out: &mut Out) {
+        self.objects.expect(object);
+        if let Err(error) = self.refs.receive(object, owner, hold, &mut out.refs) {
+            tracing::error!(target: "ray_core::worker", %error, "a reference came too late");
+        }
+    }
+
+    /// One more hold on an object that is held already.
+    pub(crate) fn hold(&mut self, object: ObjectId, hold: Hold) {
+        if let Err(error) = self.refs.add(object, hold) {
+            tracing::error!(target: "ray_core::worker", %error, "a reference in use is not held");
+        }
+    }
+
+    /// One hold less.
+    pub(crate) fn unhold(&mut self, object: ObjectId, hold: Hold, out: &mut Out) {
+        if let Err(error) = self.refs.remove(object, hold, &mut out.refs) {
+            tracing::error!(target: "ray_core::worker", %error, "a hold ends twice");
+        }
+    }
+
+    /// The reference is about to leave for another process: its owner hears of it first (RC-T2).
+    pub(crate) fn hand_over(&mut self, object: ObjectId, to: WorkerId, out: &mut Out) {
+        if let Err(error) = self.refs.hand_over(object, to, &mut out.refs) {
+            tracing::error!(target: "ray_core::worker", %error, "a reference in use is not held");
+        }
+        self.apply_ref_effects(out);
+    }
+
+    /// The references inside the value of an object, with their owners.
+    fn contained_in(&self, object: &ObjectId) -> Vec<(ObjectId, WorkerId)> {
+        let contained = self.refs.get(object).map(|report| report.contained).unwrap_or_default();
+        contained.iter().filter_map(|inner| Some((*inner, self.refs.get(inner)?.owner))).collect()
+    }
+
+    /// Another process's hand-over of an object of ours, or its release.
+    pub(crate) fn registered(&mut self, object: ObjectId, to: WorkerId, out: &mut Out) {
+        if let Err(error) = self.refs.handover_received(object, to, &mut out.refs) {
+            tracing::error!(target: "ray_core::worker", %error, "a hand-over came too late");
+        }
+    }
+
+    /// A process holds an object of ours no longer.
+    pub(crate) fn released(&mut self, object: ObjectId, from: WorkerId, count: u32, out: &mut Out) {
+        if let Err(error) = self.refs.release_received(object, from, count, &mut out.refs) {
+            tracing::error!(target: "ray_core::worker", %error, "a release came too late");
         }
     }
 
     /// A local handle of an object that this process holds by other means already (a value that contains it).
-    pub(crate) fn adopt(&mut self, object: ObjectId, owner: WorkerId) {
-        self.refs.add_local(object, owner);
+    pub(crate) fn adopt(&mut self, object: ObjectId) {
         self.objects.expect(object);
+        self.hold(object, Hold::Handle);
     }
 
     /// A local handle is gone.
     pub(crate) fn drop_handle(&mut self, object: ObjectId, out: &mut Out) {
-        self.refs.remove_local(object, &mut out.refs);
+        self.unhold(object, Hold::Handle, out);
     }
 
     pub(super) fn apply_ref_effect(&mut self, effect: Effect, out: &mut Out) {
@@ -111,9 +160,15 @@ impl State {
             }
             Effect::SendRelease { owner, object, count } => {
                 out.send(Dest::Worker(owner), Frame::Release { object, count });
-                self.forget_object(object, out);
             }
-            Effect::OutOfScope { object } => self.forget_object(object, out),
+            Effect::FreeValue { object } => self.forget_object(object, out),
+            Effect::OwnerDied { object, owner } => {
+                let waiting = matches!(self.objects.slot(&object), Some(Slot::Pending | Slot::Stored { .. }));
+                if waiting {
+                    self.settle(object, Slot::Failed(RayError::OwnerDied { object, owner }), out.now, out);
+                }
+            }
+            Effect::ReleaseSpec { .. } => {}
         }
     }
 
@@ -133,11 +188,6 @@ impl State {
     pub(crate) fn process_died(&mut self, worker: WorkerId, cause: &DeathCause, now: Instant, out: &mut Out) {
         self.leases_of_dead_worker(worker, cause, now, out);
         self.actors_of_dead_worker(worker, out);
-        self.refs.process_died(worker, &mut out.refs);
-        for object in self.objects.of_owner(worker.prefix()) {
-            if object.owner_prefix() != self.me.prefix() {
-                self.settle(object, Slot::Failed(RayError::OwnerDied { object, owner: worker }), now, out);
-            }
-        }
+        self.refs.worker_died(worker, &mut out.refs);
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{RayError, Result};
 use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::wire::{DeathCause, Frame, ObjectValue, TaskOutcome};
 use crate::worker::objects::Slot;
+use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 
 /// What a task that was cancelled for its deadline gets before its worker is killed.
@@ -99,18 +100,22 @@ impl State {
     }
 
     fn drop_values(&mut self, from: WorkerId, outcome: TaskOutcome, out: &mut Out) {
-        let TaskOutcome::Returned { values } = outcome else { return };
-        for value in values {
-            let inner = match value {
-                ObjectValue::Inline { object } => {
-                    let tokens = crate::value::refs_of(&object).unwrap_or_default();
-                    tokens.into_iter().map(|token| (token.object, token.owner)).collect()
-                }
-                ObjectValue::Stored { refs, .. } => refs,
-                ObjectValue::Failed { .. } => continue,
-            };
-            self.take_contained(ObjectId::default(), from, inner, false, out);
+        if let TaskOutcome::Returned { values } = outcome {
+            values.into_iter().for_each(|value| self.drop_value(from, value, out));
         }
+    }
+
+    /// A value that nobody wants: only the references inside it count, and go at once.
+    pub(super) fn drop_value(&mut self, from: WorkerId, value: ObjectValue, out: &mut Out) {
+        let inner = match value {
+            ObjectValue::Inline { object } => {
+                let tokens = crate::value::refs_of(&object).unwrap_or_default();
+                tokens.into_iter().map(|token| (token.object, token.owner)).collect()
+            }
+            ObjectValue::Stored { refs, .. } => refs,
+            ObjectValue::Failed { .. } => return,
+        };
+        self.take_contained(ObjectId::default(), from, inner, false, out);
     }
 
     /// The task's own code failed.
@@ -159,19 +164,19 @@ impl State {
             for object in results {
                 self.settle(object, Slot::Failed(error.clone()), now, out);
             }
-            self.fail_stream(task, error, now, out);
+            self.fail_stream(task, error, out);
         }
         self.forget_task(task, now, out);
     }
 
     /// CO-3.
-    fn forget_task(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+    pub(super) fn forget_task(&mut self, task: TaskId, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.remove(&task) else { return };
         for dependency in &pending.dependencies {
-            self.refs.unhold(dependency.object, &mut out.refs);
+            self.unhold(dependency.object, Hold::Task, out);
         }
         for (object, _) in &pending.nested {
-            self.refs.unhold(*object, &mut out.refs);
+            self.unhold(*object, Hold::Task, out);
         }
         if let Some(actor) = pending.actor {
             self.call_ended(actor, task, now, out);
@@ -197,7 +202,7 @@ impl State {
         for object in results {
             self.settle(object, Slot::Failed(error.clone()), now, out);
         }
-        self.fail_stream(task, error, now, out);
+        self.fail_stream(task, error, out);
         let Some(pending) = self.tasks.get_mut(&task) else { return Ok(None) };
         match phase {
             Phase::Pushed(worker) => {

@@ -11,6 +11,7 @@ mod actors;
 mod borrow;
 mod complete;
 mod leases;
+pub(crate) mod streams;
 mod submit;
 
 use std::any::Any;
@@ -38,8 +39,9 @@ pub(crate) enum Dest {
 }
 
 /// What is to be done after a change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Out {
+    pub(crate) now: Instant,
     pub(crate) sends: Vec<(Dest, Frame)>,
     pub(crate) wakes: Vec<Arc<Waiter>>,
     /// Values in the store that nobody can reach any more.
@@ -49,6 +51,20 @@ pub(crate) struct Out {
     pub(crate) timers: Vec<(Duration, Timer)>,
     /// Effects of the reference table, turned into the above before the lock is released.
     pub(crate) refs: Vec<Effect>,
+}
+
+impl Out {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            now,
+            sends: Vec::new(),
+            wakes: Vec::new(),
+            free: Vec::new(),
+            garbage: Vec::new(),
+            timers: Vec::new(),
+            refs: Vec::new(),
+        }
+    }
 }
 
 impl Out {
@@ -85,6 +101,7 @@ pub(crate) struct State {
     requests: HashMap<u64, Arc<LeaseShape>>,
     idle_check_set: bool,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
+    streams: HashMap<TaskId, streams::Incoming, IdHasher>,
     /// Actors that this process created, by the object that stands for their handles.
     owned_actors: HashMap<ObjectId, ActorId, IdHasher>,
     /// The workers this process knows the processes of.
@@ -107,6 +124,7 @@ impl State {
             requests: HashMap::new(),
             idle_check_set: false,
             actors: HashMap::default(),
+            streams: HashMap::default(),
             owned_actors: HashMap::default(),
             pids: HashMap::default(),
             ended: false,
@@ -152,8 +170,10 @@ impl State {
 
     /// Turns what the reference table wants into frames and frees.
     pub(crate) fn apply_ref_effects(&mut self, out: &mut Out) {
-        while let Some(effect) = out.refs.pop() {
-            self.apply_ref_effect(effect, out);
+        while !out.refs.is_empty() {
+            for effect in std::mem::take(&mut out.refs) {
+                self.apply_ref_effect(effect, out);
+            }
         }
     }
 

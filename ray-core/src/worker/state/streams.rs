@@ -7,6 +7,7 @@ use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::wire::{Frame, ObjectValue};
+use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 use crate::worker::waiter::Waiter;
 
@@ -84,7 +85,7 @@ impl State {
             self.drop_value(from, value, out);
             return;
         };
-        self.refs.own(object);
+        self.refs.own(object, Hold::Handle);
         self.objects.expect(object);
         self.accept_value(object, from, value, now, out);
         if let Some(stream) = self.streams.get_mut(&task) {

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{Dest, Out, State, Timer};
-use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
+use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
+use crate::value::refs::RefToken;
 use crate::wire::{ActorCallSpec, ArgSpec, Frame, TaskSpec};
 use crate::worker::objects::{Interest, Slot};
+use crate::worker::refs::Hold;
 use crate::worker::task::{Dependency, PendingTask, Phase, Template};
 
 /// An argument as the caller gave it.
@@ -69,14 +71,14 @@ impl State {
             });
         }
         for dependency in &dependencies {
-            self.refs.hold(dependency.object, dependency.owner);
+            self.hold(dependency.object, Hold::Task);
         }
-        for (object, owner) in &new.nested {
-            self.refs.hold(*object, *owner);
+        for (object, _) in &new.nested {
+            self.hold(*object, Hold::Task);
         }
         let results: SmallVec<[ObjectId; 1]> = (1..=new.returns).map(|index| task.object(index)).collect();
         for result in &results {
-            self.refs.own(*result);
+            self.refs.own(*result, Hold::Handle);
             self.objects.expect(*result);
         }
         let options = &new.template.options;
@@ -99,7 +101,7 @@ impl State {
             args,
             returns: new.returns,
             stream: new.stream,
-            retry_exceptions: options.retry_exceptions,
+            retry_exceptions: options.retry_exceptions.into(),
             deadline: timeout,
             group: new.template.shape.strategy.group(),
             resources: new.template.shape.resources.clone(),
@@ -125,6 +127,16 @@ impl State {
         }
         self.await_dependencies(task, now, out);
         Submitted { task, results }
+    }
+
+    /// A new object made by `put`, with one local handle and these references inside.
+    pub(crate) fn new_put(&mut self, inner: &[RefToken], out: &mut Out) -> ObjectId {
+        let object = self.new_task_id().object(FIRST_PUT_INDEX);
+        self.refs.own(object, Hold::Handle);
+        self.objects.expect(object);
+        inner.iter().for_each(|token| self.hold(token.object, Hold::Container));
+        self.refs.contain(object, inner.iter().map(|token| token.object), &mut out.refs);
+        object
     }
 
     /// Resolves what is ready and registers for what is not; queues the task when nothing is missing.
@@ -211,7 +223,7 @@ impl State {
             for arg in &spec.args {
                 if let ArgSpec::Inline { object } = arg {
                     for token in crate::value::refs_of(object).unwrap_or_default() {
-                        self.refs.hand_over(token.object, token.owner, worker, &mut out.refs);
+                        self.hand_over(token.object, worker, out);
                     }
                 }
             }
