@@ -1,0 +1,4 @@
+//! What a user types.
+
+pub mod object_ref;
+pub mod submit;
