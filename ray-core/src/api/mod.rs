@@ -1,4 +1,23 @@
-//! What a user types.
+//! What a user types: [`init`], references and what can be done with them, handles, the runtime context.
 
+mod actors;
+pub(crate) mod blocking;
+mod builder;
+mod context;
+mod get;
+mod init;
 pub mod object_ref;
+mod put;
+mod stream;
 pub mod submit;
+mod template;
+mod wait;
+
+pub use actors::{ActorSummary, kill, list_actors};
+pub use builder::Builder;
+pub use context::{RuntimeContext, runtime_context};
+pub use get::{Fetch, get, get_async, get_timeout};
+pub use init::{Ray, init, init_or_join};
+pub use put::put;
+pub use stream::ObjectRefStream;
+pub use wait::{cancel, cancel_with, wait, wait_async};

@@ -1,20 +1,116 @@
-//! References to objects and actors.
+//! References to objects and actors: what counts them, and how they travel.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::{ActorId, ObjectId};
+use crate::error::{RayError, Result};
+use crate::ids::{ActorId, ObjectId, WorkerId};
+use crate::value::RefToken;
+use crate::value::refs::{deserialize_ref, serialize_ref};
+use crate::worker::waiter::Waiter;
+use crate::worker::{Worker, current};
 
-/// A reference without its type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RawRef {
-    /// The object.
-    pub id: ObjectId,
+pub use crate::api::stream::{ObjectRefStream, RawStream};
+
+/// A counted reference without its type.
+#[derive(Debug)]
+pub struct RawRef(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Counted { object: ObjectId, owner: WorkerId, session: Weak<Worker> },
+    /// Submission failed: whoever looks at the reference gets this error.
+    Failed(Box<RayError>),
 }
 
-/// A reference to an object of type `T` that may not exist yet.
+impl RawRef {
+    /// Takes over one handle that the state counts already.
+    pub(crate) fn counted(worker: &Arc<Worker>, object: ObjectId, owner: WorkerId) -> Self {
+        Self(Kind::Counted { object, owner, session: Arc::downgrade(worker) })
+    }
+
+    /// A reference that is an error.
+    pub(crate) fn failed(error: RayError) -> Self {
+        Self(Kind::Failed(Box::new(error)))
+    }
+
+    /// The object, its owner, and the session that counts it.
+    pub(crate) fn target(&self) -> Result<(ObjectId, WorkerId, Arc<Worker>)> {
+        match &self.0 {
+            Kind::Counted { object, owner, session } => {
+                let worker = session.upgrade().ok_or(RayError::SessionEnded {})?;
+                Ok((*object, *owner, worker))
+            }
+            Kind::Failed(error) => Err((**error).clone()),
+        }
+    }
+
+    /// The object; the nil id if submission failed.
+    pub fn id(&self) -> ObjectId {
+        match &self.0 {
+            Kind::Counted { object, .. } => *object,
+            Kind::Failed(_) => ObjectId::default(),
+        }
+    }
+
+    fn token(&self) -> Result<RefToken> {
+        let (object, owner, _) = self.target()?;
+        Ok(RefToken::object(object, owner))
+    }
+
+    fn adopt(token: &RefToken) -> Result<Self> {
+        let worker = current()?;
+        worker.with(|state, _, _| state.adopt(token.object));
+        Ok(Self::counted(&worker, token.object, token.owner))
+    }
+}
+
+impl Clone for RawRef {
+    fn clone(&self) -> Self {
+        match &self.0 {
+            Kind::Counted { object, owner, session } => {
+                if let Some(worker) = session.upgrade() {
+                    worker.with(|state, _, _| state.adopt(*object));
+                }
+                Self(Kind::Counted { object: *object, owner: *owner, session: session.clone() })
+            }
+            Kind::Failed(error) => Self(Kind::Failed(error.clone())),
+        }
+    }
+}
+
+impl Drop for RawRef {
+    fn drop(&mut self) {
+        if let Kind::Counted { object, session, .. } = &self.0
+            && let Some(worker) = session.upgrade()
+        {
+            worker.with(|state, _, out| state.drop_handle(*object, out));
+        }
+    }
+}
+
+/// A reference to an object of type `T`, which may not exist yet: the result of a task, or a value that was `put`.
+///
+/// It is counted: the object is freed when its last reference, in whatever process, drops. It can be awaited, given to
+/// [`get`](crate::get), passed to tasks and actors as an argument, and stored inside values that are.
+///
+/// ```
+/// # #[ray_core::remote] fn add(a: i64, b: i64) -> i64 { a + b }
+/// # fn main() -> ray_core::Result<()> {
+/// let _ray = ray_core::init()?;
+/// let three = add::remote(1, 2);
+/// let seven = add::remote(&three, 4);
+/// assert_eq!(ray_core::get(&seven)?, 7);
+/// # Ok(()) }
+/// ```
 pub struct ObjectRef<T> {
     raw: RawRef,
     object: PhantomData<fn() -> T>,
@@ -35,6 +131,11 @@ impl<T> ObjectRef<T> {
     pub fn into_raw(self) -> RawRef {
         self.raw
     }
+
+    /// The object's id; the nil id if the submission failed.
+    pub fn id(&self) -> ObjectId {
+        self.raw.id()
+    }
 }
 
 impl<T> Clone for ObjectRef<T> {
@@ -45,49 +146,103 @@ impl<T> Clone for ObjectRef<T> {
 
 impl<T> fmt::Debug for ObjectRef<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ObjectRef({:?})", self.raw.id)
+        write!(f, "ObjectRef<{}>({})", std::any::type_name::<T>(), self.raw.id())
     }
 }
 
 impl<T> Serialize for ObjectRef<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.raw.serialize(serializer)
+        serialize_ref(self.raw.token().map_err(S::Error::custom)?, serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for ObjectRef<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        RawRef::deserialize(deserializer).map(Self::from_raw)
+        let token = deserialize_ref(deserializer)?;
+        RawRef::adopt(&token).map(Self::from_raw).map_err(D::Error::custom)
     }
 }
 
-/// The references that a streaming call yields, one after another.
-pub struct ObjectRefStream<T> {
-    raw: RawRef,
-    items: PhantomData<fn() -> T>,
-}
+impl<T: DeserializeOwned + 'static> IntoFuture for ObjectRef<T> {
+    type Output = Result<T>;
+    type IntoFuture = ObjectFuture<T>;
 
-impl<T> ObjectRefStream<T> {
-    /// Gives a stream its type.
-    pub fn from_raw(raw: RawRef) -> Self {
-        Self { raw, items: PhantomData }
-    }
-
-    /// The stream without its type.
-    pub fn raw(&self) -> &RawRef {
-        &self.raw
+    fn into_future(self) -> ObjectFuture<T> {
+        ObjectFuture { reference: self, waiter: None }
     }
 }
 
-impl<T> fmt::Debug for ObjectRefStream<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ObjectRefStream({:?})", self.raw.id)
+impl<T: DeserializeOwned + 'static> IntoFuture for &ObjectRef<T> {
+    type Output = Result<T>;
+    type IntoFuture = ObjectFuture<T>;
+
+    fn into_future(self) -> ObjectFuture<T> {
+        self.clone().into_future()
     }
 }
 
-/// An actor's handle without its type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Waits for an object. On whatever runtime: it needs none.
+#[must_use = "a future does nothing unless it is awaited"]
+#[derive(Debug)]
+pub struct ObjectFuture<T> {
+    reference: ObjectRef<T>,
+    waiter: Option<Arc<Waiter>>,
+}
+
+impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let (object, owner, worker) = match self.reference.raw.target() {
+            Ok(target) => target,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&[(object, owner)], 1));
+        if !waiter.register(cx.waker()) {
+            return Poll::Pending;
+        }
+        match worker.ready_value(object) {
+            Some(found) => Poll::Ready(found.and_then(|found| crate::api::get::decode(object, found))),
+            None => {
+                // It was ready and is being made again: it was lost meanwhile.
+                self.waiter = None;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// An actor's handle without its type. All handles together are one counted reference, owned by the creator: when the last
+/// one drops, the actor ends.
+#[derive(Debug, Clone)]
 pub struct RawActorHandle {
-    /// The actor.
-    pub id: ActorId,
+    pub(crate) actor: ActorId,
+    pub(crate) handle: RawRef,
+    pub(crate) type_name: Arc<str>,
+}
+
+impl RawActorHandle {
+    /// The actor's id.
+    pub fn id(&self) -> ActorId {
+        self.actor
+    }
+}
+
+impl Serialize for RawActorHandle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let handle = ObjectRef::<()>::from_raw(self.handle.clone());
+        (self.actor, handle, &*self.type_name).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawActorHandle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (actor, handle, type_name) = <(ActorId, ObjectRef<()>, String)>::deserialize(deserializer)?;
+        let handle = handle.into_raw();
+        if let Ok((object, owner, worker)) = handle.target() {
+            worker.with(|state, _, out| state.know_actor(actor, &type_name, (object, owner), out));
+        }
+        Ok(Self { actor, handle, type_name: type_name.into() })
+    }
 }

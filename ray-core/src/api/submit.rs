@@ -1,22 +1,38 @@
-//! Submission of calls: what generated code calls.
+//! Submission of calls: what generated code calls. It neither fails nor blocks: what goes wrong becomes the reference's
+//! error.
 
 use std::future::Ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::template;
 use crate::api::object_ref::{RawActorHandle, RawRef};
-use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
+use crate::api::stream::RawStream;
+use crate::error::{RayError, Result};
+use crate::ids::{ObjectId, WorkerId};
 use crate::registry::RemoteItem;
-use crate::remote::{ActorOptions, CallBuilder, Isolation, Lane, MethodOptions, TaskOptions};
+use crate::remote::{ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, TaskOptions, UNLIMITED};
+use crate::value::Encoded;
+use crate::worker::state::{self, NewCall, NewTask};
+use crate::worker::task::Template;
+use crate::worker::{Worker, current};
+
+pub use super::actors::{create_actor, get_actor};
+
+/// Items of a stream that the producer may be ahead of its consumer.
+const STREAM_AHEAD: u32 = 64;
 
 /// How the arguments of a task travel.
 pub fn task_lane(item: &'static RemoteItem, options: Option<&Arc<TaskOptions>>) -> Lane {
-    let isolation = |options: &TaskOptions| options.isolation;
-    let isolation = options
-        .map(|options| isolation(options))
-        .or_else(|| item.as_function().map(|function| isolation(function.defaults())));
-    if isolation == Some(Isolation::Shared) { Lane::Native } else { Lane::Process }
+    let isolation = options.map(|options| options.isolation);
+    let isolation = isolation.or_else(|| item.as_function().map(|function| function.defaults().isolation));
+    match isolation {
+        Some(Isolation::Shared | Isolation::Process) | None => Lane::Process,
+    }
 }
 
 /// How the arguments of an actor's constructor travel.
@@ -29,19 +45,120 @@ pub fn call_lane(_handle: &RawActorHandle, _method: u32, _options: Option<&Arc<M
     Lane::Process
 }
 
-fn references(number: u32) -> Vec<RawRef> {
-    let task = TaskId::new(WorkerId::random(), 0);
-    (1..=number).map(|index| RawRef { id: task.object(index) }).collect()
+/// Arguments as the state takes them, and the references that they hold until the state does.
+pub(super) struct Prepared {
+    pub(super) args: SmallVec<[state::Argument; 4]>,
+    pub(super) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
+    /// Large arguments that were put for this call, and references that were given: dropped once the state holds them.
+    _held: SmallVec<[RawRef; 2]>,
+}
+
+/// Makes the arguments of a call ready for the state: large ones go through the store, once.
+pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepared> {
+    let Call { buffer, arguments } = call.finish().map_err(|error| RayError::Encode {
+        what: format!("argument {} (`{}`)", error.position, error.name),
+        why: error.source.to_string(),
+    })?;
+    let buffer = Bytes::from(buffer);
+    let mut prepared = Prepared { args: SmallVec::new(), nested: SmallVec::new(), _held: SmallVec::new() };
+    let me = worker.identity.worker;
+    for argument in arguments {
+        let arg = match argument {
+            Argument::Reference(reference) => {
+                let (object, owner, _) = reference.target()?;
+                prepared._held.push(reference);
+                state::Argument::Reference { object, owner }
+            }
+            Argument::Encoded { range, parts } => {
+                let head = buffer.slice(range);
+                match parts {
+                    None if head.len() <= crate::worker::put::MAX_INLINE => state::Argument::Value(head),
+                    parts => {
+                        let encoded = Encoded::from_parts(head, parts.map(|parts| *parts));
+                        let refs: SmallVec<[(ObjectId, WorkerId); 1]> =
+                            encoded.refs().iter().map(|token| (token.object, token.owner)).collect();
+                        match worker.argument(&encoded)? {
+                            Ok(bytes) => {
+                                prepared.nested.extend(refs);
+                                state::Argument::Value(bytes)
+                            }
+                            Err(object) => {
+                                prepared._held.push(RawRef::counted(worker, object, me));
+                                state::Argument::Stored { object, owner: me }
+                            }
+                        }
+                    }
+                }
+            }
+            Argument::Native(value) => {
+                let encoded = value.encode().map_err(|error| RayError::Encode {
+                    what: format!("an argument of type {}", value.type_name()),
+                    why: error.to_string(),
+                })?;
+                prepared.nested.extend(encoded.refs.iter().map(|token| (token.object, token.owner)));
+                state::Argument::Value(encoded.to_bytes())
+            }
+        };
+        prepared.args.push(arg);
+    }
+    Ok(prepared)
+}
+
+fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
+    (0..number).map(|_| RawRef::failed(error.clone())).collect()
+}
+
+fn retries(number: i32) -> i64 {
+    if number == UNLIMITED { -1 } else { i64::from(number) }
 }
 
 /// Submits a task. Without options the attribute's hold.
 pub fn task(
-    _item: &'static RemoteItem,
-    _call: CallBuilder,
-    _options: Option<Arc<TaskOptions>>,
+    item: &'static RemoteItem,
+    call: CallBuilder,
+    options: Option<Arc<TaskOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
-    references(num_returns)
+    let submitted = current().and_then(|worker| {
+        let new = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
+        Ok(submit(&worker, new))
+    });
+    submitted.unwrap_or_else(|error| failed(&error, num_returns))
+}
+
+fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Vec<RawRef> {
+    let submitted = worker.with(|state, now, out| state.submit(new, now, out));
+    drop(held);
+    let me = worker.identity.worker;
+    submitted.results.into_iter().map(|object| RawRef::counted(worker, object, me)).collect()
+}
+
+fn new_task(
+    worker: &Arc<Worker>,
+    item: &'static RemoteItem,
+    call: CallBuilder,
+    options: Option<&TaskOptions>,
+    returns: u32,
+    stream: Option<u32>,
+) -> Result<(NewTask, Prepared)> {
+    let template = template::of_task(item, options)?;
+    let max_retries = options.or_else(|| item.as_function().map(|function| function.defaults()));
+    let max_retries = retries(max_retries.map_or(3, |options| options.max_retries));
+    let name = options.and_then(|options| options.name.clone());
+    let new = |prepared: &mut Prepared| NewTask {
+        template,
+        item: item.key().0,
+        call: None,
+        name,
+        parent: worker.parent_task(),
+        args: std::mem::take(&mut prepared.args),
+        nested: std::mem::take(&mut prepared.nested),
+        returns,
+        stream,
+        max_retries,
+    };
+    let mut prepared = prepare(worker, call)?;
+    Ok((new(&mut prepared), prepared))
 }
 
 /// Submits a task when there is room for it.
@@ -55,58 +172,88 @@ pub fn admit_task(
 }
 
 /// Submits a task that yields a stream.
-pub fn stream(_item: &'static RemoteItem, _call: CallBuilder, _options: Option<Arc<TaskOptions>>) -> RawRef {
-    RawRef { id: ObjectId::from_bytes([0; 20]) }
+pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<TaskOptions>>) -> RawStream {
+    let opened = current().and_then(|worker| {
+        let new = new_task(&worker, item, call, options.as_deref(), 0, Some(STREAM_AHEAD))?;
+        Ok(open_stream(&worker, new))
+    });
+    opened.unwrap_or_else(RawStream::failed)
 }
 
-/// Creates an actor.
-pub fn create_actor(
-    _item: &'static RemoteItem,
-    _call: CallBuilder,
-    _options: Option<Arc<ActorOptions>>,
-) -> RawActorHandle {
-    RawActorHandle { id: ActorId::random() }
+fn open_stream(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> RawStream {
+    let task = worker.with(|state, now, out| {
+        let task = state.submit(new, now, out).task;
+        state.open_stream(task);
+        task
+    });
+    drop(held);
+    RawStream::open(worker, task)
 }
 
 /// Submits a method call.
 pub fn actor_call(
-    _handle: &RawActorHandle,
-    _item: &'static RemoteItem,
-    _method: u32,
-    _call: CallBuilder,
-    _options: Option<Arc<MethodOptions>>,
+    handle: &RawActorHandle,
+    item: &'static RemoteItem,
+    method: u32,
+    call: CallBuilder,
+    options: Option<Arc<MethodOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
-    references(num_returns)
+    let submitted = new_call(handle, item, method, call, options.as_deref(), num_returns, None)
+        .map(|(worker, new)| submit(&worker, new));
+    submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
 
 /// Submits a method call that yields a stream.
 pub fn actor_stream(
-    _handle: &RawActorHandle,
-    _item: &'static RemoteItem,
-    _method: u32,
-    _call: CallBuilder,
-    _options: Option<Arc<MethodOptions>>,
-) -> RawRef {
-    RawRef { id: ObjectId::from_bytes([0; 20]) }
+    handle: &RawActorHandle,
+    item: &'static RemoteItem,
+    method: u32,
+    call: CallBuilder,
+    options: Option<Arc<MethodOptions>>,
+) -> RawStream {
+    let opened = new_call(handle, item, method, call, options.as_deref(), 0, Some(STREAM_AHEAD))
+        .map(|(worker, new)| open_stream(&worker, new));
+    opened.unwrap_or_else(RawStream::failed)
 }
 
-/// Why a named actor is not found.
-#[derive(Debug, thiserror::Error)]
-#[error("no actor is called `{0}`")]
-pub struct GetActorError(String);
-
-/// Looks a named actor up; without a namespace in the job's own.
-///
-/// # Errors
-///
-/// If there is none.
-pub fn get_actor(
-    _item: &'static RemoteItem,
-    _namespace: Option<&str>,
-    name: &str,
-) -> Result<RawActorHandle, GetActorError> {
-    Err(GetActorError(name.to_owned()))
+fn new_call(
+    handle: &RawActorHandle,
+    item: &'static RemoteItem,
+    index: u32,
+    call: CallBuilder,
+    options: Option<&MethodOptions>,
+    returns: u32,
+    stream: Option<u32>,
+) -> Result<(Arc<Worker>, (NewTask, Prepared))> {
+    let (_, _, worker) = handle.handle.target()?;
+    let method = item.as_actor().and_then(|actor| actor.method(index)).ok_or_else(|| RayError::UnknownItem {
+        what: format!("method {index} of {}", item.identity()),
+        why: "its index is over the table".into(),
+    })?;
+    let options = options.unwrap_or_else(|| method.defaults());
+    let name = || options.name.clone().unwrap_or_else(|| format!("{}::{}", item.identity().name, method.name));
+    let template: Template = template::of_call(name(), options)?;
+    let actor = handle.actor;
+    let known = worker.read(|state| state.actors.get(&actor).map(state::ActorClient::limits));
+    let (pending, max_pending, actor_retries) = known.unwrap_or((0, -1, 0));
+    if max_pending >= 0 && pending as u64 >= max_pending.unsigned_abs() {
+        return Err(RayError::PendingCallsLimit { actor, limit: max_pending.unsigned_abs() });
+    }
+    let mut prepared = prepare(&worker, call)?;
+    let new = NewTask {
+        template: Arc::new(template),
+        item: item.key().0,
+        call: Some(NewCall { actor, method: index }),
+        name: options.name.clone(),
+        parent: worker.parent_task(),
+        args: std::mem::take(&mut prepared.args),
+        nested: std::mem::take(&mut prepared.nested),
+        returns,
+        stream,
+        max_retries: options.max_task_retries.map_or(actor_retries, retries),
+    };
+    Ok((worker, (new, prepared)))
 }
 
 /// A task that waits for room.

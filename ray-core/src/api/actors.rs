@@ -1,0 +1,232 @@
+//! Creating, finding and ending actors.
+
+use std::sync::Arc;
+
+use super::submit::prepare;
+use super::template::{steps, strategy};
+use crate::api::blocking;
+use crate::api::object_ref::{RawActorHandle, RawRef};
+use crate::error::{RayError, Result};
+use crate::ids::ActorId;
+use crate::registry::RemoteItem;
+use crate::remote::{ActorHandle, ActorOptions, CallBuilder, Lifetime, UNLIMITED};
+use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, CheckpointSpec, GcsReply, GcsRequest};
+use crate::worker::refs::Hold;
+use crate::worker::state::{Argument, State};
+use crate::worker::{Worker, current};
+
+/// Creates an actor. What goes wrong becomes the error of its calls.
+pub fn create_actor(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<ActorOptions>>) -> RawActorHandle {
+    let type_name: Arc<str> = item.identity().name.into();
+    let created = current().and_then(|worker| create(&worker, item, call, options.as_deref()));
+    created.unwrap_or_else(|error| RawActorHandle {
+        actor: ActorId::default(),
+        handle: RawRef::failed(error),
+        type_name,
+    })
+}
+
+fn create(
+    worker: &Arc<Worker>,
+    item: &'static RemoteItem,
+    call: CallBuilder,
+    options: Option<&ActorOptions>,
+) -> Result<RawActorHandle> {
+    let defaults = ActorOptions::default();
+    let of_attribute = item.as_actor().map(|actor| actor.defaults());
+    let options = options.or(of_attribute).unwrap_or(&defaults);
+    let type_name = item.identity().name;
+    options.validate().map_err(|error| invalid(type_name, &error.to_string()))?;
+    let mut prepared = prepare(worker, call)?;
+    let namespace = options.namespace.clone().unwrap_or_else(|| worker.identity.namespace.clone());
+    let actor = ActorId::random();
+    let args = std::mem::take(&mut prepared.args);
+    let spec = spec(worker, item, options, actor, namespace)?;
+    let handle = worker.with(|state, now, out| {
+        let handle = state.new_task_id().object(1);
+        state.refs.own(handle, Hold::Handle);
+        state.objects.expect(handle);
+        let nested = prepared.nested.iter().map(|(object, _)| *object);
+        state.create_actor(ActorSpec { handle, ..spec }, args, nested.collect(), options.get_if_exists, now, out);
+        handle
+    });
+    Ok(RawActorHandle {
+        actor,
+        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        type_name: type_name.into(),
+    })
+}
+
+fn invalid(name: &str, why: &str) -> RayError {
+    RayError::InvalidOption { option: "of the actor".into(), name: name.to_owned(), why: why.to_owned() }
+}
+
+fn limit(number: i32) -> i64 {
+    if number == UNLIMITED { -1 } else { i64::from(number) }
+}
+
+fn spec(
+    worker: &Arc<Worker>,
+    item: &'static RemoteItem,
+    options: &ActorOptions,
+    actor: ActorId,
+    namespace: String,
+) -> Result<ActorSpec> {
+    let type_name = item.identity().name;
+    let amounts = |cpus: f64| {
+        let amounts = [("CPU", cpus), ("GPU", options.num_gpus)];
+        steps(&amounts, options.memory, &options.resources).map_err(|why| invalid(type_name, &why))
+    };
+    let checkpoint = match (options.checkpoint, item.as_actor().and_then(|actor| actor.checkpoint())) {
+        (None, _) => None,
+        (Some(_), None) => {
+            return Err(invalid(type_name, "a checkpoint policy needs a type that implements ray_core::Checkpoint"));
+        }
+        (Some(policy), Some(_)) => {
+            let session = worker.identity.session_dir.join("checkpoints");
+            let place = options.checkpoint_place.clone().unwrap_or_else(|| session.to_string_lossy().into_owned());
+            Some(CheckpointSpec {
+                every_calls: policy.every_calls.map_or(0, u64::from),
+                every: policy.every,
+                place,
+            })
+        }
+    };
+    Ok(ActorSpec {
+        actor,
+        job: worker.identity.job,
+        owner: worker.identity.worker,
+        handle: crate::ids::ObjectId::default(),
+        item: item.key().0,
+        type_name: type_name.to_owned(),
+        name: options.name.clone(),
+        namespace,
+        detached: options.lifetime == Lifetime::Detached,
+        args: Vec::new(),
+        max_restarts: limit(options.max_restarts),
+        max_task_retries: limit(options.max_task_retries),
+        max_concurrency: options.max_concurrency.unwrap_or_default(),
+        max_pending_calls: limit(options.max_pending_calls),
+        groups: options.concurrency_groups.clone(),
+        // As in Ray: one CPU to be placed and none to live, unless a number was given.
+        resources: amounts(options.num_cpus.unwrap_or(0.0))?,
+        placement: amounts(options.num_cpus.unwrap_or(1.0))?,
+        strategy: strategy(&options.scheduling_strategy),
+        checkpoint,
+    })
+}
+
+impl State {
+    /// Registers an actor with the GCS once its constructor's arguments are ready.
+    pub(crate) fn create_actor(
+        &mut self,
+        spec: ActorSpec,
+        args: smallvec::SmallVec<[Argument; 4]>,
+        nested: Vec<crate::ids::ObjectId>,
+        get_if_exists: bool,
+        now: std::time::Instant,
+        out: &mut crate::worker::state::Out,
+    ) {
+        let args = args.into_iter().map(|arg| match arg {
+            Argument::Value(object) => ArgSpec::Inline { object },
+            Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
+                ArgSpec::Stored { object, owner }
+            }
+        });
+        let spec = ActorSpec { args: args.collect(), ..spec };
+        self.register_actor(spec, nested, get_if_exists, now, out);
+    }
+}
+
+/// Finds a living actor by its name; without a namespace in the job's own.
+///
+/// # Errors
+/// [`RayError::ActorNotFound`], and an error if it is of another type.
+pub fn get_actor(item: &'static RemoteItem, namespace: Option<&str>, name: &str) -> Result<RawActorHandle> {
+    let worker = current()?;
+    let namespace = namespace.map_or_else(|| worker.identity.namespace.clone(), str::to_owned);
+    let request = GcsRequest::FindActor { name: name.to_owned(), namespace };
+    match worker.ask_blocking(request)? {
+        GcsReply::Actor { info } => adopt(&worker, item, &info),
+        other => Err(RayError::internal(format!("{other:?} answers a search for an actor"))),
+    }
+}
+
+/// A handle of an actor that the GCS knows. It does not keep the actor alive: it is weak, as in Ray.
+fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> Result<RawActorHandle> {
+    let expected = item.identity().name;
+    if info.item != item.key().0 {
+        let what = format!("actor {} as `{expected}`", info.actor);
+        return Err(RayError::UnknownItem { what, why: format!("it is a `{}`", info.type_name) });
+    }
+    let handle = worker.with(|state, now, out| {
+        // An object of our own stands for a weak handle: it is counted here, and nobody else hears of it.
+        let handle = state.new_task_id().object(1);
+        state.refs.own(handle, Hold::Handle);
+        state.objects.expect(handle);
+        state.know_weakly(info.actor, &info.type_name, handle, out);
+        state.actor_changed(info.clone(), now, out);
+        handle
+    });
+    let type_name = info.type_name.as_str().into();
+    Ok(RawActorHandle { actor: info.actor, handle: RawRef::counted(worker, handle, worker.identity.worker), type_name })
+}
+
+/// Ends an actor at once, without waiting for its calls. With `no_restart` it stays dead although it has restarts left.
+///
+/// # Errors
+/// [`RayError::SessionEnded`], [`RayError::Disconnected`].
+pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
+    let raw = handle.raw();
+    let (_, _, worker) = raw.handle.target()?;
+    worker.ask_blocking(GcsRequest::KillActor { actor: raw.actor, no_restart }).map(drop)
+}
+
+/// What is known of one actor.
+#[derive(Debug, Clone)]
+pub struct ActorSummary {
+    /// The actor.
+    pub id: ActorId,
+    /// The name of its type.
+    pub type_name: String,
+    /// The name it is found by, if it has one.
+    pub name: Option<String>,
+    /// Where the name holds.
+    pub namespace: String,
+    /// `PENDING`, `ALIVE`, `RESTARTING` or `DEAD`.
+    pub state: &'static str,
+    /// Its process, while it is alive.
+    pub pid: Option<u32>,
+    /// How often it was restarted.
+    pub restarts: u32,
+}
+
+/// All actors of the cluster, the dead ones too.
+///
+/// # Errors
+/// [`RayError::NotInitialized`], [`RayError::Disconnected`].
+pub fn list_actors() -> Result<Vec<ActorSummary>> {
+    let worker = current()?;
+    match blocking::run("list_actors()", "a blocking thread", worker.ask(GcsRequest::ListActors {}))? {
+        GcsReply::Actors { actors } => Ok(actors.into_iter().map(summary).collect()),
+        other => Err(RayError::internal(format!("{other:?} answers a question for all actors"))),
+    }
+}
+
+fn summary(info: ActorInfo) -> ActorSummary {
+    let (state, pid) = match info.state {
+        ActorState::Pending {} => ("PENDING", None),
+        ActorState::Alive { pid, .. } => ("ALIVE", Some(pid)),
+        ActorState::Restarting { .. } => ("RESTARTING", None),
+        ActorState::Dead { .. } => ("DEAD", None),
+    };
+    ActorSummary {
+        id: info.actor,
+        type_name: info.type_name,
+        name: info.name,
+        namespace: info.namespace,
+        state,
+        pid,
+        restarts: info.restarts,
+    }
+}

@@ -1,0 +1,100 @@
+//! What a session is made with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::error::Result;
+
+/// Options of a session; each has a default that fits the machine.
+///
+/// ```
+/// # fn main() -> ray_core::Result<()> {
+/// let ray = ray_core::Ray::builder().num_cpus(4).resource("license", 2.0).init()?;
+/// # drop(ray); Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    pub(super) num_cpus: Option<u32>,
+    pub(super) num_gpus: Option<u32>,
+    pub(super) resources: BTreeMap<String, f64>,
+    pub(super) object_store_memory: Option<u64>,
+    pub(super) memory: Option<u64>,
+    pub(super) namespace: Option<String>,
+    pub(super) temp_dir: Option<PathBuf>,
+    pub(super) log_to_driver: Option<bool>,
+}
+
+impl Builder {
+    /// How many CPUs the node offers. Default: what this process may use (affinity, cgroup quota).
+    #[must_use]
+    pub fn num_cpus(mut self, cpus: u32) -> Self {
+        self.num_cpus = Some(cpus);
+        self
+    }
+
+    /// How many GPUs the node offers. Default: those that are visible to this process.
+    #[must_use]
+    pub fn num_gpus(mut self, gpus: u32) -> Self {
+        self.num_gpus = Some(gpus);
+        self
+    }
+
+    /// A resource of your own, which tasks and actors ask for by name.
+    #[must_use]
+    pub fn resource(mut self, name: impl Into<String>, amount: f64) -> Self {
+        self.resources.insert(name.into(), amount);
+        self
+    }
+
+    /// Bytes of the object store. Default: 30 % of the available memory, at most 200 GB.
+    #[must_use]
+    pub fn object_store_memory(mut self, bytes: u64) -> Self {
+        self.object_store_memory = Some(bytes);
+        self
+    }
+
+    /// Bytes of the logical resource `memory`. Default: the available memory less the object store's share.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Where names of actors hold. Default: a namespace of this session alone.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Where session directories are made. Default: `RAY_TMPDIR`, else `/tmp/ray`.
+    #[must_use]
+    pub fn temp_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.temp_dir = Some(directory.into());
+        self
+    }
+
+    /// Whether the output of workers is shown by this process. Default: yes.
+    #[must_use]
+    pub fn log_to_driver(mut self, show: bool) -> Self {
+        self.log_to_driver = Some(show);
+        self
+    }
+
+    /// Starts the session.
+    ///
+    /// # Errors
+    /// [`RayError::AlreadyInitialized`](crate::RayError::AlreadyInitialized) while one lives in this process,
+    /// [`RayError::Start`](crate::RayError::Start) with what failed.
+    pub fn init(self) -> Result<super::Ray> {
+        super::init::start(self)
+    }
+
+    /// Starts the session, or gives a further handle to the one that lives.
+    ///
+    /// # Errors
+    /// [`RayError::Start`](crate::RayError::Start) with what failed.
+    pub fn init_or_join(self) -> Result<super::Ray> {
+        super::init::start_or_join(self)
+    }
+}

@@ -1,0 +1,100 @@
+//! The runtime context: who and where the running code is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::ids::{ActorId, JobId, NodeId, PlacementGroupId, TaskId, WorkerId};
+use crate::worker::context::{self, TaskContext};
+use crate::worker::{Worker, current};
+
+/// Who and where the running code is.
+#[derive(Debug, Clone)]
+pub struct RuntimeContext {
+    worker: Arc<Worker>,
+    task: Option<Arc<TaskContext>>,
+}
+
+/// The context of the code that calls this: in a task or actor, or in the driver.
+///
+/// # Errors
+/// [`RayError::NotInitialized`](crate::RayError::NotInitialized).
+pub fn runtime_context() -> Result<RuntimeContext> {
+    Ok(RuntimeContext { worker: current()?, task: context::current() })
+}
+
+impl RuntimeContext {
+    /// The job.
+    pub fn job_id(&self) -> JobId {
+        self.worker.identity.job
+    }
+
+    /// The node this process runs on.
+    pub fn node_id(&self) -> NodeId {
+        self.worker.identity.node
+    }
+
+    /// This process.
+    pub fn worker_id(&self) -> WorkerId {
+        self.worker.identity.worker
+    }
+
+    /// The job's namespace for names of actors.
+    pub fn namespace(&self) -> &str {
+        &self.worker.identity.namespace
+    }
+
+    /// The session's directory.
+    pub fn session_dir(&self) -> &Path {
+        &self.worker.identity.session_dir
+    }
+
+    /// Where worker logs are.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.worker.identity.session_dir.join("logs")
+    }
+
+    /// Whether this is the driver.
+    pub fn is_driver(&self) -> bool {
+        self.worker.identity.is_driver()
+    }
+
+    /// The running task or actor call; `None` in the driver.
+    pub fn task_id(&self) -> Option<TaskId> {
+        self.task.as_ref().map(|task| task.task)
+    }
+
+    /// The name of the running task or actor call.
+    pub fn task_name(&self) -> Option<&str> {
+        self.task.as_ref().map(|task| task.name.as_str())
+    }
+
+    /// Which attempt this is, from 0; in an actor's constructor, how often it was restarted.
+    pub fn attempt(&self) -> u32 {
+        self.task.as_ref().map_or(0, |task| task.attempt)
+    }
+
+    /// The actor whose code runs.
+    pub fn actor_id(&self) -> Option<ActorId> {
+        self.task.as_ref().and_then(|task| task.actor)
+    }
+
+    /// The placement group that the task runs in.
+    pub fn placement_group_id(&self) -> Option<PlacementGroupId> {
+        self.task.as_ref().and_then(|task| task.group)
+    }
+
+    /// What the running task or actor was given, by resource name.
+    pub fn assigned_resources(&self) -> BTreeMap<String, f64> {
+        let steps = self.task.as_ref().map(|task| &task.resources);
+        #[expect(clippy::cast_precision_loss, reason = "for people; amounts are far below 2^52 steps")]
+        let amounts = steps.into_iter().flatten().map(|(name, steps)| (name.clone(), *steps as f64 / 10_000.0));
+        amounts.collect()
+    }
+
+    /// Whether somebody has cancelled the running task. Sync code that runs for long looks here from time to time.
+    pub fn is_cancelled(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| task.cancel.is_set())
+    }
+}

@@ -1,0 +1,206 @@
+//! `get`: from references to values, one, many or a tuple of them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::api::blocking;
+use crate::api::object_ref::{ObjectRef, RawRef};
+use crate::error::{RayError, Result};
+use crate::ids::ObjectId;
+use crate::worker::resolve::{Found, Target};
+use crate::worker::{Worker, current};
+
+/// What [`get`] takes: a reference, a slice, array or `Vec` of references, or a tuple of what it takes.
+#[diagnostic::on_unimplemented(
+    message = "`get` cannot fetch `{Self}`",
+    label = "not a reference, nor a collection or tuple of references",
+    note = "pass `&reference`, `&references` (a slice or `Vec` of `ObjectRef`), or a tuple such as `(&a, &b)`"
+)]
+pub trait Fetch {
+    /// What comes of it.
+    type Output;
+
+    #[doc(hidden)]
+    fn references<'a>(&'a self, into: &mut Vec<&'a RawRef>);
+
+    #[doc(hidden)]
+    fn decode(&self) -> Result<Self::Output>;
+}
+
+impl<T: DeserializeOwned + 'static> Fetch for ObjectRef<T> {
+    type Output = T;
+
+    fn references<'a>(&'a self, into: &mut Vec<&'a RawRef>) {
+        into.push(self.raw());
+    }
+
+    fn decode(&self) -> Result<T> {
+        let (object, _, worker) = self.raw().target()?;
+        loop {
+            if let Some(found) = worker.ready_value(object) {
+                return decode(object, found?);
+            }
+            // It was ready and is being made again: it was lost meanwhile.
+            let owner = self.raw().target()?.1;
+            worker.block_until(&[(object, owner)], 1, None);
+        }
+    }
+}
+
+impl<F: Fetch + ?Sized> Fetch for &F {
+    type Output = F::Output;
+
+    fn references<'a>(&'a self, into: &mut Vec<&'a RawRef>) {
+        (**self).references(into);
+    }
+
+    fn decode(&self) -> Result<F::Output> {
+        (**self).decode()
+    }
+}
+
+impl<F: Fetch> Fetch for [F] {
+    type Output = Vec<F::Output>;
+
+    fn references<'a>(&'a self, into: &mut Vec<&'a RawRef>) {
+        self.iter().for_each(|one| one.references(into));
+    }
+
+    fn decode(&self) -> Result<Vec<F::Output>> {
+        self.iter().map(Fetch::decode).collect()
+    }
+}
+
+impl<F: Fetch> Fetch for Vec<F> {
+    type Output = Vec<F::Output>;
+
+    fn references<'a>(&'a self, into: &mut Vec<&'a RawRef>) {
+        self.as_slice().references(into);
+    }
+
+    fn decode(&self) -> Result<Vec<F::Output>> {
+        self.as_slice().decode()
+    }
+}
+
+impl<F: Fetch, const N: usize> Fetch for [F; N] {
+    type Output = Vec<F::Output>;
+
+    fn references<'a>(&'a self, into: &mut Vec<&'a RawRef>) {
+        self.as_slice().references(into);
+    }
+
+    fn decode(&self) -> Result<Vec<F::Output>> {
+        self.as_slice().decode()
+    }
+}
+
+macro_rules! tuples {
+    ($($($item:ident $index:tt)+;)*) => {$(
+        impl<$($item: Fetch),+> Fetch for ($($item,)+) {
+            type Output = ($($item::Output,)+);
+
+            fn references<'a>(&'a self, into: &mut Vec<&'a RawRef>) {
+                $(self.$index.references(into);)+
+            }
+
+            fn decode(&self) -> Result<Self::Output> {
+                Ok(($(self.$index.decode()?,)+))
+            }
+        }
+    )*};
+}
+tuples! {
+    A 0;
+    A 0 B 1;
+    A 0 B 1 C 2;
+    A 0 B 1 C 2 D 3;
+    A 0 B 1 C 2 D 3 E 4;
+    A 0 B 1 C 2 D 3 E 4 F 5;
+}
+
+/// The value of each reference, as soon as all are there; blocks this thread until then.
+///
+/// The first reference that is an error is the error of the whole, without waiting for those after it. In a task, the CPU
+/// of the task serves others meanwhile. On a multi-threaded tokio runtime the other tasks of this thread move on.
+///
+/// # Errors
+/// The error of a task that failed, and [`RayError::BlockingInAsync`] on a current-thread runtime: `.await` the reference
+/// there.
+///
+/// ```
+/// # fn main() -> ray_core::Result<()> {
+/// let _ray = ray_core::init()?;
+/// let (number, text) = (ray_core::put(&7)?, ray_core::put("seven")?);
+/// assert_eq!(ray_core::get((&number, &text))?, (7, "seven".to_owned()));
+/// # Ok(()) }
+/// ```
+pub fn get<F: Fetch>(references: F) -> Result<F::Output> {
+    fetch(&references, None)
+}
+
+/// As [`get`], for this long at most; a time of zero only looks.
+///
+/// # Errors
+/// [`RayError::GetTimeout`] when the time is over; the tasks go on.
+pub fn get_timeout<F: Fetch>(references: F, timeout: Duration) -> Result<F::Output> {
+    fetch(&references, Some(timeout))
+}
+
+/// As [`get`], without blocking. A single reference can be awaited itself.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
+    let mut raw = Vec::new();
+    references.references(&mut raw);
+    for reference in raw {
+        let (object, owner, worker) = reference.target()?;
+        worker.ready(&[(object, owner)], 1).await;
+    }
+    references.decode()
+}
+
+fn fetch<F: Fetch>(references: &F, timeout: Option<Duration>) -> Result<F::Output> {
+    let mut raw = Vec::new();
+    references.references(&mut raw);
+    let targets: Vec<Target> =
+        raw.iter().map(|reference| reference.target().map(|(object, owner, _)| (object, owner))).collect::<Result<_>>()?;
+    if targets.is_empty() {
+        return references.decode();
+    }
+    let worker = current().map_err(|_| RayError::SessionEnded {})?;
+    worker.check_deadlock(&targets)?;
+    let waits = || wait_for_all(&worker, &targets, timeout);
+    if !worker.are_ready(&targets).into_iter().all(|ready| ready) {
+        blocking::allow("get()", "`.await` on the reference, or get_async()", waits)??;
+    }
+    references.decode()
+}
+
+fn wait_for_all(worker: &std::sync::Arc<Worker>, targets: &[Target], timeout: Option<Duration>) -> Result<()> {
+    if worker.block_for_values(targets, timeout) {
+        return Ok(());
+    }
+    let pending = worker.are_ready(targets).into_iter().filter(|ready| !ready).count() as u64;
+    Err(RayError::GetTimeout { pending, of: targets.len() as u64, waited: timeout.unwrap_or_default() })
+}
+
+/// A found value as a `T`.
+pub(crate) fn decode<T: DeserializeOwned + 'static>(object: ObjectId, found: Found) -> Result<T> {
+    let bytes = match found {
+        Found::Encoded(bytes) => bytes,
+        Found::Native(value) => value.encoded()?,
+    };
+    decode_bytes(object, &bytes)
+}
+
+fn decode_bytes<T: DeserializeOwned>(object: ObjectId, bytes: &Bytes) -> Result<T> {
+    crate::value::decode(bytes).map_err(|error| RayError::Decode {
+        what: format!("object {object}"),
+        ty: std::any::type_name::<T>().to_owned(),
+        why: error.to_string(),
+    })
+}

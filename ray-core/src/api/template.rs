@@ -1,0 +1,109 @@
+//! From options to the parts of a call that all calls with the same options share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{RayError, Result};
+use crate::registry::RemoteItem;
+use crate::remote::{Isolation, MethodOptions, SchedulingStrategy, TaskOptions};
+use crate::scheduling::Fixed;
+use crate::wire::{self, LeaseShape};
+use crate::worker::task::{CallOptions, Template};
+
+/// Templates of calls without options of their own, by the address of the item: such calls are the common case.
+static DEFAULTS: Mutex<Option<HashMap<usize, Arc<Template>>>> = Mutex::new(None);
+
+/// The template of a task.
+pub(super) fn of_task(item: &'static RemoteItem, options: Option<&TaskOptions>) -> Result<Arc<Template>> {
+    let defaults = || item.as_function().map(|function| function.defaults());
+    if options.is_none() {
+        let key = std::ptr::from_ref(item).addr();
+        let mut cache = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = cache.get_or_insert_default();
+        if let Some(template) = cache.get(&key) {
+            return Ok(template.clone());
+        }
+        let fallback = TaskOptions::default();
+        let template = build(item, defaults().unwrap_or(&fallback))?;
+        cache.insert(key, template.clone());
+        return Ok(template);
+    }
+    let fallback = TaskOptions::default();
+    build(item, options.or_else(defaults).unwrap_or(&fallback))
+}
+
+fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Template>> {
+    let name = options.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
+    let invalid = |option: &str, why: String| RayError::InvalidOption { option: option.into(), name: name.clone(), why };
+    options.validate().map_err(|error| invalid("of the call", error.to_string()))?;
+    let amounts = [("CPU", options.num_cpus), ("GPU", options.num_gpus)];
+    let resources = steps(&amounts, options.memory, &options.resources).map_err(|why| invalid("resources", why))?;
+    let shape = LeaseShape {
+        resources,
+        strategy: strategy(&options.scheduling_strategy),
+        shared: options.isolation == Isolation::Shared,
+        name: name.clone(),
+    };
+    let options = CallOptions {
+        timeout: options.timeout,
+        retry_exceptions: options.retry_exceptions,
+        retry_backoff: options.retry_backoff,
+        concurrency_group: None,
+    };
+    Ok(Arc::new(Template { name, shape: Arc::new(shape), options }))
+}
+
+/// The template of an actor call.
+pub(super) fn of_call(name: String, options: &MethodOptions) -> Result<Template> {
+    options.validate().map_err(|error| RayError::InvalidOption {
+        option: "of the call".into(),
+        name: name.clone(),
+        why: error.to_string(),
+    })?;
+    let shape = LeaseShape {
+        resources: BTreeMap::new(),
+        strategy: wire::SchedulingStrategy::Default {},
+        shared: false,
+        name: name.clone(),
+    };
+    let options = CallOptions {
+        timeout: options.timeout,
+        retry_exceptions: options.retry_exceptions,
+        retry_backoff: options.retry_backoff,
+        concurrency_group: options.concurrency_group.clone(),
+    };
+    Ok(Template { name, shape: Arc::new(shape), options })
+}
+
+/// Amounts in steps of 1/10000, without those that are zero.
+pub(super) fn steps(
+    amounts: &[(&str, f64)],
+    memory: Option<u64>,
+    custom: &BTreeMap<String, f64>,
+) -> Result<BTreeMap<String, i64>, String> {
+    let mut steps = BTreeMap::new();
+    let named = amounts.iter().map(|(name, amount)| ((*name).to_owned(), *amount));
+    for (name, amount) in named.chain(custom.iter().map(|(name, amount)| (name.clone(), *amount))) {
+        let amount = Fixed::from_f64(amount).map_err(|error| format!("{name}: {error}"))?;
+        steps.insert(name, amount.to_steps());
+    }
+    if let Some(bytes) = memory {
+        let amount = Fixed::bytes(bytes).map_err(|error| format!("memory: {error}"))?;
+        steps.insert("memory".to_owned(), amount.to_steps());
+    }
+    steps.retain(|_, amount| *amount != 0);
+    Ok(steps)
+}
+
+pub(super) fn strategy(strategy: &SchedulingStrategy) -> wire::SchedulingStrategy {
+    match strategy {
+        SchedulingStrategy::Default => wire::SchedulingStrategy::Default {},
+        SchedulingStrategy::Spread => wire::SchedulingStrategy::Spread {},
+        SchedulingStrategy::PlacementGroup { group, bundle, .. } => {
+            wire::SchedulingStrategy::PlacementGroup { group: *group, bundle: *bundle }
+        }
+        SchedulingStrategy::NodeAffinity { node, soft } => {
+            wire::SchedulingStrategy::NodeAffinity { node: *node, soft: *soft }
+        }
+    }
+}

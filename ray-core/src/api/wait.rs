@@ -1,0 +1,139 @@
+//! `wait` and `cancel`.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::api::blocking;
+use crate::api::object_ref::ObjectRef;
+use crate::error::{RayError, Result};
+use crate::worker::resolve::Target;
+use crate::worker::{Worker, current};
+
+/// References that are ready and those that are not, each in the order given.
+pub type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
+
+/// Waits until `num_returns` of the references are ready or the time is over, and splits them.
+///
+/// At most `num_returns` are returned as ready, although more may be; the order of the input is kept in both lists. A
+/// failed task is ready. No time limit waits for ever; a limit of zero only looks.
+///
+/// # Errors
+/// [`RayError::InvalidOption`] if a reference is given twice, or if `num_returns` is zero or over their number.
+///
+/// ```
+/// # #[ray_core::remote] fn square(x: u64) -> u64 { x * x }
+/// # fn main() -> ray_core::Result<()> {
+/// let _ray = ray_core::init()?;
+/// let mut open: Vec<_> = (0..4).map(square::remote).collect();
+/// let mut sum = 0;
+/// while !open.is_empty() {
+///     let (ready, rest) = ray_core::wait(open, 1, None)?;
+///     sum += ray_core::get(&ready)?[0];
+///     open = rest;
+/// }
+/// assert_eq!(sum, 14);
+/// # Ok(()) }
+/// ```
+pub fn wait<T>(references: Vec<ObjectRef<T>>, num_returns: usize, timeout: Option<Duration>) -> Result<Waited<T>> {
+    let targets = targets(&references, num_returns)?;
+    let worker = current()?;
+    blocking::allow("wait()", "wait_async()", || worker.block_until(&targets, num_returns, timeout))?;
+    Ok(split(&worker, &targets, references, num_returns))
+}
+
+/// As [`wait`], without blocking.
+///
+/// # Errors
+/// As [`wait`].
+pub async fn wait_async<T>(
+    references: Vec<ObjectRef<T>>,
+    num_returns: usize,
+    timeout: Option<Duration>,
+) -> Result<Waited<T>> {
+    let targets = targets(&references, num_returns)?;
+    let worker = current()?;
+    match timeout {
+        None => worker.ready(&targets, num_returns).await,
+        Some(timeout) => {
+            let waiter = worker.waiter(&targets, num_returns);
+            // The timer runs on the runtime's own thread: the caller's runtime may have none.
+            let waiting = waiter.clone();
+            let timer = worker.io.spawn(async move {
+                // Only the time matters: whether the objects are ready is looked at afterwards.
+                let _elapsed = tokio::time::timeout(timeout, waiting.done()).await;
+            });
+            // The runtime ends only with the session, and then everything is ready.
+            let _ended = timer.await;
+        }
+    }
+    Ok(split(&worker, &targets, references, num_returns))
+}
+
+fn targets<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Vec<Target>> {
+    let invalid = |why: String| RayError::InvalidOption { option: "num_returns".into(), name: "wait".into(), why };
+    if num_returns == 0 || num_returns > references.len() {
+        let why = format!("it is {num_returns}, with {} references: give 1 up to their number", references.len());
+        return Err(invalid(why));
+    }
+    let mut seen = HashSet::new();
+    let mut targets = Vec::with_capacity(references.len());
+    for reference in references {
+        let (object, owner, _) = reference.raw().target()?;
+        if !seen.insert(object) {
+            return Err(invalid(format!("object {object} is given twice: give each reference once")));
+        }
+        targets.push((object, owner));
+    }
+    Ok(targets)
+}
+
+fn split<T>(worker: &Worker, targets: &[Target], references: Vec<ObjectRef<T>>, num_returns: usize) -> Waited<T> {
+    let (mut ready, mut rest) = (Vec::new(), Vec::new());
+    for (reference, is_ready) in references.into_iter().zip(worker.are_ready(targets)) {
+        let list = if is_ready && ready.len() < num_returns { &mut ready } else { &mut rest };
+        list.push(reference);
+    }
+    (ready, rest)
+}
+
+/// Cancels the task that makes this object, and the tasks that it has submitted.
+///
+/// The reference is [`RayError::Cancelled`] at once. Pending work never runs; async work is dropped at its next await; sync
+/// work sees [`RuntimeContext::is_cancelled`](crate::RuntimeContext::is_cancelled) and goes on until it returns. A task
+/// that has ended is left as it is.
+///
+/// # Errors
+/// As [`cancel_with`].
+pub fn cancel<T>(reference: &ObjectRef<T>) -> Result<()> {
+    cancel_with(reference, false, true)
+}
+
+/// As [`cancel`]; `force` kills the process that runs the task, `recursive` cancels its children too.
+///
+/// # Errors
+/// [`RayError::Unsupported`] for `force` on an actor call (kill the actor instead), and for a reference that another
+/// process owns or that was `put`.
+pub fn cancel_with<T>(reference: &ObjectRef<T>, force: bool, recursive: bool) -> Result<()> {
+    let (object, owner, worker) = reference.raw().target()?;
+    let refused = |why: &str| Err(RayError::Unsupported { call: "cancel".into(), why: why.into() });
+    if object.is_put() {
+        return refused("the object was made by put(): there is no task to cancel");
+    }
+    if owner != worker.identity.worker {
+        return refused("the task belongs to another process: cancel it there");
+    }
+    let task = object.task();
+    worker.with(|state, now, out| {
+        let Some(pending) = state.tasks.get(&task) else { return Ok(()) };
+        if force && pending.actor.is_some() {
+            return refused("an actor call cannot be cancelled by force: use kill() to end the actor");
+        }
+        let error = RayError::Cancelled { task, name: pending.name().to_owned() };
+        if let Some(running_in) = state.cancel(task, &error, recursive, now, out)
+            && force
+        {
+            state.kill_worker(running_in, task, out);
+        }
+        Ok(())
+    })
+}
