@@ -8,3 +8,5 @@ pub mod ids;
 pub mod process;
 #[doc(hidden)]
 pub mod session;
+#[doc(hidden)]
+pub mod worker;

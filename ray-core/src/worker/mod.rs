@@ -1,0 +1,3 @@
+//! One worker process's runtime.
+
+pub mod main;
