@@ -61,7 +61,12 @@ pub fn watch_current_thread() {
     };
     let Some(stack) = AlternateStack::install() else { return };
     let thread = std::thread::current();
-    let full = thread.name().unwrap_or("main").as_bytes();
+    // Rust names the first thread only in a program that enters through `main`.
+    let is_first = rustix::thread::gettid() == rustix::process::getpid();
+    let full = thread
+        .name()
+        .unwrap_or(if is_first { "main" } else { "<unnamed>" })
+        .as_bytes();
     let name_bytes = full.len().min(NAME_BYTES);
     let mut name = [0; NAME_BYTES];
     name[..name_bytes].copy_from_slice(&full[..name_bytes]);
