@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use rustix::process::Resource;
 
 /// How much of the alternate stack is for our own handler, beside what the processor's registers need.
 const HANDLER_STACK: usize = 32 * 1024;
@@ -61,7 +62,9 @@ pub fn watch_current_thread() {
     };
     let Some(stack) = AlternateStack::install() else { return };
     let thread = std::thread::current();
-    let full = thread.name().unwrap_or("main").as_bytes();
+    // Rust names the first thread only in a program that enters through `main`.
+    let unnamed = if is_first_thread() { "main" } else { "<unnamed>" };
+    let full = thread.name().unwrap_or(unnamed).as_bytes();
     let name_bytes = full.len().min(NAME_BYTES);
     let mut name = [0; NAME_BYTES];
     name[..name_bytes].copy_from_slice(&full[..name_bytes]);
@@ -97,6 +100,10 @@ fn tell(text: &[u8]) {
     unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
 }
 
+fn is_first_thread() -> bool {
+    rustix::thread::gettid() == rustix::process::getpid()
+}
+
 fn lowest_stack_address() -> Option<usize> {
     let mut attributes = MaybeUninit::uninit();
     let (mut lowest, mut bytes) = (ptr::null_mut(), 0);
@@ -107,7 +114,16 @@ fn lowest_stack_address() -> Option<usize> {
         }
         let read = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut bytes);
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        (read == 0).then(|| lowest.addr())
+        if read != 0 {
+            return None;
+        }
+    }
+    let highest = lowest.addr() + bytes;
+    let limit = rustix::process::getrlimit(Resource::Stack).current;
+    match limit.and_then(|limit| usize::try_from(limit).ok()) {
+        // The first thread's stack grows down to the limit. Musl tells only how far it has grown.
+        Some(limit) if is_first_thread() => highest.checked_sub(limit),
+        _ => Some(lowest.addr()),
     }
 }
 

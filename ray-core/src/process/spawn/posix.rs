@@ -93,20 +93,38 @@ impl FileActions {
         check(unsafe { libc::posix_spawn_file_actions_addchdir_np(&raw mut self.0, directory.as_ptr()) })
     }
 
-    /// Closes what other code of this program has opened without close-on-exec. Where the C library cannot (musl, glibc
-    /// before 2.34), such descriptors reach the child; our own never do.
+    /// Closes what other code of this program has opened without close-on-exec.
     fn close_from(&mut self, first: RawFd) -> io::Result<()> {
         type AddCloseFrom = unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, c_int) -> c_int;
         // SAFETY: the name is a C string.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"posix_spawn_file_actions_addclosefrom_np".as_ptr()) };
         if found.is_null() {
-            return Ok(());
+            return self.close_each_from(first);
         }
         // SAFETY: the symbol of that name is a function of this type in every C library that has it.
         let add_close_from = unsafe { std::mem::transmute::<*mut libc::c_void, AddCloseFrom>(found) };
         // SAFETY: the actions are initialised.
         check(unsafe { add_close_from(&raw mut self.0, first) })
     }
+
+    /// The same where the C library cannot (musl, glibc before 2.34). What another thread opens at this very moment is
+    /// missed; our own descriptors are close-on-exec anyway.
+    fn close_each_from(&mut self, first: RawFd) -> io::Result<()> {
+        let open = std::fs::read_dir("/proc/self/fd")?;
+        let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+        for number in numbers.filter(|&number| number >= first && is_inherited(number)) {
+            // SAFETY: the actions are initialised. In the child, closing what is closed does no harm.
+            check(unsafe { libc::posix_spawn_file_actions_addclose(&raw mut self.0, number) })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an open descriptor is not close-on-exec.
+fn is_inherited(number: RawFd) -> bool {
+    // SAFETY: only reads a flag.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
 impl Drop for FileActions {

@@ -1,6 +1,7 @@
 //! What is asked of the spawning thread, and how it becomes a call of `posix_spawn`.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -36,7 +37,6 @@ pub struct SpawnRole {
 
 /// A process to start. It gets a process group of its own, an empty signal mask, default signal actions, and `/dev/null`
 /// as its standard input.
-#[derive(Debug)]
 pub struct SpawnRequest {
     /// The program.
     pub executable: Executable,
@@ -52,6 +52,20 @@ pub struct SpawnRequest {
     pub stderr: Output,
     /// The role it takes over; `None` runs the program's `main`.
     pub role: Option<SpawnRole>,
+}
+
+impl fmt::Debug for SpawnRequest {
+    /// Variables by name only: their values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        f.debug_struct("SpawnRequest")
+            .field("executable", &self.executable.path())
+            .field("args", &self.args)
+            .field("environment", &names)
+            .field("working_directory", &self.working_directory)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SpawnRequest {

@@ -6,6 +6,7 @@
 //! - DD-4: every line is shown, or counted in exactly one later summary.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// How many kinds are remembered at once. Above it the oldest are summed up early.
@@ -15,9 +16,9 @@ const MOST_KINDS: usize = 10_000;
 #[derive(Debug)]
 pub struct Deduplicator<S> {
     window: Duration,
-    kinds: HashMap<String, Kind<S>>,
+    kinds: HashMap<KindKey, Kind<S>>,
     /// The kinds in order of their windows' starts. One that was forgotten since stands here in vain.
-    order: VecDeque<(Duration, String)>,
+    order: VecDeque<(Duration, KindKey)>,
 }
 
 #[derive(Debug)]
@@ -43,10 +44,9 @@ impl<S: Clone + PartialEq> Deduplicator<S> {
     /// Takes a line; `show` gets what is to be shown now: this line, or summaries that are due.
     pub fn push(&mut self, now: Duration, source: &S, line: &str, mut show: impl FnMut(&S, &str)) {
         self.flush(now, &mut show);
-        let key = kind_of(line);
-        if key.is_empty() {
+        let Some(key) = kind_of(line) else {
             return show(source, line);
-        }
+        };
         match self.kinds.get_mut(&key) {
             Some(kind) => {
                 kind.is_common |= kind.first_source != *source;
@@ -87,8 +87,8 @@ impl<S: Clone + PartialEq> Deduplicator<S> {
         self.order.front().map(|(since, _)| *since + self.window)
     }
 
-    fn remember(&mut self, now: Duration, key: String, first_source: S) {
-        self.order.push_back((now, key.clone()));
+    fn remember(&mut self, now: Duration, key: KindKey, first_source: S) {
+        self.order.push_back((now, key));
         let kind = Kind {
             since: now,
             first_source,
@@ -113,7 +113,7 @@ impl<S: Clone + PartialEq> Deduplicator<S> {
         let first_source = kind.first_source.clone();
         kind.sum_up(show);
         if goes_on {
-            self.remember(now, key.clone(), first_source);
+            self.remember(now, key, first_source);
             if let Some(kind) = self.kinds.get_mut(&key) {
                 kind.is_common = true;
             }
@@ -131,11 +131,19 @@ impl<S> Kind<S> {
     }
 }
 
-/// DD-3: the line without the words that contain digits, nor the spaces between.
-fn kind_of(line: &str) -> String {
-    line.split_whitespace()
+/// What lines of one kind have in common, as a hash, so that memory does not grow with the lines' length.
+type KindKey = u64;
+
+/// DD-3: the line without the words that contain digits, nor the spaces between. `None` if nothing is left.
+fn kind_of(line: &str) -> Option<KindKey> {
+    let mut words = line
+        .split_whitespace()
         .filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()))
-        .collect()
+        .peekable();
+    words.peek()?;
+    let mut hasher = DefaultHasher::new();
+    words.for_each(|word| word.hash(&mut hasher));
+    Some(hasher.finish())
 }
 
 #[cfg(test)]

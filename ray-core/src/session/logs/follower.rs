@@ -1,22 +1,15 @@
-//! The thread that follows log files.
+//! Following log files: the handle to the thread that does it.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::{fmt, io};
 
-use super::watcher::{Bell, Grown, Watch, Watcher};
-use super::{Deduplicator, Lines};
-use crate::clock;
-
-const CHUNK: usize = 64 * 1024;
-/// How much of one file is read before the others get their turn.
-const TURN: usize = 1024 * 1024;
+use super::following::Following;
+use super::watcher::Bell;
 
 /// How log files are followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +54,7 @@ pub struct Follow {
 
 /// A followed file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FollowId(u64);
+pub struct FollowId(pub(super) u64);
 
 /// A line to show. Its text is `(name pid=123) line`.
 #[derive(Debug, Clone, Copy)]
@@ -90,14 +83,21 @@ pub struct LogFollower {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How the handle speaks to the thread.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     commands: Mutex<Vec<Command>>,
-    bell: Bell,
+    pub(super) bell: Bell,
+}
+
+impl Shared {
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 #[derive(Debug)]
-enum Command {
+pub(super) enum Command {
     Follow(FollowId, File, Follow),
     Rename(FollowId, String),
     Finish(FollowId),
@@ -156,200 +156,6 @@ impl Drop for LogFollower {
         if matches!(self.thread.take().map(JoinHandle::join), Some(Err(_))) {
             tracing::warn!("the thread that follows log files had ended early");
         }
-    }
-}
-
-/// Who wrote a line. A process is one source, whatever the stream.
-#[derive(Debug, Clone)]
-struct Source {
-    name: Arc<str>,
-    pid: u32,
-    stream: Stream,
-}
-
-impl PartialEq for Source {
-    fn eq(&self, other: &Self) -> bool {
-        self.pid == other.pid
-    }
-}
-
-struct Followed {
-    file: File,
-    source: Source,
-    lines: Lines,
-    watch: Watch,
-    /// Whether its turn ended before its bytes did.
-    is_behind: bool,
-}
-
-/// The thread's state.
-struct Following<Show> {
-    longest_line: usize,
-    watcher: Watcher,
-    files: HashMap<FollowId, Followed>,
-    output: Output<Show>,
-    buffer: Vec<u8>,
-}
-
-struct Output<Show> {
-    deduplicator: Option<Deduplicator<Source>>,
-    show: Show,
-}
-
-impl<Show: FnMut(LogLine<'_>)> Output<Show> {
-    fn line(&mut self, source: &Source, text: &str) {
-        match &mut self.deduplicator {
-            Some(deduplicator) => deduplicator.push(clock::monotonic(), source, text, shown_by(&mut self.show)),
-            None => shown_by(&mut self.show)(source, text),
-        }
-    }
-
-    fn flush(&mut self) {
-        if let Some(deduplicator) = &mut self.deduplicator {
-            deduplicator.flush(clock::monotonic(), shown_by(&mut self.show));
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(deduplicator) = &mut self.deduplicator {
-            deduplicator.finish(shown_by(&mut self.show));
-        }
-    }
-
-    fn time_left(&self) -> Option<Duration> {
-        let due = self.deduplicator.as_ref()?.due()?;
-        Some(due.saturating_sub(clock::monotonic()))
-    }
-}
-
-fn shown_by(show: &mut impl FnMut(LogLine<'_>)) -> impl FnMut(&Source, &str) {
-    |source, text| {
-        show(LogLine {
-            name: &source.name,
-            pid: source.pid,
-            stream: source.stream,
-            text,
-        });
-    }
-}
-
-impl<Show: FnMut(LogLine<'_>)> Following<Show> {
-    fn new(options: Options, show: Show) -> Self {
-        Self {
-            longest_line: options.longest_line,
-            watcher: Watcher::new(),
-            files: HashMap::new(),
-            output: Output {
-                deduplicator: options.deduplicate_within.map(Deduplicator::new),
-                show,
-            },
-            buffer: vec![0; CHUNK],
-        }
-    }
-
-    fn run(mut self, shared: &Shared) {
-        loop {
-            let commands = std::mem::take(&mut *shared.commands.lock().unwrap_or_else(PoisonError::into_inner));
-            for command in commands {
-                match command {
-                    Command::Follow(id, file, follow) => self.follow(id, file, follow),
-                    Command::Rename(id, name) => self.rename(id, &name),
-                    Command::Finish(id) => self.finish(id),
-                    Command::End => return self.end(),
-                }
-            }
-            if let Err(error) = self.wait_and_read(&shared.bell) {
-                tracing::warn!(%error, "log files are no longer followed");
-                return self.end();
-            }
-        }
-    }
-
-    fn wait_and_read(&mut self, bell: &Bell) -> io::Result<()> {
-        let is_behind = self.files.values().any(|file| file.is_behind);
-        let has_polled = self.files.values().any(|file| file.watch == Watch::Polled);
-        let timeout = if is_behind {
-            Some(Duration::ZERO)
-        } else {
-            self.output.time_left()
-        };
-        let grown = self.watcher.wait(bell, timeout, has_polled)?;
-        for file in self.files.values_mut() {
-            let has_grown = match &grown {
-                Grown::All => true,
-                Grown::These(watches) => watches.contains(&file.watch),
-            };
-            if has_grown || file.is_behind {
-                file.read(TURN, &mut self.buffer, &mut self.output);
-            }
-        }
-        self.output.flush();
-        Ok(())
-    }
-
-    fn follow(&mut self, id: FollowId, file: File, follow: Follow) {
-        let mut followed = Followed {
-            file,
-            source: Source {
-                name: follow.name.into(),
-                pid: follow.pid,
-                stream: follow.stream,
-            },
-            lines: Lines::new(self.longest_line),
-            watch: self.watcher.watch(&follow.path),
-            is_behind: false,
-        };
-        // After the watch began, so that nothing is missed.
-        followed.read(TURN, &mut self.buffer, &mut self.output);
-        self.files.insert(id, followed);
-    }
-
-    fn rename(&mut self, id: FollowId, name: &str) {
-        if let Some(file) = self.files.get_mut(&id) {
-            // What is there was written under the old name.
-            file.read(usize::MAX, &mut self.buffer, &mut self.output);
-            file.source.name = name.into();
-        }
-    }
-
-    fn finish(&mut self, id: FollowId) {
-        if let Some(mut file) = self.files.remove(&id) {
-            self.watcher.unwatch(file.watch);
-            file.read(usize::MAX, &mut self.buffer, &mut self.output);
-            let Followed { lines, source, .. } = &mut file;
-            lines.finish(|line| self.output.line(source, &line));
-        }
-    }
-
-    fn end(mut self) {
-        let ids: Vec<_> = self.files.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.finish(id));
-        self.output.finish();
-    }
-}
-
-impl Followed {
-    /// Reads what is new, up to `most` bytes.
-    fn read<Show: FnMut(LogLine<'_>)>(&mut self, most: usize, buffer: &mut [u8], output: &mut Output<Show>) {
-        let mut taken = 0;
-        self.is_behind = loop {
-            match self.file.read(buffer) {
-                Ok(0) => break false,
-                Ok(bytes) => {
-                    let Self { lines, source, .. } = self;
-                    lines.push(&buffer[..bytes], |line| output.line(source, &line));
-                    taken += bytes;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::debug!(%error, pid = self.source.pid, "cannot read a log file");
-                    break false;
-                }
-            }
-            if taken >= most {
-                break true;
-            }
-        };
     }
 }
 
@@ -420,7 +226,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut out, follow) = log(directory.path(), "f", 1, Stream::Stdout);
         let text: String = (0..200_000).map(|number| format!("line {number}\n")).collect();
-        assert!(text.len() > 2 * TURN);
+        assert!(text.len() > 2 << 20);
         out.write_all(text.as_bytes()).unwrap();
         let (follower, shown) = start(EVERY_LINE);
         follower.follow(follow).unwrap();
@@ -452,21 +258,6 @@ mod tests {
             "Stdout (f pid=3) loading the model [repeated 3x across cluster]",
         ];
         assert_eq!(lines, expected);
-    }
-
-    #[test]
-    fn without_inotify_files_are_looked_at_regularly() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut out, follow) = log(directory.path(), "f", 1, Stream::Stdout);
-        let (sender, shown) = mpsc::channel();
-        let show = move |line: LogLine<'_>| sender.send(line.text.to_owned()).unwrap();
-        let mut following = Following::new(EVERY_LINE, show);
-        following.watcher = Watcher::without_inotify();
-        let file = File::open(&follow.path).unwrap();
-        following.follow(FollowId(0), file, follow);
-        out.write_all(b"seen\n").unwrap();
-        following.wait_and_read(&Bell::new().unwrap()).unwrap();
-        assert_eq!(shown.recv_timeout(HANGS).unwrap(), "seen");
     }
 
     #[test]

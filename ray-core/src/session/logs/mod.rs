@@ -6,6 +6,7 @@
 
 mod dedup;
 mod follower;
+mod following;
 mod lines;
 mod watcher;
 
