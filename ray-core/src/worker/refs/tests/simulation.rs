@@ -349,7 +349,7 @@ fn run(count: usize, actions: Vec<Action>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn rc_1_to_rc_4_no_object_is_freed_early_late_or_twice(
