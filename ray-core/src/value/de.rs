@@ -44,6 +44,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    #[inline]
     fn remaining(&self) -> usize {
         self.input.len() - self.at
     }
@@ -53,6 +54,7 @@ impl<'de> Decoder<'de> {
         DecodeErrorKind::Malformed { at: self.at, what }.into()
     }
 
+    #[inline]
     fn peek(&self) -> Result<u8, DecodeError> {
         self.input
             .get(self.at)
@@ -60,12 +62,14 @@ impl<'de> Decoder<'de> {
             .ok_or_else(|| DecodeErrorKind::Truncated.into())
     }
 
+    #[inline]
     fn byte(&mut self) -> Result<u8, DecodeError> {
         let byte = self.peek()?;
         self.at += 1;
         Ok(byte)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let array = self.input[self.at..]
             .first_chunk::<N>()
@@ -74,12 +78,14 @@ impl<'de> Decoder<'de> {
         Ok(*array)
     }
 
+    #[inline]
     fn bytes(&mut self, len: usize) -> Result<&'de [u8], DecodeError> {
         let bytes = self.input[self.at..].get(..len).ok_or(DecodeErrorKind::Truncated)?;
         self.at += len;
         Ok(bytes)
     }
 
+    #[inline]
     fn count(&mut self) -> Result<usize, DecodeError> {
         let mut count = 0usize;
         for shift in (0..usize::BITS).step_by(7) {
@@ -97,6 +103,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// The count of a sequence or map, each of whose elements takes at least `least` bytes.
+    #[inline]
     fn elements(&mut self, least: usize) -> Result<Left, DecodeError> {
         let count = self.count()?;
         if count > self.remaining() / least {
@@ -105,6 +112,7 @@ impl<'de> Decoder<'de> {
         Ok(Left::Known(count))
     }
 
+    #[inline]
     fn text(&mut self, len: usize) -> Result<&'de str, DecodeError> {
         let bytes = self.bytes(len)?;
         str::from_utf8(bytes).map_err(|_| self.malformed("text that is not UTF-8"))
@@ -123,6 +131,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// Runs `read` one level deeper.
+    #[inline]
     fn nested<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R, DecodeError>) -> Result<R, DecodeError> {
         if self.depth == MAX_DEPTH {
             return Err(DecodeErrorKind::TooDeep { limit: MAX_DEPTH }.into());
@@ -161,6 +170,7 @@ impl<'de> Decoder<'de> {
         })
     }
 
+    #[inline]
     fn float<V: Visitor<'de>>(&mut self, opening: u8, visitor: V) -> Result<V::Value, DecodeError> {
         match opening {
             tag::F32 => visitor.visit_f32(f32::from_le_bytes(self.array()?)),
@@ -168,6 +178,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    #[inline]
     fn integer(&mut self, opening: u8) -> Result<Option<Integer>, DecodeError> {
         Ok(Some(match opening {
             0..=tag::MAX_SMALL => Integer::Unsigned(opening.into()),

@@ -56,6 +56,9 @@ pub use tensor::{DType, Element, Tensor, TensorError};
 /// How deeply a value may be nested.
 pub const MAX_DEPTH: usize = 256;
 
+/// Room for the in-band bytes of most values, so that they are written without growing.
+const SMALL_VALUE: usize = 64;
+
 /// Turns a value into bytes, its buffers left where they are.
 ///
 /// ```
@@ -69,7 +72,7 @@ pub const MAX_DEPTH: usize = 256;
 ///
 /// If a `Serialize` impl refuses, or the value is nested deeper than [`MAX_DEPTH`].
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, EncodeError> {
-    let mut in_band = Vec::new();
+    let mut in_band = Vec::with_capacity(SMALL_VALUE);
     let mut encoder = ser::Encoder::new(&mut in_band);
     value.serialize(&mut encoder)?;
     let (buffers, refs) = (encoder.buffers, encoder.refs);

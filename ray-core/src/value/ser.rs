@@ -38,6 +38,7 @@ impl<'o> Encoder<'o> {
         }
     }
 
+    #[inline]
     fn descend(&mut self) -> Result<(), EncodeError> {
         if self.depth == MAX_DEPTH {
             return Err(EncodeErrorKind::TooDeep { limit: MAX_DEPTH }.into());
@@ -47,6 +48,7 @@ impl<'o> Encoder<'o> {
     }
 
     /// Writes `value` one level deeper.
+    #[inline]
     fn nested<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.descend()?;
         let written = value.serialize(&mut *self);
@@ -54,12 +56,20 @@ impl<'o> Encoder<'o> {
         written
     }
 
+    #[inline]
     fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) {
-        self.out.push(tag);
-        self.out.extend_from_slice(&bytes);
+        // One write instead of two: most of the cost of a number is the check for room.
+        let mut both = [0; 17];
+        both[0] = tag;
+        both[1..=N].copy_from_slice(&bytes);
+        self.out.extend_from_slice(&both[..=N]);
     }
 
+    #[inline]
     fn counted(&mut self, tag: u8, count: usize) {
+        if count < 0x80 {
+            return self.out.extend_from_slice(&[tag, count as u8]);
+        }
         self.out.push(tag);
         self.count(count);
     }
@@ -72,6 +82,7 @@ impl<'o> Encoder<'o> {
         self.out.push(count as u8);
     }
 
+    #[inline]
     fn unsigned(&mut self, number: u64) {
         if number <= u64::from(tag::MAX_SMALL) {
             self.out.push(number as u8);
@@ -86,6 +97,7 @@ impl<'o> Encoder<'o> {
         }
     }
 
+    #[inline]
     fn signed(&mut self, number: i64) {
         if let Ok(number) = u64::try_from(number) {
             self.unsigned(number);
@@ -113,6 +125,7 @@ impl<'o> Encoder<'o> {
     }
 
     /// Writes the `Some`s whose content is about to write something that `None` could be taken for.
+    #[inline]
     fn pending_somes(&mut self) {
         if self.somes.0 == self.out.len() {
             self.out.resize(self.out.len() + self.somes.1, tag::SOME);
@@ -141,6 +154,7 @@ impl<'o> Encoder<'o> {
         self.refs.push(token);
     }
 
+    #[inline]
     fn begin(&mut self, known: u8, open: u8, count: Option<usize>) -> Result<Compound<'_, 'o>, EncodeError> {
         match count {
             Some(count) => self.counted(known, count),
@@ -179,6 +193,7 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
         false
     }
 
+    #[inline]
     fn serialize_bool(self, value: bool) -> Result<(), EncodeError> {
         self.out.push(if value { tag::TRUE } else { tag::FALSE });
         Ok(())
@@ -196,6 +211,7 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
         self.serialize_i64(value.into())
     }
 
+    #[inline]
     fn serialize_i64(self, value: i64) -> Result<(), EncodeError> {
         self.signed(value);
         Ok(())
@@ -224,6 +240,7 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
         self.serialize_u64(value.into())
     }
 
+    #[inline]
     fn serialize_u64(self, value: u64) -> Result<(), EncodeError> {
         self.unsigned(value);
         Ok(())
@@ -237,11 +254,13 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
         Ok(())
     }
 
+    #[inline]
     fn serialize_f32(self, value: f32) -> Result<(), EncodeError> {
         self.tagged(tag::F32, value.to_le_bytes());
         Ok(())
     }
 
+    #[inline]
     fn serialize_f64(self, value: f64) -> Result<(), EncodeError> {
         self.tagged(tag::F64, value.to_le_bytes());
         Ok(())
@@ -252,6 +271,7 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
         Ok(())
     }
 
+    #[inline]
     fn serialize_str(self, value: &str) -> Result<(), EncodeError> {
         self.text(value);
         Ok(())
@@ -375,6 +395,7 @@ impl Compound<'_, '_> {
         }
     }
 
+    #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         match value.serialize(&mut *self.encoder) {
             Ok(()) => self.written += 1,
@@ -383,6 +404,7 @@ impl Compound<'_, '_> {
         Ok(())
     }
 
+    #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), EncodeError> {
         self.encoder.text(name);
         match value.serialize(&mut *self.encoder) {
@@ -392,6 +414,7 @@ impl Compound<'_, '_> {
         Ok(())
     }
 
+    #[inline]
     fn finish(self) -> Result<(), EncodeError> {
         self.encoder.depth -= 1;
         match self.announced {
