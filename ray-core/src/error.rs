@@ -337,7 +337,11 @@ pub struct ErrorValue {
 impl ErrorValue {
     /// An encoded error of the named type.
     pub fn new(type_name: String, object: Bytes) -> Self {
-        Self { type_name, object, decoded: OnceLock::new() }
+        Self {
+            type_name,
+            object,
+            decoded: OnceLock::new(),
+        }
     }
 
     fn downcast_ref<E: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<&E> {
@@ -406,7 +410,9 @@ impl RayError {
     /// The user's own error, if the task failed with a value of type `E` that can be serialised. Works also on the
     /// error of a task that failed because an argument did.
     pub fn downcast_ref<E: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<&E> {
-        let Self::TaskFailed { failure } = self else { return None };
+        let Self::TaskFailed { failure } = self else {
+            return None;
+        };
         failure.value.as_ref()?.downcast_ref()
     }
 

@@ -28,7 +28,10 @@ pub mod wire;
 #[doc(hidden)]
 pub mod worker;
 
-pub use api::object_ref::{ObjectRef, ObjectRefStream};
+pub use api::{
+    ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, cancel, cancel_with, get, get_async,
+    get_timeout, init, init_or_join, kill, list_actors, put, runtime_context, wait, wait_async,
+};
 pub use error::{RayError, Result};
 #[cfg(feature = "macros")]
 pub use ray_core_macros::remote;
@@ -36,3 +39,16 @@ pub use remote::{
     Actor, ActorHandle, ActorOptions, Arg, Checkpoint, CheckpointPolicy, Isolation, Lifetime, MethodOptions,
     OptionsError, RemoteValue, RetryBackoff, RetryExceptions, SchedulingStrategy, TaskError, TaskOptions, UNLIMITED,
 };
+
+/// What most programs need, in one `use`.
+pub mod prelude {
+    pub use crate::value::{Archived, Buffer, Tensor};
+    #[cfg(feature = "arrow")]
+    pub use crate::value::{Array, Table};
+    pub use crate::{
+        ActorHandle, Checkpoint, CheckpointPolicy, Isolation, ObjectRef, ObjectRefStream, Ray, RayError, RetryBackoff,
+        get, get_async, get_timeout, init, init_or_join, kill, put, runtime_context, wait, wait_async,
+    };
+    #[cfg(feature = "macros")]
+    pub use ray_core_macros::remote;
+}

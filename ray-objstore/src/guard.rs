@@ -111,7 +111,11 @@ mod loom_tests {
 
     fn reader(world: &World) {
         if pin(&world.pin, &world.entry, 1) {
-            assert_eq!(world.payload.load(Ordering::Relaxed), 7, "GU-1: memory was reused under a pin");
+            assert_eq!(
+                world.payload.load(Ordering::Relaxed),
+                7,
+                "GU-1: memory was reused under a pin"
+            );
         }
         if unpin(&world.pin, &world.entry, 1) {
             world.rung.store(true, Ordering::Release);
@@ -137,7 +141,10 @@ mod loom_tests {
             let client = loom::thread::spawn(move || reader(&theirs));
             let reclaimed = server(&world);
             client.join().unwrap();
-            assert!(reclaimed || world.rung.load(Ordering::Acquire), "GU-2: nobody will ever reclaim");
+            assert!(
+                reclaimed || world.rung.load(Ordering::Acquire),
+                "GU-2: nobody will ever reclaim"
+            );
         });
     }
 
@@ -149,7 +156,10 @@ mod loom_tests {
             let store = loom::thread::spawn(move || server(&theirs));
             reader(&world);
             let reclaimed = store.join().unwrap();
-            assert!(reclaimed || world.rung.load(Ordering::Acquire), "GU-2: nobody will ever reclaim");
+            assert!(
+                reclaimed || world.rung.load(Ordering::Acquire),
+                "GU-2: nobody will ever reclaim"
+            );
         });
     }
 

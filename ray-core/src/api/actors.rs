@@ -16,7 +16,11 @@ use crate::worker::state::{Argument, State};
 use crate::worker::{Worker, current};
 
 /// Creates an actor. What goes wrong becomes the error of its calls.
-pub fn create_actor(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<ActorOptions>>) -> RawActorHandle {
+pub fn create_actor(
+    item: &'static RemoteItem,
+    call: CallBuilder,
+    options: Option<Arc<ActorOptions>>,
+) -> RawActorHandle {
     let type_name: Arc<str> = item.identity().name.into();
     let created = current().and_then(|worker| create(&worker, item, call, options.as_deref()));
     created.unwrap_or_else(|error| RawActorHandle {
@@ -36,9 +40,14 @@ fn create(
     let of_attribute = item.as_actor().map(|actor| actor.defaults());
     let options = options.or(of_attribute).unwrap_or(&defaults);
     let type_name = item.identity().name;
-    options.validate().map_err(|error| invalid(type_name, &error.to_string()))?;
+    options
+        .validate()
+        .map_err(|error| invalid(type_name, &error.to_string()))?;
     let mut prepared = prepare(worker, call)?;
-    let namespace = options.namespace.clone().unwrap_or_else(|| worker.identity.namespace.clone());
+    let namespace = options
+        .namespace
+        .clone()
+        .unwrap_or_else(|| worker.identity.namespace.clone());
     let actor = ActorId::random();
     let args = std::mem::take(&mut prepared.args);
     let spec = spec(worker, item, options, actor, namespace)?;
@@ -47,7 +56,14 @@ fn create(
         state.refs.own(handle, Hold::Handle);
         state.objects.expect(handle);
         let nested = prepared.nested.iter().map(|(object, _)| *object);
-        state.create_actor(ActorSpec { handle, ..spec }, args, nested.collect(), options.get_if_exists, now, out);
+        state.create_actor(
+            ActorSpec { handle, ..spec },
+            args,
+            nested.collect(),
+            options.get_if_exists,
+            now,
+            out,
+        );
         handle
     });
     Ok(RawActorHandle {
@@ -58,7 +74,11 @@ fn create(
 }
 
 fn invalid(name: &str, why: &str) -> RayError {
-    RayError::InvalidOption { option: "of the actor".into(), name: name.to_owned(), why: why.to_owned() }
+    RayError::InvalidOption {
+        option: "of the actor".into(),
+        name: name.to_owned(),
+        why: why.to_owned(),
+    }
 }
 
 fn limit(number: i32) -> i64 {
@@ -80,11 +100,17 @@ fn spec(
     let checkpoint = match (options.checkpoint, item.as_actor().and_then(|actor| actor.checkpoint())) {
         (None, _) => None,
         (Some(_), None) => {
-            return Err(invalid(type_name, "a checkpoint policy needs a type that implements ray_core::Checkpoint"));
+            return Err(invalid(
+                type_name,
+                "a checkpoint policy needs a type that implements ray_core::Checkpoint",
+            ));
         }
         (Some(policy), Some(_)) => {
             let session = worker.identity.session_dir.join("checkpoints");
-            let place = options.checkpoint_place.clone().unwrap_or_else(|| session.to_string_lossy().into_owned());
+            let place = options
+                .checkpoint_place
+                .clone()
+                .unwrap_or_else(|| session.to_string_lossy().into_owned());
             Some(CheckpointSpec {
                 every_calls: policy.every_calls.map_or(0, u64::from),
                 every: policy.every,
@@ -133,7 +159,10 @@ impl State {
                 ArgSpec::Stored { object, owner }
             }
         });
-        let spec = ActorSpec { args: args.collect(), ..spec };
+        let spec = ActorSpec {
+            args: args.collect(),
+            ..spec
+        };
         self.register_actor(spec, nested, get_if_exists, now, out);
     }
 }
@@ -145,7 +174,10 @@ impl State {
 pub fn get_actor(item: &'static RemoteItem, namespace: Option<&str>, name: &str) -> Result<RawActorHandle> {
     let worker = current()?;
     let namespace = namespace.map_or_else(|| worker.identity.namespace.clone(), str::to_owned);
-    let request = GcsRequest::FindActor { name: name.to_owned(), namespace };
+    let request = GcsRequest::FindActor {
+        name: name.to_owned(),
+        namespace,
+    };
     match worker.ask_blocking(request)? {
         GcsReply::Actor { info } => adopt(&worker, item, &info),
         other => Err(RayError::internal(format!("{other:?} answers a search for an actor"))),
@@ -157,7 +189,10 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
     let expected = item.identity().name;
     if info.item != item.key().0 {
         let what = format!("actor {} as `{expected}`", info.actor);
-        return Err(RayError::UnknownItem { what, why: format!("it is a `{}`", info.type_name) });
+        return Err(RayError::UnknownItem {
+            what,
+            why: format!("it is a `{}`", info.type_name),
+        });
     }
     let handle = worker.with(|state, now, out| {
         // An object of our own stands for a weak handle: it is counted here, and nobody else hears of it.
@@ -169,7 +204,11 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
         handle
     });
     let type_name = info.type_name.as_str().into();
-    Ok(RawActorHandle { actor: info.actor, handle: RawRef::counted(worker, handle, worker.identity.worker), type_name })
+    Ok(RawActorHandle {
+        actor: info.actor,
+        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        type_name,
+    })
 }
 
 /// Ends an actor at once, without waiting for its calls. With `no_restart` it stays dead although it has restarts left.
@@ -179,7 +218,12 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
 pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     let raw = handle.raw();
     let (_, _, worker) = raw.handle.target()?;
-    worker.ask_blocking(GcsRequest::KillActor { actor: raw.actor, no_restart }).map(drop)
+    worker
+        .ask_blocking(GcsRequest::KillActor {
+            actor: raw.actor,
+            no_restart,
+        })
+        .map(drop)
 }
 
 /// What is known of one actor.
@@ -207,9 +251,15 @@ pub struct ActorSummary {
 /// [`RayError::NotInitialized`], [`RayError::Disconnected`].
 pub fn list_actors() -> Result<Vec<ActorSummary>> {
     let worker = current()?;
-    match blocking::run("list_actors()", "a blocking thread", worker.ask(GcsRequest::ListActors {}))? {
+    match blocking::run(
+        "list_actors()",
+        "a blocking thread",
+        worker.ask(GcsRequest::ListActors {}),
+    )? {
         GcsReply::Actors { actors } => Ok(actors.into_iter().map(summary).collect()),
-        other => Err(RayError::internal(format!("{other:?} answers a question for all actors"))),
+        other => Err(RayError::internal(format!(
+            "{other:?} answers a question for all actors"
+        ))),
     }
 }
 

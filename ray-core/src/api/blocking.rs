@@ -13,7 +13,10 @@ pub(crate) fn allow<R>(call: &str, instead: &str, blocking: impl FnOnce() -> R) 
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Err(_) => Ok(blocking()),
         Ok(RuntimeFlavor::MultiThread) => Ok(tokio::task::block_in_place(blocking)),
-        Ok(_) => Err(RayError::BlockingInAsync { call: call.to_owned(), instead: instead.to_owned() }),
+        Ok(_) => Err(RayError::BlockingInAsync {
+            call: call.to_owned(),
+            instead: instead.to_owned(),
+        }),
     }
 }
 

@@ -21,7 +21,10 @@ pub struct RuntimeContext {
 /// # Errors
 /// [`RayError::NotInitialized`](crate::RayError::NotInitialized).
 pub fn runtime_context() -> Result<RuntimeContext> {
-    Ok(RuntimeContext { worker: current()?, task: context::current() })
+    Ok(RuntimeContext {
+        worker: current()?,
+        task: context::current(),
+    })
 }
 
 impl RuntimeContext {
@@ -89,7 +92,10 @@ impl RuntimeContext {
     pub fn assigned_resources(&self) -> BTreeMap<String, f64> {
         let steps = self.task.as_ref().map(|task| &task.resources);
         #[expect(clippy::cast_precision_loss, reason = "for people; amounts are far below 2^52 steps")]
-        let amounts = steps.into_iter().flatten().map(|(name, steps)| (name.clone(), *steps as f64 / 10_000.0));
+        let amounts = steps
+            .into_iter()
+            .flatten()
+            .map(|(name, steps)| (name.clone(), *steps as f64 / 10_000.0));
         amounts.collect()
     }
 

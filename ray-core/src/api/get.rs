@@ -166,8 +166,10 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
 fn fetch<F: Fetch>(references: &F, timeout: Option<Duration>) -> Result<F::Output> {
     let mut raw = Vec::new();
     references.references(&mut raw);
-    let targets: Vec<Target> =
-        raw.iter().map(|reference| reference.target().map(|(object, owner, _)| (object, owner))).collect::<Result<_>>()?;
+    let targets: Vec<Target> = raw
+        .iter()
+        .map(|reference| reference.target().map(|(object, owner, _)| (object, owner)))
+        .collect::<Result<_>>()?;
     if targets.is_empty() {
         return references.decode();
     }
@@ -185,7 +187,11 @@ fn wait_for_all(worker: &std::sync::Arc<Worker>, targets: &[Target], timeout: Op
         return Ok(());
     }
     let pending = worker.are_ready(targets).into_iter().filter(|ready| !ready).count() as u64;
-    Err(RayError::GetTimeout { pending, of: targets.len() as u64, waited: timeout.unwrap_or_default() })
+    Err(RayError::GetTimeout {
+        pending,
+        of: targets.len() as u64,
+        waited: timeout.unwrap_or_default(),
+    })
 }
 
 /// A found value as a `T`.

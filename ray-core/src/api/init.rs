@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Builder;
 use crate::error::{RayError, Result};
+use crate::gcs;
 use crate::host::{Cpus, Gpu, Memory};
 use crate::ids::{JobId, NodeId, WorkerId};
 use crate::process::{Executable, takeover};
@@ -18,7 +19,6 @@ use crate::session::logs::{LogFollower, Stream};
 use crate::wire::Hello;
 use crate::wire::connection::local_pair;
 use crate::worker::{Identity, Worker, serve, set_current};
-use crate::gcs;
 
 /// The largest object store that is made unasked, as in Ray.
 const LARGEST_DEFAULT_STORE: u64 = 200_000_000_000;
@@ -112,7 +112,9 @@ pub(super) fn start_or_join(options: Builder) -> Result<Ray> {
 }
 
 fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> RayError {
-    move |why| RayError::Start { why: format!("{what}: {why}") }
+    move |why| RayError::Start {
+        why: format!("{what}: {why}"),
+    }
 }
 
 fn launch(options: Builder) -> Result<Running> {
@@ -150,11 +152,19 @@ fn launch(options: Builder) -> Result<Running> {
         });
     });
     let thread = thread.map_err(|error| failed("no thread")(&error))?;
-    let gone = || RayError::Start { why: "the thread `ray-io` ended before the session began".into() };
+    let gone = || RayError::Start {
+        why: "the thread `ray-io` ended before the session began".into(),
+    };
     let (worker, raylet) = started.recv().map_err(|_| gone())??;
     set_current(Some(worker.clone()));
     let (stop, thread) = (Mutex::new(Some(stop)), Mutex::new(Some(thread)));
-    Ok(Running { worker, raylet, stop, thread, session })
+    Ok(Running {
+        worker,
+        raylet,
+        stop,
+        thread,
+        session,
+    })
 }
 
 fn session_base(options: &Builder) -> Option<std::path::PathBuf> {
@@ -181,23 +191,45 @@ async fn join(options: raylet::Options, driver: WorkerId) -> Result<Joined> {
 
 fn raylet_options(options: Builder, session: &Arc<Session>, driver: WorkerId) -> Result<raylet::Options> {
     let registry = Registry::global().map_err(|error| failed("the table of remote items")(&error))?;
-    let cpus = options.num_cpus.unwrap_or_else(|| u32::try_from(Cpus::detect().count()).unwrap_or(u32::MAX));
+    let cpus = options
+        .num_cpus
+        .unwrap_or_else(|| u32::try_from(Cpus::detect().count()).unwrap_or(u32::MAX));
     let visible = Gpu::detect();
     let gpus = options.num_gpus.map_or(visible.len(), |gpus| gpus as usize);
-    let named = |index: usize| visible.get(index).map_or_else(|| index.to_string(), |gpu| gpu.visible_as.clone());
+    let named = |index: usize| {
+        visible
+            .get(index)
+            .map_or_else(|| index.to_string(), |gpu| gpu.visible_as.clone())
+    };
     let available = available_memory().map_err(|error| failed("the machine's memory")(&error))?;
-    let store_bytes = options.object_store_memory.unwrap_or((available / 10 * 3).min(LARGEST_DEFAULT_STORE));
-    let store_bytes = if options.object_store_memory.is_none() { store_bytes.max(SMALLEST_STORE) } else { store_bytes };
+    let store_bytes = options
+        .object_store_memory
+        .unwrap_or((available / 10 * 3).min(LARGEST_DEFAULT_STORE));
+    let store_bytes = if options.object_store_memory.is_none() {
+        store_bytes.max(SMALLEST_STORE)
+    } else {
+        store_bytes
+    };
     let memory = options.memory.unwrap_or(available.saturating_sub(store_bytes));
     let mut resources: BTreeMap<String, f64> = options.resources;
     #[expect(clippy::cast_precision_loss, reason = "amounts of resources are far below 2^52")]
-    for (name, amount) in [("CPU", f64::from(cpus)), ("GPU", gpus as f64), ("memory", memory as f64)] {
+    for (name, amount) in [
+        ("CPU", f64::from(cpus)),
+        ("GPU", gpus as f64),
+        ("memory", memory as f64),
+    ] {
         if amount > 0.0 {
             resources.insert(name.to_owned(), amount);
         }
     }
-    let namespace = options.namespace.unwrap_or_else(|| format!("anonymous-{}", NodeId::random()));
-    let logs = if options.log_to_driver.unwrap_or(true) { Some(follow_logs()?) } else { None };
+    let namespace = options
+        .namespace
+        .unwrap_or_else(|| format!("anonymous-{}", NodeId::random()));
+    let logs = if options.log_to_driver.unwrap_or(true) {
+        Some(follow_logs()?)
+    } else {
+        None
+    };
     Ok(raylet::Options {
         node: NodeId::random(),
         resources,

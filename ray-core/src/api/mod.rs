@@ -18,6 +18,7 @@ pub use builder::Builder;
 pub use context::{RuntimeContext, runtime_context};
 pub use get::{Fetch, get, get_async, get_timeout};
 pub use init::{Ray, init, init_or_join};
+pub use object_ref::ObjectRef;
 pub use put::put;
 pub use stream::ObjectRefStream;
 pub use wait::{cancel, cancel_with, wait, wait_async};

@@ -26,7 +26,11 @@ pub struct RawRef(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Counted { object: ObjectId, owner: WorkerId, session: Weak<Worker> },
+    Counted {
+        object: ObjectId,
+        owner: WorkerId,
+        session: Weak<Worker>,
+    },
     /// Submission failed: whoever looks at the reference gets this error.
     Failed(Box<RayError>),
 }
@@ -34,7 +38,11 @@ enum Kind {
 impl RawRef {
     /// Takes over one handle that the state counts already.
     pub(crate) fn counted(worker: &Arc<Worker>, object: ObjectId, owner: WorkerId) -> Self {
-        Self(Kind::Counted { object, owner, session: Arc::downgrade(worker) })
+        Self(Kind::Counted {
+            object,
+            owner,
+            session: Arc::downgrade(worker),
+        })
     }
 
     /// A reference that is an error.
@@ -80,7 +88,11 @@ impl Clone for RawRef {
                 if let Some(worker) = session.upgrade() {
                     worker.with(|state, _, _| state.adopt(*object));
                 }
-                Self(Kind::Counted { object: *object, owner: *owner, session: session.clone() })
+                Self(Kind::Counted {
+                    object: *object,
+                    owner: *owner,
+                    session: session.clone(),
+                })
             }
             Kind::Failed(error) => Self(Kind::Failed(error.clone())),
         }
@@ -119,7 +131,10 @@ pub struct ObjectRef<T> {
 impl<T> ObjectRef<T> {
     /// Gives a reference its type.
     pub fn from_raw(raw: RawRef) -> Self {
-        Self { raw, object: PhantomData }
+        Self {
+            raw,
+            object: PhantomData,
+        }
     }
 
     /// The reference without its type.
@@ -168,7 +183,10 @@ impl<T: DeserializeOwned + 'static> IntoFuture for ObjectRef<T> {
     type IntoFuture = ObjectFuture<T>;
 
     fn into_future(self) -> ObjectFuture<T> {
-        ObjectFuture { reference: self, waiter: None }
+        ObjectFuture {
+            reference: self,
+            waiter: None,
+        }
     }
 }
 
@@ -243,6 +261,10 @@ impl<'de> Deserialize<'de> for RawActorHandle {
         if let Ok((object, owner, worker)) = handle.target() {
             worker.with(|state, _, out| state.know_actor(actor, &type_name, (object, owner), out));
         }
-        Ok(Self { actor, handle, type_name: type_name.into() })
+        Ok(Self {
+            actor,
+            handle,
+            type_name: type_name.into(),
+        })
     }
 }

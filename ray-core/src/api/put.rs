@@ -26,5 +26,9 @@ use crate::worker::current;
 pub fn put<T: Serialize + ToOwned + ?Sized>(value: &T) -> Result<ObjectRef<T::Owned>> {
     let worker = current()?;
     let object = worker.put(value)?;
-    Ok(ObjectRef::from_raw(RawRef::counted(&worker, object, worker.identity.worker)))
+    Ok(ObjectRef::from_raw(RawRef::counted(
+        &worker,
+        object,
+        worker.identity.worker,
+    )))
 }

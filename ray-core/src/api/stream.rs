@@ -28,7 +28,10 @@ enum Kind {
 
 impl RawStream {
     pub(crate) fn open(worker: &Arc<Worker>, task: TaskId) -> Self {
-        Self(Kind::Open { task, session: Arc::downgrade(worker) })
+        Self(Kind::Open {
+            task,
+            session: Arc::downgrade(worker),
+        })
     }
 
     pub(crate) fn failed(error: RayError) -> Self {
@@ -43,7 +46,9 @@ impl RawStream {
                 None => Ok(None),
             },
             Kind::Open { task, session } => {
-                let Some(worker) = session.upgrade() else { return Ok(Some(RawRef::failed(RayError::SessionEnded {}))) };
+                let Some(worker) = session.upgrade() else {
+                    return Ok(Some(RawRef::failed(RayError::SessionEnded {})));
+                };
                 let task = *task;
                 match worker.with(|state, _, out| state.next_item(task, out)) {
                     NextItem::Item(object) => Ok(Some(RawRef::counted(&worker, object, worker.identity.worker))),
@@ -101,7 +106,11 @@ pub struct ObjectRefStream<T> {
 impl<T> ObjectRefStream<T> {
     /// Gives a stream its type.
     pub fn from_raw(raw: RawStream) -> Self {
-        Self { raw, waiter: None, items: PhantomData }
+        Self {
+            raw,
+            waiter: None,
+            items: PhantomData,
+        }
     }
 }
 

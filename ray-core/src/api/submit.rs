@@ -15,8 +15,10 @@ use crate::api::stream::RawStream;
 use crate::error::{RayError, Result};
 use crate::ids::{ObjectId, WorkerId};
 use crate::registry::RemoteItem;
-use crate::remote::{ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, TaskOptions, UNLIMITED};
-use crate::value::Encoded;
+use crate::remote::{
+    ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, TaskOptions, UNLIMITED,
+};
+use crate::value::Parts;
 use crate::worker::state::{self, NewCall, NewTask};
 use crate::worker::task::Template;
 use crate::worker::{Worker, current};
@@ -60,7 +62,11 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
         why: error.source.to_string(),
     })?;
     let buffer = Bytes::from(buffer);
-    let mut prepared = Prepared { args: SmallVec::new(), nested: SmallVec::new(), _held: SmallVec::new() };
+    let mut prepared = Prepared {
+        args: SmallVec::new(),
+        nested: SmallVec::new(),
+        _held: SmallVec::new(),
+    };
     let me = worker.identity.worker;
     for argument in arguments {
         let arg = match argument {
@@ -71,22 +77,17 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
             }
             Argument::Encoded { range, parts } => {
                 let head = buffer.slice(range);
-                match parts {
-                    None if head.len() <= crate::worker::put::MAX_INLINE => state::Argument::Value(head),
-                    parts => {
-                        let encoded = Encoded::from_parts(head, parts.map(|parts| *parts));
-                        let refs: SmallVec<[(ObjectId, WorkerId); 1]> =
-                            encoded.refs().iter().map(|token| (token.object, token.owner)).collect();
-                        match worker.argument(&encoded)? {
-                            Ok(bytes) => {
-                                prepared.nested.extend(refs);
-                                state::Argument::Value(bytes)
-                            }
-                            Err(object) => {
-                                prepared._held.push(RawRef::counted(worker, object, me));
-                                state::Argument::Stored { object, owner: me }
-                            }
-                        }
+                let parts = parts.map_or_else(|| Parts::whole(head.len()), |parts| *parts);
+                match worker.parts_argument(&head, &parts)? {
+                    Ok(object) => {
+                        prepared
+                            .nested
+                            .extend(parts.refs.iter().map(|token| (token.object, token.owner)));
+                        state::Argument::Value(object)
+                    }
+                    Err(object) => {
+                        prepared._held.push(RawRef::counted(worker, object, me));
+                        state::Argument::Stored { object, owner: me }
                     }
                 }
             }
@@ -95,7 +96,9 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
                     what: format!("an argument of type {}", value.type_name()),
                     why: error.to_string(),
                 })?;
-                prepared.nested.extend(encoded.refs.iter().map(|token| (token.object, token.owner)));
+                prepared
+                    .nested
+                    .extend(encoded.refs.iter().map(|token| (token.object, token.owner)));
                 state::Argument::Value(encoded.to_bytes())
             }
         };
@@ -130,7 +133,11 @@ fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Vec<RawRef>
     let submitted = worker.with(|state, now, out| state.submit(new, now, out));
     drop(held);
     let me = worker.identity.worker;
-    submitted.results.into_iter().map(|object| RawRef::counted(worker, object, me)).collect()
+    submitted
+        .results
+        .into_iter()
+        .map(|object| RawRef::counted(worker, object, me))
+        .collect()
 }
 
 fn new_task(
@@ -227,18 +234,29 @@ fn new_call(
     stream: Option<u32>,
 ) -> Result<(Arc<Worker>, (NewTask, Prepared))> {
     let (_, _, worker) = handle.handle.target()?;
-    let method = item.as_actor().and_then(|actor| actor.method(index)).ok_or_else(|| RayError::UnknownItem {
-        what: format!("method {index} of {}", item.identity()),
-        why: "its index is over the table".into(),
-    })?;
+    let method = item
+        .as_actor()
+        .and_then(|actor| actor.method(index))
+        .ok_or_else(|| RayError::UnknownItem {
+            what: format!("method {index} of {}", item.identity()),
+            why: "its index is over the table".into(),
+        })?;
     let options = options.unwrap_or_else(|| method.defaults());
-    let name = || options.name.clone().unwrap_or_else(|| format!("{}::{}", item.identity().name, method.name));
+    let name = || {
+        options
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}::{}", item.identity().name, method.name))
+    };
     let template: Template = template::of_call(name(), options)?;
     let actor = handle.actor;
     let known = worker.read(|state| state.actors.get(&actor).map(state::ActorClient::limits));
     let (pending, max_pending, actor_retries) = known.unwrap_or((0, -1, 0));
     if max_pending >= 0 && pending as u64 >= max_pending.unsigned_abs() {
-        return Err(RayError::PendingCallsLimit { actor, limit: max_pending.unsigned_abs() });
+        return Err(RayError::PendingCallsLimit {
+            actor,
+            limit: max_pending.unsigned_abs(),
+        });
     }
     let mut prepared = prepare(&worker, call)?;
     let new = NewTask {

@@ -34,8 +34,14 @@ pub(super) fn of_task(item: &'static RemoteItem, options: Option<&TaskOptions>) 
 
 fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Template>> {
     let name = options.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
-    let invalid = |option: &str, why: String| RayError::InvalidOption { option: option.into(), name: name.clone(), why };
-    options.validate().map_err(|error| invalid("of the call", error.to_string()))?;
+    let invalid = |option: &str, why: String| RayError::InvalidOption {
+        option: option.into(),
+        name: name.clone(),
+        why,
+    };
+    options
+        .validate()
+        .map_err(|error| invalid("of the call", error.to_string()))?;
     let amounts = [("CPU", options.num_cpus), ("GPU", options.num_gpus)];
     let resources = steps(&amounts, options.memory, &options.resources).map_err(|why| invalid("resources", why))?;
     let shape = LeaseShape {
@@ -50,7 +56,11 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Templat
         retry_backoff: options.retry_backoff,
         concurrency_group: None,
     };
-    Ok(Arc::new(Template { name, shape: Arc::new(shape), options }))
+    Ok(Arc::new(Template {
+        name,
+        shape: Arc::new(shape),
+        options,
+    }))
 }
 
 /// The template of an actor call.
@@ -72,7 +82,11 @@ pub(super) fn of_call(name: String, options: &MethodOptions) -> Result<Template>
         retry_backoff: options.retry_backoff,
         concurrency_group: options.concurrency_group.clone(),
     };
-    Ok(Template { name, shape: Arc::new(shape), options })
+    Ok(Template {
+        name,
+        shape: Arc::new(shape),
+        options,
+    })
 }
 
 /// Amounts in steps of 1/10000, without those that are zero.
@@ -85,11 +99,11 @@ pub(super) fn steps(
     let named = amounts.iter().map(|(name, amount)| ((*name).to_owned(), *amount));
     for (name, amount) in named.chain(custom.iter().map(|(name, amount)| (name.clone(), *amount))) {
         let amount = Fixed::from_f64(amount).map_err(|error| format!("{name}: {error}"))?;
-        steps.insert(name, amount.to_steps());
+        steps.insert(name, amount.steps());
     }
     if let Some(bytes) = memory {
         let amount = Fixed::bytes(bytes).map_err(|error| format!("memory: {error}"))?;
-        steps.insert("memory".to_owned(), amount.to_steps());
+        steps.insert("memory".to_owned(), amount.steps());
     }
     steps.retain(|_, amount| *amount != 0);
     Ok(steps)
@@ -99,11 +113,13 @@ pub(super) fn strategy(strategy: &SchedulingStrategy) -> wire::SchedulingStrateg
     match strategy {
         SchedulingStrategy::Default => wire::SchedulingStrategy::Default {},
         SchedulingStrategy::Spread => wire::SchedulingStrategy::Spread {},
-        SchedulingStrategy::PlacementGroup { group, bundle, .. } => {
-            wire::SchedulingStrategy::PlacementGroup { group: *group, bundle: *bundle }
-        }
-        SchedulingStrategy::NodeAffinity { node, soft } => {
-            wire::SchedulingStrategy::NodeAffinity { node: *node, soft: *soft }
-        }
+        SchedulingStrategy::PlacementGroup { group, bundle, .. } => wire::SchedulingStrategy::PlacementGroup {
+            group: *group,
+            bundle: *bundle,
+        },
+        SchedulingStrategy::NodeAffinity { node, soft } => wire::SchedulingStrategy::NodeAffinity {
+            node: *node,
+            soft: *soft,
+        },
     }
 }

@@ -37,7 +37,9 @@ pub type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
 pub fn wait<T>(references: Vec<ObjectRef<T>>, num_returns: usize, timeout: Option<Duration>) -> Result<Waited<T>> {
     let targets = targets(&references, num_returns)?;
     let worker = current()?;
-    blocking::allow("wait()", "wait_async()", || worker.block_until(&targets, num_returns, timeout))?;
+    blocking::allow("wait()", "wait_async()", || {
+        worker.block_until(&targets, num_returns, timeout)
+    })?;
     Ok(split(&worker, &targets, references, num_returns))
 }
 
@@ -70,9 +72,16 @@ pub async fn wait_async<T>(
 }
 
 fn targets<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Vec<Target>> {
-    let invalid = |why: String| RayError::InvalidOption { option: "num_returns".into(), name: "wait".into(), why };
+    let invalid = |why: String| RayError::InvalidOption {
+        option: "num_returns".into(),
+        name: "wait".into(),
+        why,
+    };
     if num_returns == 0 || num_returns > references.len() {
-        let why = format!("it is {num_returns}, with {} references: give 1 up to their number", references.len());
+        let why = format!(
+            "it is {num_returns}, with {} references: give 1 up to their number",
+            references.len()
+        );
         return Err(invalid(why));
     }
     let mut seen = HashSet::new();
@@ -80,7 +89,9 @@ fn targets<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Vec<Tar
     for reference in references {
         let (object, owner, _) = reference.raw().target()?;
         if !seen.insert(object) {
-            return Err(invalid(format!("object {object} is given twice: give each reference once")));
+            return Err(invalid(format!(
+                "object {object} is given twice: give each reference once"
+            )));
         }
         targets.push((object, owner));
     }
@@ -90,7 +101,11 @@ fn targets<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Vec<Tar
 fn split<T>(worker: &Worker, targets: &[Target], references: Vec<ObjectRef<T>>, num_returns: usize) -> Waited<T> {
     let (mut ready, mut rest) = (Vec::new(), Vec::new());
     for (reference, is_ready) in references.into_iter().zip(worker.are_ready(targets)) {
-        let list = if is_ready && ready.len() < num_returns { &mut ready } else { &mut rest };
+        let list = if is_ready && ready.len() < num_returns {
+            &mut ready
+        } else {
+            &mut rest
+        };
         list.push(reference);
     }
     (ready, rest)
@@ -115,7 +130,12 @@ pub fn cancel<T>(reference: &ObjectRef<T>) -> Result<()> {
 /// process owns or that was `put`.
 pub fn cancel_with<T>(reference: &ObjectRef<T>, force: bool, recursive: bool) -> Result<()> {
     let (object, owner, worker) = reference.raw().target()?;
-    let refused = |why: &str| Err(RayError::Unsupported { call: "cancel".into(), why: why.into() });
+    let refused = |why: &str| {
+        Err(RayError::Unsupported {
+            call: "cancel".into(),
+            why: why.into(),
+        })
+    };
     if object.is_put() {
         return refused("the object was made by put(): there is no task to cancel");
     }
@@ -124,11 +144,16 @@ pub fn cancel_with<T>(reference: &ObjectRef<T>, force: bool, recursive: bool) ->
     }
     let task = object.task();
     worker.with(|state, now, out| {
-        let Some(pending) = state.tasks.get(&task) else { return Ok(()) };
+        let Some(pending) = state.tasks.get(&task) else {
+            return Ok(());
+        };
         if force && pending.actor.is_some() {
             return refused("an actor call cannot be cancelled by force: use kill() to end the actor");
         }
-        let error = RayError::Cancelled { task, name: pending.name().to_owned() };
+        let error = RayError::Cancelled {
+            task,
+            name: pending.name().to_owned(),
+        };
         if let Some(running_in) = state.cancel(task, &error, recursive, now, out)
             && force
         {

@@ -71,12 +71,21 @@ impl Actor {
     fn place(&mut self, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
         let wanted = match &self.spec.strategy {
             SchedulingStrategy::NodeAffinity { node, .. } if nodes.contains_key(node) => Some(*node),
-            _ => nodes.iter().max_by(|a, b| free_share(a.1).total_cmp(&free_share(b.1))).map(|(id, _)| *id),
+            _ => nodes
+                .iter()
+                .max_by(|a, b| free_share(a.1).total_cmp(&free_share(b.1)))
+                .map(|(id, _)| *id),
         };
         self.node = wanted;
         if let Some(node) = wanted {
             let spec = Box::new(self.spec.clone());
-            out.send(node, Frame::StartActor { spec, restarts: self.restarts });
+            out.send(
+                node,
+                Frame::StartActor {
+                    spec,
+                    restarts: self.restarts,
+                },
+            );
         }
     }
 
@@ -110,7 +119,10 @@ impl Actors {
                     holder.watchers.insert(asker);
                     return GcsReply::Actor { info: holder.info() };
                 }
-                return refuse(RayError::ActorNameTaken { name: name.clone(), namespace: spec.namespace });
+                return refuse(RayError::ActorNameTaken {
+                    name: name.clone(),
+                    namespace: spec.namespace,
+                });
             }
             self.names.insert(key, spec.actor);
         }
@@ -133,7 +145,10 @@ impl Actors {
         let key = (namespace.to_owned(), name.to_owned());
         match self.names.get(&key).and_then(|id| self.actors.get(id)) {
             Some(actor) => GcsReply::Actor { info: actor.info() },
-            None => refuse(RayError::ActorNotFound { name: key.1, namespace: key.0 }),
+            None => refuse(RayError::ActorNotFound {
+                name: key.1,
+                namespace: key.0,
+            }),
         }
     }
 
@@ -175,7 +190,13 @@ impl Actors {
                 actor.publish(out);
                 if let (Some(_), Some(node)) = (&actor.ending, actor.node) {
                     // It was told to end while it was being constructed.
-                    out.send(node, Frame::StopActor { actor: id, force: false });
+                    out.send(
+                        node,
+                        Frame::StopActor {
+                            actor: id,
+                            force: false,
+                        },
+                    );
                 }
             }
             Some(error) => self.bury(id, error, out),
@@ -196,7 +217,9 @@ impl Actors {
         let intended = *cause == DeathCause::Intended {};
         if !intended && actor.may_restart() {
             actor.restarts += 1;
-            actor.state = ActorState::Restarting { cause: cause.to_string() };
+            actor.state = ActorState::Restarting {
+                cause: cause.to_string(),
+            };
             actor.publish(out);
             actor.place(nodes, out);
             return;
@@ -206,12 +229,18 @@ impl Actors {
             None if actor.restarts > 0 => format!("{cause}, after {} restarts", actor.restarts),
             None => cause.to_string(),
         };
-        let error = RayError::ActorDied { actor: id, name: actor.shown_name(), cause };
+        let error = RayError::ActorDied {
+            actor: id,
+            name: actor.shown_name(),
+            cause,
+        };
         self.bury(id, error, out);
     }
 
     pub(super) fn kill(&mut self, id: ActorId, no_restart: bool, out: &mut Outbox) -> GcsReply {
-        let Some(actor) = self.actors.get_mut(&id) else { return GcsReply::Changed { changed: false } };
+        let Some(actor) = self.actors.get_mut(&id) else {
+            return GcsReply::Changed { changed: false };
+        };
         if actor.is_dead() {
             return GcsReply::Changed { changed: false };
         }
@@ -221,14 +250,20 @@ impl Actors {
         if no_restart {
             let cause = "it was killed by kill()".to_owned();
             actor.ending = Some(cause.clone());
-            let error = RayError::ActorDied { actor: id, name: actor.shown_name(), cause };
+            let error = RayError::ActorDied {
+                actor: id,
+                name: actor.shown_name(),
+                cause,
+            };
             self.bury(id, error, out);
         }
         GcsReply::Changed { changed: true }
     }
 
     pub(super) fn out_of_scope(&mut self, id: ActorId, out: &mut Outbox) -> GcsReply {
-        let Some(actor) = self.actors.get(&id) else { return GcsReply::Changed { changed: false } };
+        let Some(actor) = self.actors.get(&id) else {
+            return GcsReply::Changed { changed: false };
+        };
         let ends = !actor.spec.detached && !actor.is_dead();
         if ends {
             self.end(id, "its last handle is gone", false, out);
@@ -246,7 +281,11 @@ impl Actors {
         match actor.node {
             Some(node) => out.send(node, Frame::StopActor { actor: id, force }),
             None => {
-                let error = RayError::ActorDied { actor: id, name: actor.shown_name(), cause: reason.to_owned() };
+                let error = RayError::ActorDied {
+                    actor: id,
+                    name: actor.shown_name(),
+                    cause: reason.to_owned(),
+                };
                 self.bury(id, error, out);
             }
         }
@@ -258,19 +297,32 @@ impl Actors {
     }
 
     pub(super) fn job_ended(&mut self, job: JobId, out: &mut Outbox) {
-        self.end_all(|actor| actor.spec.job == job && !actor.spec.detached, "its job has ended", out);
+        self.end_all(
+            |actor| actor.spec.job == job && !actor.spec.detached,
+            "its job has ended",
+            out,
+        );
     }
 
     fn end_all(&mut self, which: impl Fn(&Actor) -> bool, reason: &str, out: &mut Outbox) {
-        let living = self.actors.values().filter(|actor| !actor.is_dead() && actor.ending.is_none());
-        let ending: Vec<ActorId> = living.filter(|actor| which(actor)).map(|actor| actor.spec.actor).collect();
+        let living = self
+            .actors
+            .values()
+            .filter(|actor| !actor.is_dead() && actor.ending.is_none());
+        let ending: Vec<ActorId> = living
+            .filter(|actor| which(actor))
+            .map(|actor| actor.spec.actor)
+            .collect();
         for id in ending {
             self.end(id, reason, true, out);
         }
     }
 
     pub(super) fn node_lost(&mut self, node: NodeId, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
-        let lost = self.actors.values().filter(|actor| actor.node == Some(node) && !actor.is_dead());
+        let lost = self
+            .actors
+            .values()
+            .filter(|actor| actor.node == Some(node) && !actor.is_dead());
         let lost: Vec<ActorId> = lost.map(|actor| actor.spec.actor).collect();
         for id in lost {
             self.worker_ended(id, &DeathCause::NodeGone {}, nodes, out);
@@ -278,7 +330,10 @@ impl Actors {
     }
 
     pub(super) fn place_waiting(&mut self, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
-        let waiting = self.actors.values_mut().filter(|actor| actor.node.is_none() && !actor.is_dead());
+        let waiting = self
+            .actors
+            .values_mut()
+            .filter(|actor| actor.node.is_none() && !actor.is_dead());
         waiting.for_each(|actor| actor.place(nodes, out));
     }
 
@@ -324,9 +379,16 @@ mod tests {
 
     impl Cluster {
         fn new() -> Self {
-            let mut cluster = Self { gcs: Gcs::new(), node: NodeId::random(), driver: WorkerId::random() };
+            let mut cluster = Self {
+                gcs: Gcs::new(),
+                node: NodeId::random(),
+                driver: WorkerId::random(),
+            };
             let resources = BTreeMap::from([("CPU".to_owned(), 2.0)]);
-            cluster.send(Frame::RegisterNode { node: cluster.node, resources });
+            cluster.send(Frame::RegisterNode {
+                node: cluster.node,
+                resources,
+            });
             cluster
         }
 
@@ -336,8 +398,14 @@ mod tests {
         }
 
         fn ask(&mut self, body: GcsRequest) -> (Vec<Frame>, GcsReply) {
-            let mut frames = self.send(Frame::GcsRequest { request: 1, from: self.driver, body: Box::new(body) });
-            let Some(Frame::GcsReply { body, .. }) = frames.pop() else { panic!("no reply") };
+            let mut frames = self.send(Frame::GcsRequest {
+                request: 1,
+                from: self.driver,
+                body: Box::new(body),
+            });
+            let Some(Frame::GcsReply { body, .. }) = frames.pop() else {
+                panic!("no reply")
+            };
             (frames, *body)
         }
 
@@ -364,17 +432,29 @@ mod tests {
                 strategy: SchedulingStrategy::Default {},
                 checkpoint: None,
             };
-            let (_, reply) = self.ask(GcsRequest::CreateActor { spec, get_if_exists: false });
+            let (_, reply) = self.ask(GcsRequest::CreateActor {
+                spec,
+                get_if_exists: false,
+            });
             (actor, reply)
         }
 
         fn alive(&mut self, actor: ActorId) -> Vec<Frame> {
-            self.send(Frame::ActorStarted { actor, worker: WorkerId::random(), pid: 1, error: None })
+            self.send(Frame::ActorStarted {
+                actor,
+                worker: WorkerId::random(),
+                pid: 1,
+                error: None,
+            })
         }
 
         fn crash(&mut self, actor: ActorId) -> Vec<Frame> {
             let cause = DeathCause::Signalled { signal: 9 };
-            self.send(Frame::WorkerEnded { worker: WorkerId::random(), actor: Some(actor), cause })
+            self.send(Frame::WorkerEnded {
+                worker: WorkerId::random(),
+                actor: Some(actor),
+                cause,
+            })
         }
 
         fn state(&mut self, actor: ActorId) -> ActorState {
@@ -391,10 +471,19 @@ mod tests {
         let (actor, _) = cluster.create(None, 1);
         cluster.alive(actor);
         let frames = cluster.crash(actor);
-        assert!(frames.iter().any(|frame| matches!(frame, Frame::StartActor { restarts: 1, .. })));
+        assert!(
+            frames
+                .iter()
+                .any(|frame| matches!(frame, Frame::StartActor { restarts: 1, .. }))
+        );
         assert!(matches!(cluster.state(actor), ActorState::Restarting { .. }));
         cluster.alive(actor);
-        assert!(!cluster.crash(actor).iter().any(|frame| matches!(frame, Frame::StartActor { .. })));
+        assert!(
+            !cluster
+                .crash(actor)
+                .iter()
+                .any(|frame| matches!(frame, Frame::StartActor { .. }))
+        );
         assert!(matches!(cluster.state(actor), ActorState::Dead { .. }));
     }
 
@@ -403,7 +492,12 @@ mod tests {
         let mut cluster = Cluster::new();
         let (actor, _) = cluster.create(None, -1);
         let error = Some(RayError::internal("constructor"));
-        let frames = cluster.send(Frame::ActorStarted { actor, worker: WorkerId::random(), pid: 1, error });
+        let frames = cluster.send(Frame::ActorStarted {
+            actor,
+            worker: WorkerId::random(),
+            pid: 1,
+            error,
+        });
         assert!(!frames.iter().any(|frame| matches!(frame, Frame::StartActor { .. })));
         assert!(matches!(cluster.state(actor), ActorState::Dead { .. }));
     }
@@ -413,7 +507,12 @@ mod tests {
         let mut cluster = Cluster::new();
         let (first, _) = cluster.create(Some("x"), 0);
         let (_, second) = cluster.create(Some("x"), 0);
-        assert!(matches!(second, GcsReply::Failed { error: RayError::ActorNameTaken { .. } }));
+        assert!(matches!(
+            second,
+            GcsReply::Failed {
+                error: RayError::ActorNameTaken { .. }
+            }
+        ));
         cluster.alive(first);
         cluster.crash(first);
         assert!(matches!(cluster.create(Some("x"), 0).1, GcsReply::Actor { .. }));
@@ -426,7 +525,12 @@ mod tests {
         cluster.alive(actor);
         let (frames, _) = cluster.ask(GcsRequest::ActorOutOfScope { actor });
         assert!(matches!(frames[..], [Frame::StopActor { force: false, .. }]));
-        assert!(!cluster.crash(actor).iter().any(|frame| matches!(frame, Frame::StartActor { .. })));
+        assert!(
+            !cluster
+                .crash(actor)
+                .iter()
+                .any(|frame| matches!(frame, Frame::StartActor { .. }))
+        );
     }
 
     #[test]
@@ -435,7 +539,11 @@ mod tests {
         let (actor, _) = cluster.create(None, -1);
         cluster.alive(actor);
         let cause = DeathCause::Exited { code: 0 };
-        let frames = cluster.send(Frame::WorkerEnded { worker: cluster.driver, actor: None, cause });
+        let frames = cluster.send(Frame::WorkerEnded {
+            worker: cluster.driver,
+            actor: None,
+            cause,
+        });
         assert!(matches!(frames[..], [Frame::StopActor { force: true, .. }]));
     }
 }

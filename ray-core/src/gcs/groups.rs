@@ -46,14 +46,22 @@ impl Group {
     fn set_state(&mut self, group: PlacementGroupId, state: GroupState, out: &mut Outbox) {
         self.state = state;
         for watcher in &self.watchers {
-            out.tell(*watcher, GcsEvent::Group { group, state: self.state.clone() });
+            out.tell(
+                *watcher,
+                GcsEvent::Group {
+                    group,
+                    state: self.state.clone(),
+                },
+            );
         }
     }
 }
 
 fn set_of(numbers: &BTreeMap<String, f64>) -> Result<ResourceSet, ResourceError> {
-    let parsed: Result<Vec<_>, ResourceError> =
-        numbers.iter().map(|(name, amount)| Ok((ResourceName::parse(name)?, *amount))).collect();
+    let parsed: Result<Vec<_>, ResourceError> = numbers
+        .iter()
+        .map(|(name, amount)| Ok((ResourceName::parse(name)?, *amount)))
+        .collect();
     ResourceSet::from_f64(parsed?)
 }
 
@@ -77,12 +85,22 @@ impl Groups {
         nodes: &BTreeMap<NodeId, Node>,
         out: &mut Outbox,
     ) -> GcsReply {
-        let refused = |why: String| refuse(RayError::PlacementGroup { group: id.to_string(), why });
+        let refused = |why: String| {
+            refuse(RayError::PlacementGroup {
+                group: id.to_string(),
+                why,
+            })
+        };
         if let Some(existing) = self.groups.get(&id) {
-            return GcsReply::Group { group: id, state: existing.state.clone() };
+            return GcsReply::Group {
+                group: id,
+                state: existing.state.clone(),
+            };
         }
         let Some(strategy) = strategy_of(strategy) else {
-            return refused(format!("`{strategy}` is no strategy: use PACK, SPREAD, STRICT_PACK or STRICT_SPREAD"));
+            return refused(format!(
+                "`{strategy}` is no strategy: use PACK, SPREAD, STRICT_PACK or STRICT_SPREAD"
+            ));
         };
         let sets: Result<Vec<ResourceSet>, ResourceError> = bundles.iter().map(set_of).collect();
         let sets = match sets {
@@ -98,14 +116,29 @@ impl Groups {
             }
             self.names.insert(name.clone(), id);
         }
-        let state = GroupState::Pending { why: "it was just created".into() };
+        let state = GroupState::Pending {
+            why: "it was just created".into(),
+        };
         let watchers = HashSet::from([asker]);
         let owner = asker.worker;
-        let group = Group { name, bundles, sets, strategy, owner, detached, state, attempt: None, watchers };
+        let group = Group {
+            name,
+            bundles,
+            sets,
+            strategy,
+            owner,
+            detached,
+            state,
+            attempt: None,
+            watchers,
+        };
         self.groups.insert(id, group);
         self.order.push(id);
         self.place(id, nodes, out);
-        let state = self.groups.get(&id).map_or(GroupState::Removed {}, |group| group.state.clone());
+        let state = self
+            .groups
+            .get(&id)
+            .map_or(GroupState::Removed {}, |group| group.state.clone());
         GcsReply::Group { group: id, state }
     }
 
@@ -118,11 +151,19 @@ impl Groups {
             Ok(chosen) => {
                 let open: HashSet<NodeId> = chosen.iter().copied().collect();
                 for node in &open {
-                    let of_node = (0..).zip(&chosen).zip(&group.bundles).filter(|((_, at), _)| *at == node);
+                    let of_node = (0..)
+                        .zip(&chosen)
+                        .zip(&group.bundles)
+                        .filter(|((_, at), _)| *at == node);
                     let bundles = of_node.map(|((index, _), bundle)| (index, bundle.clone())).collect();
                     out.send(*node, Frame::ReserveBundles { group: id, bundles });
                 }
-                group.attempt = Some(Attempt { nodes: chosen, open, reserved: HashSet::new(), refused: false });
+                group.attempt = Some(Attempt {
+                    nodes: chosen,
+                    open,
+                    reserved: HashSet::new(),
+                    refused: false,
+                });
             }
             Err(error @ PlanError::Unavailable { .. }) => {
                 group.set_state(id, GroupState::Pending { why: error.to_string() }, out);
@@ -170,7 +211,13 @@ impl Groups {
             for node in attempt.reserved {
                 out.send(node, Frame::ReleaseBundles { group: id });
             }
-            group.set_state(id, GroupState::Pending { why: "a node's resources were taken meanwhile".into() }, out);
+            group.set_state(
+                id,
+                GroupState::Pending {
+                    why: "a node's resources were taken meanwhile".into(),
+                },
+                out,
+            );
         } else {
             group.set_state(id, GroupState::Created { nodes: attempt.nodes }, out);
         }
@@ -178,7 +225,9 @@ impl Groups {
     }
 
     pub(super) fn remove(&mut self, id: PlacementGroupId, out: &mut Outbox) -> GcsReply {
-        let Some(mut group) = self.groups.remove(&id) else { return GcsReply::Changed { changed: false } };
+        let Some(mut group) = self.groups.remove(&id) else {
+            return GcsReply::Changed { changed: false };
+        };
         self.order.retain(|other| *other != id);
         if let Some(name) = &group.name {
             self.names.remove(name);
@@ -198,21 +247,36 @@ impl Groups {
         match self.groups.get_mut(&id) {
             Some(group) => {
                 group.watchers.insert(asker);
-                GcsReply::Group { group: id, state: group.state.clone() }
+                GcsReply::Group {
+                    group: id,
+                    state: group.state.clone(),
+                }
             }
-            None => GcsReply::Group { group: id, state: GroupState::Removed {} },
+            None => GcsReply::Group {
+                group: id,
+                state: GroupState::Removed {},
+            },
         }
     }
 
     pub(super) fn find(&self, name: &str) -> GcsReply {
         match self.names.get(name).and_then(|id| Some((*id, self.groups.get(id)?))) {
-            Some((group, found)) => GcsReply::Group { group, state: found.state.clone() },
-            None => refuse(RayError::PlacementGroup { group: name.to_owned(), why: "no group has this name".into() }),
+            Some((group, found)) => GcsReply::Group {
+                group,
+                state: found.state.clone(),
+            },
+            None => refuse(RayError::PlacementGroup {
+                group: name.to_owned(),
+                why: "no group has this name".into(),
+            }),
         }
     }
 
     pub(super) fn owner_ended(&mut self, owner: WorkerId, out: &mut Outbox) {
-        let ended = self.groups.iter().filter(|(_, group)| group.owner == owner && !group.detached);
+        let ended = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.owner == owner && !group.detached);
         let ended: Vec<PlacementGroupId> = ended.map(|(id, _)| *id).collect();
         for id in ended {
             self.remove(id, out);

@@ -26,8 +26,13 @@ impl KeyValues {
         let freed = old.map_or(0, |value| key.len() + value.len());
         let after = self.bytes - freed + key.len() + value.len();
         if after > CAPACITY {
-            let why = format!("{after} bytes would be over the bound of {CAPACITY}: delete keys, or store large values elsewhere");
-            return refuse(RayError::Unsupported { call: format!("storing key `{key}`"), why });
+            let why = format!(
+                "{after} bytes would be over the bound of {CAPACITY}: delete keys, or store large values elsewhere"
+            );
+            return refuse(RayError::Unsupported {
+                call: format!("storing key `{key}`"),
+                why,
+            });
         }
         self.bytes = after;
         // A copy, so that a small value does not keep the whole buffer of a connection.
@@ -47,7 +52,11 @@ impl KeyValues {
 
     pub(super) fn keys(&self, prefix: &str) -> Vec<String> {
         let from_prefix = self.entries.range(prefix.to_owned()..);
-        from_prefix.map(|(key, _)| key).take_while(|key| key.starts_with(prefix)).cloned().collect()
+        from_prefix
+            .map(|(key, _)| key)
+            .take_while(|key| key.starts_with(prefix))
+            .cloned()
+            .collect()
     }
 }
 
@@ -59,7 +68,10 @@ mod tests {
     fn a_key_is_kept_replaced_listed_and_deleted() {
         let mut kv = KeyValues::default();
         let put = |kv: &mut KeyValues, key: &str, value: &'static [u8], overwrite| {
-            matches!(kv.put(key.into(), Bytes::from_static(value), overwrite), GcsReply::Changed { changed: true })
+            matches!(
+                kv.put(key.into(), Bytes::from_static(value), overwrite),
+                GcsReply::Changed { changed: true }
+            )
         };
         assert!(put(&mut kv, "a/1", b"x", false));
         assert!(!put(&mut kv, "a/1", b"y", false));

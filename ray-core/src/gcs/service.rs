@@ -74,7 +74,13 @@ pub fn serve() -> Handle {
 
 /// Feeds the frames of one raylet into the state machine.
 async fn read(sender: Sender, mut receiver: Receiver, inputs: mpsc::Sender<Input>) {
-    let Some(Packet { frame: first @ Frame::RegisterNode { node, .. }, .. }) = receiver.recv().await else { return };
+    let Some(Packet {
+        frame: first @ Frame::RegisterNode { node, .. },
+        ..
+    }) = receiver.recv().await
+    else {
+        return;
+    };
     let mut next = Some(Input::Joined { sender, node });
     let mut frame = Some(first);
     while let Some(input) = next.take() {

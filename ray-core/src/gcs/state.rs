@@ -54,7 +54,13 @@ impl Outbox {
     }
 
     pub(super) fn tell(&mut self, asker: Asker, event: GcsEvent) {
-        self.send(asker.node, Frame::GcsEvent { to: asker.worker, event: Box::new(event) });
+        self.send(
+            asker.node,
+            Frame::GcsEvent {
+                to: asker.worker,
+                event: Box::new(event),
+            },
+        );
     }
 }
 
@@ -69,7 +75,13 @@ impl Gcs {
         let mut out = Outbox::default();
         match frame {
             Frame::RegisterNode { node, resources } => {
-                self.nodes.insert(node, Node { total: resources.clone(), available: resources });
+                self.nodes.insert(
+                    node,
+                    Node {
+                        total: resources.clone(),
+                        available: resources,
+                    },
+                );
                 self.actors.place_waiting(&self.nodes, &mut out);
                 self.groups.place_waiting(&self.nodes, &mut out);
             }
@@ -83,10 +95,22 @@ impl Gcs {
                 let asker = Asker { node, worker: from };
                 let reply = self.answer(asker, *body, &mut out);
                 if request != 0 {
-                    out.send(node, Frame::GcsReply { request, to: from, body: Box::new(reply) });
+                    out.send(
+                        node,
+                        Frame::GcsReply {
+                            request,
+                            to: from,
+                            body: Box::new(reply),
+                        },
+                    );
                 }
             }
-            Frame::ActorStarted { actor, worker, pid, error } => {
+            Frame::ActorStarted {
+                actor,
+                worker,
+                pid,
+                error,
+            } => {
                 self.actors.started(actor, worker, pid, error, &mut out);
             }
             Frame::WorkerEnded { worker, actor, cause } => {
@@ -123,17 +147,31 @@ impl Gcs {
             GcsRequest::WatchActor { actor } => self.actors.watch(asker, actor),
             GcsRequest::KillActor { actor, no_restart } => self.actors.kill(actor, no_restart, out),
             GcsRequest::ActorOutOfScope { actor } => self.actors.out_of_scope(actor, out),
-            GcsRequest::ListActors {} => GcsReply::Actors { actors: self.actors.list() },
-            GcsRequest::CreateGroup { group, name, bundles, strategy, detached } => {
-                self.groups.create(asker, group, name, bundles, &strategy, detached, &self.nodes, out)
-            }
+            GcsRequest::ListActors {} => GcsReply::Actors {
+                actors: self.actors.list(),
+            },
+            GcsRequest::CreateGroup {
+                group,
+                name,
+                bundles,
+                strategy,
+                detached,
+            } => self
+                .groups
+                .create(asker, group, name, bundles, &strategy, detached, &self.nodes, out),
             GcsRequest::RemoveGroup { group } => self.groups.remove(group, out),
             GcsRequest::WatchGroup { group } => self.groups.watch(asker, group),
             GcsRequest::FindGroup { name } => self.groups.find(&name),
             GcsRequest::KvPut { key, value, overwrite } => self.kv.put(key, value, overwrite),
-            GcsRequest::KvGet { key } => GcsReply::Value { value: self.kv.get(&key) },
-            GcsRequest::KvDelete { key } => GcsReply::Changed { changed: self.kv.delete(&key) },
-            GcsRequest::KvKeys { prefix } => GcsReply::Keys { keys: self.kv.keys(&prefix) },
+            GcsRequest::KvGet { key } => GcsReply::Value {
+                value: self.kv.get(&key),
+            },
+            GcsRequest::KvDelete { key } => GcsReply::Changed {
+                changed: self.kv.delete(&key),
+            },
+            GcsRequest::KvKeys { prefix } => GcsReply::Keys {
+                keys: self.kv.keys(&prefix),
+            },
             GcsRequest::ClusterResources {} => {
                 let sum = |part: fn(&Node) -> &BTreeMap<String, f64>| {
                     let mut sum = BTreeMap::<String, f64>::new();
@@ -142,7 +180,10 @@ impl Gcs {
                     }
                     sum
                 };
-                GcsReply::Resources { total: sum(|node| &node.total), available: sum(|node| &node.available) }
+                GcsReply::Resources {
+                    total: sum(|node| &node.total),
+                    available: sum(|node| &node.available),
+                }
             }
         }
     }

@@ -9,21 +9,30 @@ use crate::wire::{LeaseShape, SchedulingStrategy};
 pub(super) fn from_steps(steps: &BTreeMap<String, i64>) -> Result<ResourceSet, ResourceError> {
     let mut set = ResourceSet::new();
     for (name, amount) in steps {
-        set = set.with(ResourceName::parse(name)?, Fixed::from_steps(*amount).map_err(ResourceError::from)?);
+        let name = ResourceName::parse(name)?;
+        let amount = Fixed::from_steps(*amount).map_err(|reason| ResourceError::Quantity {
+            resource: name.clone(),
+            reason,
+        })?;
+        set = set.with(name, amount);
     }
     Ok(set)
 }
 
 /// Resources as numbers, as nodes and bundles declare them.
 pub(super) fn from_numbers(numbers: &BTreeMap<String, f64>) -> Result<ResourceSet, ResourceError> {
-    let parsed: Result<Vec<_>, ResourceError> =
-        numbers.iter().map(|(name, amount)| Ok((ResourceName::parse(name)?, *amount))).collect();
+    let parsed: Result<Vec<_>, ResourceError> = numbers
+        .iter()
+        .map(|(name, amount)| Ok((ResourceName::parse(name)?, *amount)))
+        .collect();
     ResourceSet::from_f64(parsed?)
 }
 
 /// Resources as numbers, for reports.
 pub(super) fn to_numbers(set: &ResourceSet) -> BTreeMap<String, f64> {
-    set.iter().map(|(name, amount)| (name.to_string(), amount.to_f64())).collect()
+    set.iter()
+        .map(|(name, amount)| (name.to_string(), amount.to_f64()))
+        .collect()
 }
 
 pub(super) fn shape_of(wire: &LeaseShape) -> Result<Shape, ResourceError> {
@@ -32,9 +41,10 @@ pub(super) fn shape_of(wire: &LeaseShape) -> Result<Shape, ResourceError> {
 
 pub(super) fn within(shape: Shape, strategy: &SchedulingStrategy) -> Result<Shape, ResourceError> {
     Ok(match strategy {
-        SchedulingStrategy::PlacementGroup { group, bundle } => {
-            shape.in_bundle(BundleTarget { group: *group, index: *bundle })
-        }
+        SchedulingStrategy::PlacementGroup { group, bundle } => shape.in_bundle(BundleTarget {
+            group: *group,
+            index: *bundle,
+        }),
         _ => shape,
     })
 }

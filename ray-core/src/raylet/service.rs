@@ -94,13 +94,32 @@ struct Connected {
 
 #[derive(Debug)]
 enum Input {
-    Driver { hello: Hello, sender: Sender, welcome: oneshot::Sender<Result<(Welcome, OwnedFd), Error>> },
-    Spawned { worker: WorkerId, spawned: Result<Arc<Spawned>, process::Error> },
-    Joined { worker: WorkerId, hello: Box<Hello>, sender: Sender },
-    Frame { from: WorkerId, frame: Frame },
+    Driver {
+        hello: Hello,
+        sender: Sender,
+        welcome: oneshot::Sender<Result<(Welcome, OwnedFd), Error>>,
+    },
+    Spawned {
+        worker: WorkerId,
+        spawned: Result<Arc<Spawned>, process::Error>,
+    },
+    Joined {
+        worker: WorkerId,
+        hello: Box<Hello>,
+        sender: Sender,
+    },
+    Frame {
+        from: WorkerId,
+        frame: Frame,
+    },
     /// A driver's connection has ended.
-    Left { worker: WorkerId },
-    Died { worker: WorkerId, cause: DeathCause },
+    Left {
+        worker: WorkerId,
+    },
+    Died {
+        worker: WorkerId,
+        cause: DeathCause,
+    },
     Gcs(Frame),
     GcsGone,
     StoreReport(oneshot::Sender<ray_objstore::Report>),
@@ -119,7 +138,11 @@ impl Handle {
         let [(near_sender, near_receiver), (far_sender, far_receiver)] = local_pair();
         let (welcome, welcomed) = oneshot::channel();
         let worker = hello.worker;
-        let joining = Input::Driver { hello, sender: far_sender, welcome };
+        let joining = Input::Driver {
+            hello,
+            sender: far_sender,
+            welcome,
+        };
         self.inputs.send(joining).await.map_err(|_| Error::Ended)?;
         let (welcome, store) = welcomed.await.map_err(|_| Error::Ended)??;
         tokio::spawn(read_frames(worker, far_receiver, self.inputs.clone()));
@@ -129,7 +152,10 @@ impl Handle {
     /// What the node's store holds.
     pub async fn store_report(&self) -> Result<ray_objstore::Report, Error> {
         let (reply, report) = oneshot::channel();
-        self.inputs.send(Input::StoreReport(reply)).await.map_err(|_| Error::Ended)?;
+        self.inputs
+            .send(Input::StoreReport(reply))
+            .await
+            .map_err(|_| Error::Ended)?;
         report.await.map_err(|_| Error::Ended)
     }
 
@@ -157,7 +183,15 @@ impl Raylet {
         tokio::spawn(read_gcs(gcs_receiver, inputs.clone()));
         let handle = Handle { inputs: inputs.clone() };
         let processes = HashMap::default();
-        let raylet = Self { options, state, store, spawner, processes, gcs: gcs_sender, inputs };
+        let raylet = Self {
+            options,
+            state,
+            store,
+            spawner,
+            processes,
+            gcs: gcs_sender,
+            inputs,
+        };
         tokio::spawn(raylet.run(received));
         Ok(handle)
     }
@@ -195,34 +229,52 @@ impl Raylet {
                 let answer = self.welcome(&hello);
                 if answer.is_ok() {
                     self.state.driver_joined(hello.worker, hello.pid);
-                    self.processes.insert(hello.worker, Connected { sender: Some(sender), ..Connected::default() });
+                    self.processes.insert(
+                        hello.worker,
+                        Connected {
+                            sender: Some(sender),
+                            ..Connected::default()
+                        },
+                    );
                     self.state.prestart(out);
                 }
                 // A driver that has stopped waiting leaves by its connection.
                 let _gone = welcome.send(answer);
             }
-            Input::Spawned { worker, spawned: Ok(spawned) } => {
+            Input::Spawned {
+                worker,
+                spawned: Ok(spawned),
+            } => {
                 self.state.spawned(worker, spawned.pid());
                 let followed = self.follow(worker, spawned.pid());
                 let process = self.processes.entry(worker).or_default();
                 process.spawned = Some(spawned);
                 process.followed = followed;
             }
-            Input::Spawned { worker, spawned: Err(error) } => {
+            Input::Spawned {
+                worker,
+                spawned: Err(error),
+            } => {
                 let cause = DeathCause::NotStarted { why: error.to_string() };
                 self.state.process_ended(worker, cause, now, out);
             }
             Input::Joined { worker, hello, sender } => match self.welcome(&hello) {
                 Ok((welcome, store)) => {
                     let welcome = Welcome { worker, ..welcome };
-                    sender.send_with(Frame::Welcome { welcome: Box::new(welcome) }, vec![store]);
+                    sender.send_with(
+                        Frame::Welcome {
+                            welcome: Box::new(welcome),
+                        },
+                        vec![store],
+                    );
                     let process = self.processes.entry(worker).or_default();
                     process.sender = Some(sender);
                     self.state.worker_joined(worker, now, out);
                 }
                 Err(error) => {
                     sender.send(Frame::Refused { why: error.to_string() });
-                    self.state.kill(worker, DeathCause::NotStarted { why: error.to_string() }, out);
+                    self.state
+                        .kill(worker, DeathCause::NotStarted { why: error.to_string() }, out);
                 }
             },
             Input::Frame { from, frame } => self.state.frame(from, frame, now, out),
@@ -233,7 +285,11 @@ impl Raylet {
             }
             Input::Died { worker, cause } => {
                 self.state.process_ended(worker, cause, now, out);
-                let followed = self.processes.remove(&worker).map(|process| process.followed).unwrap_or_default();
+                let followed = self
+                    .processes
+                    .remove(&worker)
+                    .map(|process| process.followed)
+                    .unwrap_or_default();
                 if let Some(logs) = &self.options.logs {
                     followed.into_iter().for_each(|id| logs.finish(id));
                 }
@@ -299,9 +355,16 @@ impl Raylet {
             }
         };
         for (to, peer, socket) in [(a, b, for_a), (b, a, for_b)] {
-            let pid = self.processes.get(&peer).and_then(|process| process.spawned.as_ref()).map(|it| it.pid());
+            let pid = self
+                .processes
+                .get(&peer)
+                .and_then(|process| process.spawned.as_ref())
+                .map(|it| it.pid());
             if let Some(sender) = self.processes.get(&to).and_then(|process| process.sender.as_ref()) {
-                let frame = Frame::PeerLink { worker: peer, pid: pid.unwrap_or_else(std::process::id) };
+                let frame = Frame::PeerLink {
+                    worker: peer,
+                    pid: pid.unwrap_or_else(std::process::id),
+                };
                 sender.send_with(frame, vec![socket.into()]);
             }
         }
@@ -315,7 +378,9 @@ impl Raylet {
         };
         let [out_name, err_name] = log_names(worker);
         let session = &self.options.session;
-        let files = session.open_log(&out_name).and_then(|out| Ok((out, session.open_log(&err_name)?)));
+        let files = session
+            .open_log(&out_name)
+            .and_then(|out| Ok((out, session.open_log(&err_name)?)));
         let (stdout, stderr) = match files {
             Ok(files) => files,
             Err(error) => return self.not_spawned(worker, error.to_string()),
@@ -336,11 +401,18 @@ impl Raylet {
 
     /// Shows a worker's output from now on.
     fn follow(&self, worker: WorkerId, pid: u32) -> Vec<FollowId> {
-        let Some(logs) = &self.options.logs else { return Vec::new() };
+        let Some(logs) = &self.options.logs else {
+            return Vec::new();
+        };
         let files = log_names(worker).into_iter().zip([Stream::Stdout, Stream::Stderr]);
         let follow = |(name, stream)| {
             let path = self.options.session.logs().join(name);
-            logs.follow(Follow { path, name: "worker".into(), pid, stream })
+            logs.follow(Follow {
+                path,
+                name: "worker".into(),
+                pid,
+                stream,
+            })
         };
         let (followed, failed): (Vec<_>, Vec<_>) = files.map(follow).partition(Result::is_ok);
         if let Some(Err(error)) = failed.first() {
@@ -353,7 +425,12 @@ impl Raylet {
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
             // A raylet that has ended needs no worker.
-            let _ended = inputs.send(Input::Died { worker, cause: DeathCause::NotStarted { why } }).await;
+            let _ended = inputs
+                .send(Input::Died {
+                    worker,
+                    cause: DeathCause::NotStarted { why },
+                })
+                .await;
         });
     }
 
@@ -364,12 +441,16 @@ impl Raylet {
         }
         let names = gpus.iter().filter_map(|index| self.options.gpus.get(*index as usize));
         let list = names.cloned().collect::<Vec<_>>().join(",");
-        Some((crate::host::VISIBLE_DEVICES_VARIABLE.into(), list.into()))
+        Some((crate::host::gpus::VISIBLE_DEVICES_VARIABLE.into(), list.into()))
     }
 
     /// Kills what still runs and waits until it is gone.
     async fn end(mut self) {
-        let running: Vec<Arc<Spawned>> = self.processes.drain().filter_map(|(_, process)| process.spawned).collect();
+        let running: Vec<Arc<Spawned>> = self
+            .processes
+            .drain()
+            .filter_map(|(_, process)| process.spawned)
+            .collect();
         running.iter().for_each(|spawned| spawned.kill());
         for spawned in running {
             // An error means that it cannot be watched; it was killed all the same.
@@ -408,7 +489,10 @@ impl Birth {
         let serving = tokio::spawn(serve_worker(worker, control, inputs.clone(), watched.clone()));
         let cause = match watched.wait().await {
             Ok(Death::Exited { code }) => DeathCause::Exited { code },
-            Ok(Death::Signalled { signal, .. }) => DeathCause::Signalled { signal },
+            Ok(Death::Killed { signal, .. }) => DeathCause::Signalled { signal },
+            Ok(Death::Unknown) => DeathCause::NotStarted {
+                why: "other code of this program reaped it".into(),
+            },
             Err(error) => DeathCause::NotStarted { why: error.to_string() },
         };
         // What it had sent before it died counts: its reader ends after the last of it.
@@ -428,7 +512,10 @@ async fn serve_worker(worker: WorkerId, control: UnixStream, inputs: mpsc::Sende
         }
     };
     match tokio::time::timeout(HELLO_WITHIN, receiver.recv()).await {
-        Ok(Some(Packet { frame: Frame::Hello { hello }, .. })) => {
+        Ok(Some(Packet {
+            frame: Frame::Hello { hello },
+            ..
+        })) => {
             let hello = Box::new(Hello { worker, ..*hello });
             if inputs.send(Input::Joined { worker, hello, sender }).await.is_err() {
                 return;
@@ -443,7 +530,14 @@ async fn serve_worker(worker: WorkerId, control: UnixStream, inputs: mpsc::Sende
         }
     }
     while let Some(packet) = receiver.recv().await {
-        if inputs.send(Input::Frame { from: worker, frame: packet.frame }).await.is_err() {
+        if inputs
+            .send(Input::Frame {
+                from: worker,
+                frame: packet.frame,
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -452,7 +546,14 @@ async fn serve_worker(worker: WorkerId, control: UnixStream, inputs: mpsc::Sende
 /// Reads the frames of a process that the raylet did not spawn; the end of its connection is its end.
 async fn read_frames(worker: WorkerId, mut receiver: Receiver, inputs: mpsc::Sender<Input>) {
     while let Some(packet) = receiver.recv().await {
-        if inputs.send(Input::Frame { from: worker, frame: packet.frame }).await.is_err() {
+        if inputs
+            .send(Input::Frame {
+                from: worker,
+                frame: packet.frame,
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }

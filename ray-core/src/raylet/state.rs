@@ -24,21 +24,42 @@ const RECLAIM_EVERY: Duration = Duration::from_millis(100);
 /// What the raylet wants done.
 #[derive(Debug)]
 pub(super) enum Effect {
-    Send { to: WorkerId, frame: Frame },
+    Send {
+        to: WorkerId,
+        frame: Frame,
+    },
     ToGcs(Frame),
     /// Connect two processes, and tell each.
-    Link { a: WorkerId, b: WorkerId },
-    Spawn { worker: WorkerId, gpus: Vec<u32> },
-    Kill { worker: WorkerId },
+    Link {
+        a: WorkerId,
+        b: WorkerId,
+    },
+    Spawn {
+        worker: WorkerId,
+        gpus: Vec<u32>,
+    },
+    Kill {
+        worker: WorkerId,
+    },
     /// A process is dead: its pins and its objects in the store go.
-    ForgetInStore { worker: WorkerId },
+    ForgetInStore {
+        worker: WorkerId,
+    },
 }
 
 /// Who asked for a lease.
 #[derive(Debug)]
 enum For {
-    Owner { requester: WorkerId, request: u64, name: String, shared: bool },
-    Actor { spec: Box<ActorSpec>, restarts: u32 },
+    Owner {
+        requester: WorkerId,
+        request: u64,
+        name: String,
+        shared: bool,
+    },
+    Actor {
+        spec: Box<ActorSpec>,
+        restarts: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -106,7 +127,10 @@ impl State {
 
     /// What the node tells the GCS when it joins.
     pub(super) fn registration(&self) -> Frame {
-        Frame::RegisterNode { node: self.node, resources: to_numbers(&self.resources.total()) }
+        Frame::RegisterNode {
+            node: self.node,
+            resources: to_numbers(&self.resources.total()),
+        }
     }
 
     /// Starts workers before they are asked for.
@@ -153,13 +177,19 @@ impl State {
                     self.link(from, worker, out);
                 } else {
                     let cause = self.workers.death_of(&worker);
-                    out.push(Effect::Send { to: from, frame: Frame::PeerGone { worker, cause } });
+                    out.push(Effect::Send {
+                        to: from,
+                        frame: Frame::PeerGone { worker, cause },
+                    });
                 }
             }
             Frame::Blocked {} => self.blocked(from, true, now, out),
             Frame::Unblocked {} => self.blocked(from, false, now, out),
             Frame::KillWorker { worker, task } => {
-                let serves = self.leases.values().any(|lease| lease.worker == worker && lease.requester == from);
+                let serves = self
+                    .leases
+                    .values()
+                    .any(|lease| lease.worker == worker && lease.requester == from);
                 if serves {
                     let why = format!("its owner ended task {task} by force");
                     self.kill(worker, DeathCause::Killed { why }, out);
@@ -175,7 +205,10 @@ impl State {
             }
             Frame::NodeReport { request } => {
                 let report = Box::new(self.report());
-                out.push(Effect::Send { to: from, frame: Frame::NodeReportReply { request, report } });
+                out.push(Effect::Send {
+                    to: from,
+                    frame: Frame::NodeReportReply { request, report },
+                });
             }
             Frame::GcsRequest { request, body, .. } => {
                 out.push(Effect::ToGcs(Frame::GcsRequest { request, from, body }));
@@ -198,17 +231,29 @@ impl State {
 
     fn request(&mut self, from: WorkerId, request: u64, shape: &LeaseShape, now: Duration, out: &mut Effects) {
         let refuse = |why: String, out: &mut Effects| {
-            let error = RayError::Unschedulable { name: shape.name.clone(), why };
-            out.push(Effect::Send { to: from, frame: Frame::LeaseRefused { request, error } });
+            let error = RayError::Unschedulable {
+                name: shape.name.clone(),
+                why,
+            };
+            out.push(Effect::Send {
+                to: from,
+                frame: Frame::LeaseRefused { request, error },
+            });
         };
         let wanted = match shape_of(shape) {
             Ok(wanted) => wanted,
             Err(error) => return refuse(error.to_string(), out),
         };
-        let asked = LeaseRequest { id: request, requester: from, shape: wanted, kind: LeaseKind::Task };
+        let asked = LeaseRequest {
+            id: request,
+            requester: from,
+            shape: wanted,
+            kind: LeaseKind::Task,
+        };
         match self.queue.add(asked, &self.resources) {
             Ok(Added::Queued) => {
-                self.requests.insert((from, request), (shape.name.clone(), shape.shared));
+                self.requests
+                    .insert((from, request), (shape.name.clone(), shape.shared));
             }
             Ok(Added::Infeasible(shortfall)) => {
                 self.queue.cancel(from, request);
@@ -222,10 +267,20 @@ impl State {
     fn start_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, now: Duration, out: &mut Effects) {
         let actor = spec.actor;
         let refuse = |why: String, out: &mut Effects| {
-            let error = Some(RayError::Unschedulable { name: spec.type_name.clone(), why });
-            out.push(Effect::ToGcs(Frame::ActorStarted { actor, worker: WorkerId::default(), pid: 0, error }));
+            let error = Some(RayError::Unschedulable {
+                name: spec.type_name.clone(),
+                why,
+            });
+            out.push(Effect::ToGcs(Frame::ActorStarted {
+                actor,
+                worker: WorkerId::default(),
+                pid: 0,
+                error,
+            }));
         };
-        let wanted = from_steps(&spec.placement).and_then(Shape::new).and_then(|shape| within(shape, &spec.strategy));
+        let wanted = from_steps(&spec.placement)
+            .and_then(Shape::new)
+            .and_then(|shape| within(shape, &spec.strategy));
         let wanted = match wanted {
             Ok(wanted) => wanted,
             Err(error) => return refuse(error.to_string(), out),
@@ -233,7 +288,12 @@ impl State {
         self.next += 1;
         let id = self.next;
         let nobody = WorkerId::default();
-        let asked = LeaseRequest { id, requester: nobody, shape: wanted, kind: LeaseKind::Actor };
+        let asked = LeaseRequest {
+            id,
+            requester: nobody,
+            shape: wanted,
+            kind: LeaseKind::Actor,
+        };
         match self.queue.add(asked, &self.resources) {
             Ok(Added::Queued) => {
                 self.actor_requests.insert(id, (spec, restarts));
@@ -262,9 +322,18 @@ impl State {
             } else {
                 let key = (request.requester, request.id);
                 let (name, shared) = self.requests.remove(&key).unwrap_or_default();
-                For::Owner { requester: request.requester, request: request.id, name, shared }
+                For::Owner {
+                    requester: request.requester,
+                    request: request.id,
+                    name,
+                    shared,
+                }
             };
-            self.granted.push_back(Granted { wanted, allocation, gpus });
+            self.granted.push_back(Granted {
+                wanted,
+                allocation,
+                gpus,
+            });
         }
         self.match_workers(now, out);
         if !self.queue.is_empty() {
@@ -280,14 +349,22 @@ impl State {
         let mut holders: Vec<WorkerId> = self.leases.values().map(|lease| lease.requester).collect();
         holders.sort_unstable();
         holders.dedup();
-        out.extend(holders.into_iter().map(|to| Effect::Send { to, frame: Frame::ReclaimIdle {} }));
+        out.extend(holders.into_iter().map(|to| Effect::Send {
+            to,
+            frame: Frame::ReclaimIdle {},
+        }));
     }
 
     /// RL-2: gives each grant a worker, and starts as many as are missing.
     fn match_workers(&mut self, now: Duration, out: &mut Effects) {
         let mut unmatched = VecDeque::new();
         while let Some(granted) = self.granted.pop_front() {
-            if let For::Owner { requester, shared: true, .. } = granted.wanted {
+            if let For::Owner {
+                requester,
+                shared: true,
+                ..
+            } = granted.wanted
+            {
                 // On the driver's node the host of shared work is the process that asked.
                 self.hand_out(granted, requester, out);
                 continue;
@@ -316,7 +393,12 @@ impl State {
     fn hand_out(&mut self, granted: Granted, worker: WorkerId, out: &mut Effects) {
         let pid = self.workers.get(&worker).map_or(0, |process| process.pid);
         match granted.wanted {
-            For::Owner { requester, request, name, shared } => {
+            For::Owner {
+                requester,
+                request,
+                name,
+                shared,
+            } => {
                 if self.workers.get(&requester).is_none() {
                     self.resources.release(granted.allocation);
                     self.workers.set_idle(worker, Duration::ZERO);
@@ -331,8 +413,21 @@ impl State {
                 if worker != requester {
                     self.link(requester, worker, out);
                 }
-                self.leases.insert(lease, Lease { allocation: granted.allocation, requester, worker });
-                let frame = Frame::LeaseGranted { request, lease, worker, pid, gpus: granted.gpus };
+                self.leases.insert(
+                    lease,
+                    Lease {
+                        allocation: granted.allocation,
+                        requester,
+                        worker,
+                    },
+                );
+                let frame = Frame::LeaseGranted {
+                    request,
+                    lease,
+                    worker,
+                    pid,
+                    gpus: granted.gpus,
+                };
                 out.push(Effect::Send { to: requester, frame });
             }
             For::Actor { spec, restarts } => {
@@ -345,8 +440,18 @@ impl State {
                     process.role = Role::Actor(spec.actor);
                     process.serves = spec.name.clone().unwrap_or_else(|| spec.type_name.clone());
                 }
-                self.actors.insert(spec.actor, ActorPlace { worker, allocation: Some(allocation), pid });
-                out.push(Effect::Send { to: worker, frame: Frame::ConstructActor { spec, restarts } });
+                self.actors.insert(
+                    spec.actor,
+                    ActorPlace {
+                        worker,
+                        allocation: Some(allocation),
+                        pid,
+                    },
+                );
+                out.push(Effect::Send {
+                    to: worker,
+                    frame: Frame::ConstructActor { spec, restarts },
+                });
             }
         }
     }
@@ -357,7 +462,12 @@ impl State {
         if error.is_some() {
             self.kill(from, DeathCause::Intended {}, out);
         }
-        out.push(Effect::ToGcs(Frame::ActorStarted { actor, worker, pid, error }));
+        out.push(Effect::ToGcs(Frame::ActorStarted {
+            actor,
+            worker,
+            pid,
+            error,
+        }));
     }
 
     fn stop_actor(&mut self, actor: ActorId, force: bool, out: &mut Effects) {
@@ -367,12 +477,19 @@ impl State {
                 let why = "kill() was called, or its creator or its job has ended".to_owned();
                 self.kill(worker, DeathCause::Killed { why }, out);
             } else {
-                out.push(Effect::Send { to: worker, frame: Frame::Exit {} });
+                out.push(Effect::Send {
+                    to: worker,
+                    frame: Frame::Exit {},
+                });
             }
             return;
         }
         // It still waits for resources or for a worker.
-        let request = self.actor_requests.iter().find(|(_, (spec, _))| spec.actor == actor).map(|(id, _)| *id);
+        let request = self
+            .actor_requests
+            .iter()
+            .find(|(_, (spec, _))| spec.actor == actor)
+            .map(|(id, _)| *id);
         if let Some(id) = request {
             self.actor_requests.remove(&id);
             self.queue.cancel(WorkerId::default(), id);
@@ -384,13 +501,22 @@ impl State {
             self.resources.release(granted.allocation);
         }
         let cause = DeathCause::Intended {};
-        out.push(Effect::ToGcs(Frame::WorkerEnded { worker: WorkerId::default(), actor: Some(actor), cause }));
+        out.push(Effect::ToGcs(Frame::WorkerEnded {
+            worker: WorkerId::default(),
+            actor: Some(actor),
+            cause,
+        }));
     }
 
     fn lease_returned(&mut self, lease: u64, reusable: bool, now: Duration, out: &mut Effects) {
-        let Some(lease) = self.leases.remove(&lease) else { return };
+        let Some(lease) = self.leases.remove(&lease) else {
+            return;
+        };
         self.resources.release(lease.allocation);
-        let leased = matches!(self.workers.get(&lease.worker).map(|process| &process.role), Some(Role::Leased(_)));
+        let leased = matches!(
+            self.workers.get(&lease.worker).map(|process| &process.role),
+            Some(Role::Leased(_))
+        );
         if leased {
             if reusable {
                 self.workers.set_idle(lease.worker, now);
@@ -406,7 +532,10 @@ impl State {
         if let Some(process) = self.workers.get_mut(&worker) {
             process.role = Role::Ending;
             process.ended_for = Some(DeathCause::Intended {});
-            out.push(Effect::Send { to: worker, frame: Frame::Exit {} });
+            out.push(Effect::Send {
+                to: worker,
+                frame: Frame::Exit {},
+            });
         }
     }
 
@@ -449,12 +578,20 @@ impl State {
 
     /// A process of this node has ended, or could not be started.
     pub(super) fn process_ended(&mut self, worker: WorkerId, seen: DeathCause, now: Duration, out: &mut Effects) {
-        let intended = self.workers.get_mut(&worker).and_then(|process| process.ended_for.take());
+        let intended = self
+            .workers
+            .get_mut(&worker)
+            .and_then(|process| process.ended_for.take());
         let cause = intended.unwrap_or(seen);
-        let Some((process, peers)) = self.workers.remove(worker, &cause) else { return };
+        let Some((process, peers)) = self.workers.remove(worker, &cause) else {
+            return;
+        };
         // RL-3.
         for to in peers {
-            let frame = Frame::PeerGone { worker, cause: cause.clone() };
+            let frame = Frame::PeerGone {
+                worker,
+                cause: cause.clone(),
+            };
             out.push(Effect::Send { to, frame });
         }
         // RL-1.
@@ -469,7 +606,13 @@ impl State {
             self.resources.release(lease.allocation);
             if lease.requester == worker && lease.worker != worker {
                 // It may still run a task that nobody waits for.
-                self.kill(lease.worker, DeathCause::Killed { why: "the owner of its task has ended".into() }, out);
+                self.kill(
+                    lease.worker,
+                    DeathCause::Killed {
+                        why: "the owner of its task has ended".into(),
+                    },
+                    out,
+                );
             }
         }
         self.queue.requester_died(worker);
@@ -489,24 +632,37 @@ impl State {
         out.push(Effect::ForgetInStore { worker });
         out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
         if process.role == Role::Driver {
-            out.push(Effect::ToGcs(Frame::JobEnded { job: crate::ids::JobId::new(1) }));
+            out.push(Effect::ToGcs(Frame::JobEnded {
+                job: crate::ids::JobId::new(1),
+            }));
         }
         self.schedule(now, out);
     }
 
     /// No process could be started for the grant that has waited longest: trying for ever would not help.
     fn grant_failed(&mut self, gpus: &[u32], cause: &DeathCause, out: &mut Effects) {
-        let Some(place) = self.granted.iter().position(|granted| granted.gpus == gpus) else { return };
-        let Some(granted) = self.granted.remove(place) else { return };
+        let Some(place) = self.granted.iter().position(|granted| granted.gpus == gpus) else {
+            return;
+        };
+        let Some(granted) = self.granted.remove(place) else {
+            return;
+        };
         self.resources.release(granted.allocation);
         let error = RayError::RuntimeEnv { why: cause.to_string() };
         match granted.wanted {
             For::Owner { requester, request, .. } => {
-                out.push(Effect::Send { to: requester, frame: Frame::LeaseRefused { request, error } });
+                out.push(Effect::Send {
+                    to: requester,
+                    frame: Frame::LeaseRefused { request, error },
+                });
             }
             For::Actor { spec, .. } => {
-                let started =
-                    Frame::ActorStarted { actor: spec.actor, worker: WorkerId::default(), pid: 0, error: Some(error) };
+                let started = Frame::ActorStarted {
+                    actor: spec.actor,
+                    worker: WorkerId::default(),
+                    pid: 0,
+                    error: Some(error),
+                };
                 out.push(Effect::ToGcs(started));
             }
         }
@@ -545,24 +701,51 @@ impl State {
 
     /// The group is removed: what runs or waits in it ends.
     fn release_group(&mut self, group: PlacementGroupId, now: Duration, out: &mut Effects) {
-        let Some(indices) = self.groups.remove(&group) else { return };
+        let Some(indices) = self.groups.remove(&group) else {
+            return;
+        };
         let why = || format!("its placement group {group} was removed");
         for request in self.queue.group_removed(group) {
-            let error = RayError::PlacementGroup { group: group.to_string(), why: why() };
-            if let Some((spec, _)) = self.actor_requests.remove(&request.id).filter(|_| request.requester.is_nil()) {
+            let error = RayError::PlacementGroup {
+                group: group.to_string(),
+                why: why(),
+            };
+            if let Some((spec, _)) = self
+                .actor_requests
+                .remove(&request.id)
+                .filter(|_| request.requester.is_nil())
+            {
                 let actor = spec.actor;
-                let failed = Frame::ActorStarted { actor, worker: WorkerId::default(), pid: 0, error: Some(error) };
+                let failed = Frame::ActorStarted {
+                    actor,
+                    worker: WorkerId::default(),
+                    pid: 0,
+                    error: Some(error),
+                };
                 out.push(Effect::ToGcs(failed));
             } else {
                 self.requests.remove(&(request.requester, request.id));
-                let frame = Frame::LeaseRefused { request: request.id, error };
-                out.push(Effect::Send { to: request.requester, frame });
+                let frame = Frame::LeaseRefused {
+                    request: request.id,
+                    error,
+                };
+                out.push(Effect::Send {
+                    to: request.requester,
+                    frame,
+                });
             }
         }
         let within = |allocation: &Allocation| allocation.bundle().is_some_and(|(of, _)| of == group);
-        let leased = self.leases.values().filter(|lease| within(&lease.allocation)).map(|lease| lease.worker);
-        let acting =
-            self.actors.values().filter(|place| place.allocation.as_ref().is_some_and(within)).map(|it| it.worker);
+        let leased = self
+            .leases
+            .values()
+            .filter(|lease| within(&lease.allocation))
+            .map(|lease| lease.worker);
+        let acting = self
+            .actors
+            .values()
+            .filter(|place| place.allocation.as_ref().is_some_and(within))
+            .map(|it| it.worker);
         let ending: Vec<WorkerId> = leased.chain(acting).collect();
         for worker in ending {
             self.kill(worker, DeathCause::Killed { why: why() }, out);
@@ -581,7 +764,9 @@ impl State {
 
     /// Comes a few times a second while something can be due.
     pub(super) fn tick(&mut self, now: Duration, out: &mut Effects) {
-        let superfluous = now.checked_sub(IDLE_TIME).map(|before| self.workers.superfluous(self.keep_idle, before));
+        let superfluous = now
+            .checked_sub(IDLE_TIME)
+            .map(|before| self.workers.superfluous(self.keep_idle, before));
         for worker in superfluous.unwrap_or_default() {
             self.retire(worker, out);
         }

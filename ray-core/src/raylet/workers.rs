@@ -51,8 +51,14 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) fn add(&mut self, worker: WorkerId, pid: u32, role: Role, gpus: Vec<u32>) {
-        let process =
-            Process { pid, role, gpus, serves: String::new(), ended_for: None, peers: HashSet::default() };
+        let process = Process {
+            pid,
+            role,
+            gpus,
+            serves: String::new(),
+            ended_for: None,
+            peers: HashSet::default(),
+        };
         self.processes.insert(worker, process);
     }
 
@@ -78,7 +84,10 @@ impl Workers {
 
     /// Takes an idle worker that sees exactly these GPUs.
     pub(super) fn take_idle(&mut self, gpus: &[u32]) -> Option<WorkerId> {
-        let place = self.idle.iter().rposition(|id| self.processes.get(id).is_some_and(|it| it.gpus == gpus))?;
+        let place = self
+            .idle
+            .iter()
+            .rposition(|id| self.processes.get(id).is_some_and(|it| it.gpus == gpus))?;
         Some(self.idle.remove(place))
     }
 
@@ -87,7 +96,10 @@ impl Workers {
     }
 
     pub(super) fn starting_count(&self) -> usize {
-        self.processes.values().filter(|process| process.role == Role::Starting).count()
+        self.processes
+            .values()
+            .filter(|process| process.role == Role::Starting)
+            .count()
     }
 
     /// Idle workers over `keep` that have been idle since before `before`, longest idle first.
@@ -97,14 +109,23 @@ impl Workers {
             Some(Role::Idle(since)) => *since,
             _ => Duration::MAX,
         };
-        let expired: Vec<WorkerId> = self.idle.iter().filter(|id| since(id) <= before).take(spare).copied().collect();
+        let expired: Vec<WorkerId> = self
+            .idle
+            .iter()
+            .filter(|id| since(id) <= before)
+            .take(spare)
+            .copied()
+            .collect();
         self.idle.retain(|id| !expired.contains(id));
         expired
     }
 
     /// Notes a link. Returns whether it is new.
     pub(super) fn link(&mut self, a: WorkerId, b: WorkerId) -> bool {
-        let new = self.processes.get_mut(&a).is_some_and(|process| process.peers.insert(b));
+        let new = self
+            .processes
+            .get_mut(&a)
+            .is_some_and(|process| process.peers.insert(b));
         if let Some(process) = self.processes.get_mut(&b) {
             process.peers.insert(a);
         }

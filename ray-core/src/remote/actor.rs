@@ -91,5 +91,7 @@ pub fn deserialize_handle<'de, H: ActorHandle, D: Deserializer<'de>>(deserialize
         return Ok(H::from_raw(raw));
     }
     let expected = item.identity().name;
-    Err(serde::de::Error::custom(format_args!("the handle is not of the actor `{expected}`")))
+    Err(serde::de::Error::custom(format_args!(
+        "the handle is not of the actor `{expected}`"
+    )))
 }

@@ -154,6 +154,15 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// An object that was written whole, without buffers or references.
+    pub fn whole(len: usize) -> Self {
+        Self {
+            object_len: len,
+            head_len: len,
+            ..Self::default()
+        }
+    }
+
     /// Whether all of the object was written.
     pub fn is_complete(&self) -> bool {
         self.buffers.is_empty()

@@ -70,7 +70,9 @@ pub(super) struct Incoming {
 
 pub(super) fn open(fd: OwnedFd) -> io::Result<(Arc<Outgoing>, Incoming)> {
     rustix::io::ioctl_fionbio(&fd, true)?;
-    let socket = AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE)?;
+    // SAFETY: the descriptor is an open one of our own, which the registration owns and closes after itself.
+    let socket = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE | Interest::WRITABLE) };
+    let socket = socket.map_err(io::Error::from)?;
     let outgoing = Arc::new(Outgoing {
         socket,
         line: Mutex::default(),

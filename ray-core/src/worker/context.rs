@@ -68,7 +68,10 @@ pub(crate) fn current() -> Option<Arc<TaskContext>> {
 }
 
 pub(crate) fn current_task() -> Option<TaskId> {
-    CURRENT.try_with(|current| current.borrow().as_ref().map(|context| context.task)).ok().flatten()
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().map(|context| context.task))
+        .ok()
+        .flatten()
 }
 
 /// Whether this thread runs a task that holds a lease of the raylet.
@@ -102,7 +105,10 @@ pub(crate) struct WithContext<F> {
 
 impl<F> WithContext<F> {
     pub(crate) fn new(context: Arc<TaskContext>, future: F) -> Self {
-        Self { future: Box::pin(future), context }
+        Self {
+            future: Box::pin(future),
+            context,
+        }
     }
 }
 

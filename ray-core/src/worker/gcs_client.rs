@@ -74,7 +74,11 @@ impl Worker {
     /// Asks the GCS; an answer that says no is an error.
     pub(crate) async fn ask(self: &Arc<Self>, body: GcsRequest) -> Result<GcsReply> {
         let (request, receiver) = self.gcs.register();
-        let frame = Frame::GcsRequest { request, from: self.identity.worker, body: Box::new(body) };
+        let frame = Frame::GcsRequest {
+            request,
+            from: self.identity.worker,
+            body: Box::new(body),
+        };
         self.with(|_, _, out| out.send(Dest::Raylet, frame));
         match self.await_answer(receiver).await? {
             Answer::Gcs(GcsReply::Failed { error }) => Err(error),

@@ -12,7 +12,10 @@ use crate::worker::state::Dest;
 #[derive(Debug)]
 enum Peer {
     Connecting(Vec<Frame>),
-    Up { sender: Sender, gone: Option<DeathCause> },
+    Up {
+        sender: Sender,
+        gone: Option<DeathCause>,
+    },
     /// Its last frame was read; the raylet has not told its death yet.
     Drained,
     Dead,
@@ -27,7 +30,10 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(raylet: Sender) -> Self {
-        Self { raylet, peers: HashMap::default() }
+        Self {
+            raylet,
+            peers: HashMap::default(),
+        }
     }
 
     /// Puts a frame in line. Returns the connection to flush.
@@ -58,7 +64,13 @@ impl Links {
 
     /// The raylet has made a connection.
     pub(crate) fn up(&mut self, worker: WorkerId, sender: Sender) {
-        if let Some(Peer::Connecting(line)) = self.peers.insert(worker, Peer::Up { sender: sender.clone(), gone: None }) {
+        if let Some(Peer::Connecting(line)) = self.peers.insert(
+            worker,
+            Peer::Up {
+                sender: sender.clone(),
+                gone: None,
+            },
+        ) {
             line.into_iter().for_each(|frame| sender.push(frame));
         }
         sender.flush();

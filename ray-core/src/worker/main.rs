@@ -11,7 +11,10 @@ use crate::wire::connection::over_socket;
 use crate::wire::{Frame, Hello, Packet};
 
 #[linkme::distributed_slice(role::ROLES)]
-static WORKER: RoleEntry = RoleEntry { name: role::WORKER, run };
+static WORKER: RoleEntry = RoleEntry {
+    name: role::WORKER,
+    run,
+};
 
 /// A worker that cannot take part.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +43,10 @@ fn run(role: Role) -> i32 {
         }
         Err(error) => {
             tracing::error!(target: "ray_core::worker", %error, "a worker cannot start");
-            #[expect(clippy::print_stderr, reason = "the only place where anybody would look: no logger is set up yet")]
+            #[expect(
+                clippy::print_stderr,
+                reason = "the only place where anybody would look: no logger is set up yet"
+            )]
             {
                 eprintln!("a ray worker cannot start: {error}");
             }
@@ -77,8 +83,14 @@ async fn join(control: OwnedFd) -> Result<(Arc<Worker>, crate::wire::Receiver), 
     let hello = Hello::of_this_process(WorkerId::default(), registry.table_hash());
     sender.send(Frame::Hello { hello: Box::new(hello) });
     let (welcome, fds) = match receiver.recv().await {
-        Some(Packet { frame: Frame::Welcome { welcome }, fds }) => (welcome, fds),
-        Some(Packet { frame: Frame::Refused { why }, .. }) => return Err(Error::Refused(why)),
+        Some(Packet {
+            frame: Frame::Welcome { welcome },
+            fds,
+        }) => (welcome, fds),
+        Some(Packet {
+            frame: Frame::Refused { why },
+            ..
+        }) => return Err(Error::Refused(why)),
         _ => return Err(Error::NoWelcome),
     };
     let store = fds.into_iter().next().ok_or(Error::NoWelcome)?;

@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 
 use crate::error::{RayError, Result};
 use crate::ids::{JobId, NodeId, WorkerId};
-use crate::wire::{DeathCause, Sender, Welcome};
+use crate::wire::{DeathCause, Frame, Sender, Welcome};
 use execute::Executor;
 use gcs_client::GcsClient;
 use links::Links;
@@ -71,6 +71,13 @@ pub(crate) struct Worker {
     pub(crate) executor: Executor,
     pub(crate) gcs: GcsClient,
     pub(crate) io: tokio::runtime::Handle,
+}
+
+/// Frames in line that are to leave once the lock is released.
+#[derive(Debug, Default)]
+struct Leaving {
+    flush: SmallVec<[Sender; 2]>,
+    to_self: Vec<Frame>,
 }
 
 static CURRENT: RwLock<Option<Arc<Worker>>> = RwLock::new(None);
@@ -120,29 +127,45 @@ impl Worker {
     pub(crate) fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant, &mut Out) -> R) -> R {
         let now = Instant::now();
         let mut out = Out::new(now);
-        let mut flush: SmallVec<[Sender; 2]> = SmallVec::new();
-        let mut to_self = Vec::new();
         let mut state = self.state();
         let result = change(&mut state, now, &mut out);
         state.apply_ref_effects(&mut out);
-        if !out.sends.is_empty() {
-            let mut links = self.links();
-            for (dest, frame) in out.sends.drain(..) {
-                if dest == Dest::Worker(self.identity.worker) {
-                    to_self.push(frame);
-                } else if let Some(sender) = links.push(dest, frame) {
-                    let known = flush.iter().any(|other| other.is_same(&sender));
-                    if !known {
-                        flush.push(sender);
-                    }
-                }
+        let leaving = if out.sends.is_empty() {
+            Leaving::default()
+        } else {
+            self.line_up(&mut out)
+        };
+        drop(state);
+        self.carry_out(out, leaving);
+        result
+    }
+
+    /// Puts the frames in line.
+    fn line_up(&self, out: &mut Out) -> Leaving {
+        let mut leaving = Leaving::default();
+        let mut links = self.links();
+        for (dest, frame) in out.sends.drain(..) {
+            if dest == Dest::Worker(self.identity.worker) {
+                leaving.to_self.push(frame);
+            } else if let Some(sender) = links.push(dest, frame)
+                && !leaving.flush.iter().any(|other| other.is_same(&sender))
+            {
+                leaving.flush.push(sender);
             }
         }
-        drop(state);
-        flush.iter().for_each(Sender::flush);
+        leaving
+    }
+
+    /// Does what a change wants done, the lock being released.
+    fn carry_out(self: &Arc<Self>, out: Out, leaving: Leaving) {
+        leaving.flush.iter().for_each(Sender::flush);
         out.wakes.iter().for_each(|waiter| waiter.notify());
         if !out.free.is_empty() {
-            let keys: Vec<_> = out.free.iter().map(|object| ray_objstore::Key::from(*object.as_bytes())).collect();
+            let keys: Vec<_> = out
+                .free
+                .iter()
+                .map(|object| ray_objstore::Key(*object.as_bytes()))
+                .collect();
             self.store.free(&keys);
         }
         for (pause, timer) in out.timers {
@@ -155,10 +178,9 @@ impl Worker {
                 }
             });
         }
-        for frame in to_self {
+        for frame in leaving.to_self {
             service::from_peer(self, self.identity.worker, frame);
         }
-        result
     }
 
     /// Reads the state.

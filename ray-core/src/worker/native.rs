@@ -33,7 +33,10 @@ impl NativeValue {
                 Ok(encoded) => encoded.to_bytes(),
                 Err(error) => {
                     let what = format!("a result of type {}", value.type_name());
-                    return Err(RayError::Encode { what, why: error.to_string() });
+                    return Err(RayError::Encode {
+                        what,
+                        why: error.to_string(),
+                    });
                 }
             },
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use crate::error::RayError;
-use crate::ids::{ObjectId, TaskId, WorkerId};
+use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
 use crate::worker::native::NativeValue;
 use crate::worker::waiter::Waiter;
 
@@ -38,6 +38,8 @@ pub(crate) enum Interest {
     Waiter(Weak<Waiter>),
     /// A pending task of this process that takes the object as an argument.
     Dependent(TaskId),
+    /// An actor of this process that is to be created with the object.
+    Creation(ActorId),
     /// Another process.
     Subscriber(WorkerId),
 }
@@ -82,7 +84,9 @@ impl Objects {
         match self.table.get_mut(object) {
             Some(entry) if entry.slot.is_pending() => {
                 if matches!(interest, Interest::Waiter(_)) && entry.interests.len() >= 16 {
-                    entry.interests.retain(|one| !matches!(one, Interest::Waiter(waiter) if waiter.strong_count() == 0));
+                    entry
+                        .interests
+                        .retain(|one| !matches!(one, Interest::Waiter(waiter) if waiter.strong_count() == 0));
                 }
                 entry.interests.push(interest);
                 Ok(())
@@ -114,14 +118,6 @@ impl Objects {
     /// Forgets an object. What is returned must be dropped without the lock: a native value may hold references.
     pub(crate) fn remove(&mut self, object: &ObjectId) -> Option<Slot> {
         self.table.remove(object).map(|entry| entry.slot)
-    }
-
-    /// Pending objects of an owner, and stored ones: their value is gone with it.
-    pub(crate) fn of_owner(&self, prefix: crate::ids::OwnerPrefix) -> Vec<ObjectId> {
-        let of_owner = |(id, entry): &(&ObjectId, &Object)| {
-            id.owner_prefix() == prefix && matches!(entry.slot, Slot::Pending | Slot::Stored { .. })
-        };
-        self.table.iter().filter(of_owner).map(|(id, _)| *id).collect()
     }
 
     /// Every object and its slot.

@@ -7,13 +7,26 @@ use serde::Serialize;
 
 use crate::error::{RayError, Result};
 use crate::ids::{ObjectId, WorkerId};
-use crate::value::{self, Encoded};
+use crate::value::{self, Encoded, Parts};
 use crate::wire::ObjectValue;
 use crate::worker::objects::Slot;
 use crate::worker::{Worker, context};
 
 /// Up to this size a result travels in the reply and lives in its owner's process, as in Ray.
 pub(crate) const MAX_INLINE: usize = 100 << 10;
+
+fn refused(error: ray_objstore::Error) -> RayError {
+    RayError::Store { why: error.to_string() }
+}
+
+/// Copies the buffers and publishes the object.
+fn finish<'a>(mut writer: ray_objstore::Writer, segments: impl Iterator<Item = (usize, &'a [u8])>) -> Result<()> {
+    for (offset, bytes) in segments {
+        writer.write_parallel(offset, bytes).map_err(refused)?;
+    }
+    // The view's pin ends here: the object stays until its owner frees it.
+    writer.seal().map(drop).map_err(refused)
+}
 
 impl Worker {
     /// Writes a value into the node's store and returns its id, with one local handle that the caller owns.
@@ -22,9 +35,7 @@ impl Worker {
             what: format!("a value of type {}", std::any::type_name::<T>()),
             why: error.to_string(),
         })?;
-        let object = self.with(|state, _, out| {
-            state.new_put(&encoded.refs, out)
-        });
+        let object = self.with(|state, _, out| state.new_put(&encoded.refs, out));
         match self.write(object, &encoded) {
             Ok(size) => {
                 self.with(|state, now, out| state.settle(object, Slot::Stored { size }, now, out));
@@ -39,25 +50,26 @@ impl Worker {
 
     /// Writes an encoded value into the node's store.
     pub(crate) fn write(&self, object: ObjectId, encoded: &Encoded) -> Result<u64> {
-        let key = ray_objstore::Key::from(*object.as_bytes());
-        let failed = |error: ray_objstore::Error| RayError::Store { why: error.to_string() };
-        let size = encoded.object_len();
-        let mut writer = self.store.create(key, size).map_err(failed)?;
-        let copied = encoded.write_head(&mut writer);
-        copied.map_err(|error| RayError::internal(error))?;
-        for (offset, bytes) in encoded.layout().segments {
-            writer.write_parallel(offset, bytes).map_err(failed)?;
-        }
-        // The view's pin ends here: the object stays until its owner frees it.
-        drop(writer.seal().map_err(failed)?);
-        Ok(size as u64)
+        let key = ray_objstore::Key(*object.as_bytes());
+        let layout = encoded.layout();
+        let mut writer = self.store.create(key, layout.len).map_err(refused)?;
+        encoded.write_head(&mut writer).map_err(RayError::internal)?;
+        finish(writer, layout.segments.iter().copied())?;
+        Ok(layout.len as u64)
     }
 
     /// A result on its way to its owner: small ones whole, large ones through the store. References inside it are handed
     /// over to the owner.
-    pub(crate) fn outgoing(self: &Arc<Self>, object: ObjectId, owner: WorkerId, encoded: &Encoded) -> Result<ObjectValue> {
+    pub(crate) fn outgoing(
+        self: &Arc<Self>,
+        object: ObjectId,
+        owner: WorkerId,
+        encoded: &Encoded,
+    ) -> Result<ObjectValue> {
         let value = if encoded.object_len() <= MAX_INLINE {
-            ObjectValue::Inline { object: encoded.to_bytes() }
+            ObjectValue::Inline {
+                object: encoded.to_bytes(),
+            }
         } else {
             let size = self.write(object, encoded)?;
             let refs = encoded.refs.iter().map(|token| (token.object, token.owner)).collect();
@@ -73,17 +85,48 @@ impl Worker {
         Ok(value)
     }
 
-    /// The argument of a call, given as a value: large ones go through the store once, however often the call is retried.
-    pub(crate) fn argument(self: &Arc<Self>, encoded: &Encoded) -> Result<Result<Bytes, ObjectId>> {
-        if encoded.object_len() <= MAX_INLINE {
-            return Ok(Ok(encoded.to_bytes()));
+    /// The parts of an argument, as a call's builder has encoded it: whole if it is small, else through the store.
+    pub(crate) fn parts_argument(self: &Arc<Self>, head: &Bytes, parts: &Parts) -> Result<Result<Bytes, ObjectId>> {
+        if parts.object_len <= MAX_INLINE && parts.is_complete() {
+            return Ok(Ok(head.clone()));
         }
-        let object = self.with(|state, _, out| {
-            state.new_put(&encoded.refs, out)
-        });
-        let size = self.write(object, encoded)?;
-        self.with(|state, now, out| state.settle(object, Slot::Stored { size }, now, out));
-        Ok(Err(object))
+        if parts.object_len <= MAX_INLINE {
+            let mut object = Vec::with_capacity(parts.object_len);
+            object.extend_from_slice(head);
+            for (offset, buffer) in parts.segments() {
+                object.resize(offset, 0);
+                object.extend_from_slice(buffer.as_slice());
+            }
+            return Ok(Ok(object.into()));
+        }
+        let object = self.with(|state, _, out| state.new_put(&parts.refs, out));
+        match self.write_parts(object, head, parts) {
+            Ok(()) => {
+                let size = parts.object_len as u64;
+                self.with(|state, now, out| state.settle(object, Slot::Stored { size }, now, out));
+                Ok(Err(object))
+            }
+            Err(error) => {
+                self.with(|state, _, out| state.drop_handle(object, out));
+                Err(error)
+            }
+        }
+    }
+
+    fn write_parts(&self, object: ObjectId, head: &[u8], parts: &Parts) -> Result<()> {
+        let key = ray_objstore::Key(*object.as_bytes());
+        let mut writer = self.store.create(key, parts.object_len).map_err(refused)?;
+        // Memory of the store may hold what was there before: gaps between buffers are zeroed.
+        let mut written = head.len();
+        writer[..written].copy_from_slice(head);
+        for (offset, buffer) in parts.segments() {
+            writer[written..offset].fill(0);
+            written = offset + buffer.len();
+        }
+        finish(
+            writer,
+            parts.segments().map(|(offset, buffer)| (offset, buffer.as_slice())),
+        )
     }
 
     /// Who submits here: the running task, or nobody.

@@ -42,17 +42,22 @@ impl Worker {
 
     /// Reads an object from the node's store, in place.
     pub(crate) fn from_store(&self, object: ObjectId) -> Result<Bytes> {
-        let key = ray_objstore::Key::from(*object.as_bytes());
+        let key = ray_objstore::Key(*object.as_bytes());
         match self.store.get(&key) {
             Ok(view) => Ok(Bytes::from_owner(view)),
-            Err(error) => Err(RayError::ObjectLost { object, reason: error.to_string() }),
+            Err(error) => Err(RayError::ObjectLost {
+                object,
+                reason: error.to_string(),
+            }),
         }
     }
 
     /// A waiter that is done when `wanted` of the objects are ready.
     pub(crate) fn waiter(self: &Arc<Self>, targets: &[Target], wanted: usize) -> Arc<Waiter> {
         self.with(|state, _, out| {
-            let ready = targets.iter().filter(|(object, _)| state.objects.slot(object).is_none_or(|slot| !slot.is_pending()));
+            let ready = targets
+                .iter()
+                .filter(|(object, _)| state.objects.slot(object).is_none_or(|slot| !slot.is_pending()));
             let waiter = Arc::new(Waiter::new(wanted.saturating_sub(ready.count())));
             if !waiter.is_done() {
                 let pending: Vec<Target> = targets
@@ -78,6 +83,51 @@ impl Worker {
         }
         let _released = self.release_cpu();
         waiter.block(deadline)
+    }
+
+    /// Returns when `wanted` of the objects are ready.
+    pub(crate) async fn ready(self: &Arc<Self>, targets: &[Target], wanted: usize) {
+        self.waiter(targets, wanted).done().await;
+    }
+
+    /// Blocks until all objects have a value, one has an error and all before it have a value, or the time is over.
+    /// Returns `false` only for the time.
+    pub(crate) fn block_for_values(self: &Arc<Self>, targets: &[Target], timeout: Option<Duration>) -> bool {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut released = None;
+        for target in targets {
+            let waiter = self.waiter(std::slice::from_ref(target), 1);
+            if waiter.is_done() {
+                if self.read(|state| matches!(state.objects.slot(&target.0), Some(Slot::Failed(_)))) {
+                    return true;
+                }
+                continue;
+            }
+            released = released.or_else(|| self.release_cpu());
+            if !waiter.block(deadline) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Refuses a wait, within an exclusive call of an actor, for a call on the same actor: it could never start.
+    pub(crate) fn check_deadlock(&self, targets: &[Target]) -> Result<()> {
+        let Some(context) = context::current().filter(|context| context.exclusive) else {
+            return Ok(());
+        };
+        let Some(actor) = context.actor else { return Ok(()) };
+        self.read(|state| {
+            let own_call = |(object, _): &Target| {
+                let pending = state.tasks.get(&object.task());
+                pending.is_some_and(|pending| pending.actor == Some(actor))
+            };
+            if targets.iter().any(own_call) {
+                Err(RayError::WouldDeadlock { actor })
+            } else {
+                Ok(())
+            }
+        })
     }
 
     /// While a task waits, its CPU serves others.

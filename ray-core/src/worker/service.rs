@@ -15,13 +15,22 @@ pub(crate) async fn serve(worker: Arc<Worker>, mut raylet: Receiver) {
         from_raylet(&worker, packet);
     }
     let why = "the raylet has ended, or closed the connection".to_owned();
-    worker.end_session(&RayError::Disconnected { peer: "the raylet of this node".into(), why });
+    worker.end_session(&RayError::Disconnected {
+        peer: "the raylet of this node".into(),
+        why,
+    });
     worker.executor.raylet_gone();
 }
 
 fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
     match packet.frame {
-        Frame::LeaseGranted { request, lease, worker: granted, pid, .. } => {
+        Frame::LeaseGranted {
+            request,
+            lease,
+            worker: granted,
+            pid,
+            ..
+        } => {
             worker.with(|state, now, out| state.lease_granted(request, lease, granted, pid, now, out));
         }
         Frame::LeaseRefused { request, error } => {
@@ -56,14 +65,8 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
 
 fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
     if let Err(Answer::Gcs(reply)) = worker.gcs.answered(request, Answer::Gcs(body)) {
-        // The state's own question: where an actor lives.
-        match reply {
-            GcsReply::Actor { info } => worker.with(|state, now, out| state.actor_changed(info, now, out)),
-            GcsReply::Failed { error: error @ RayError::ActorDied { actor, .. } } => {
-                worker.with(|state, now, out| state.actor_unknown(actor, error, now, out));
-            }
-            _ => {}
-        }
+        // The state's own question.
+        worker.with(|state, now, out| state.gcs_replied(request, reply, now, out));
     }
 }
 
@@ -92,7 +95,12 @@ async fn serve_peer(worker: Arc<Worker>, peer: WorkerId, mut receiver: Receiver)
 pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
     match frame {
         Frame::PushTask { spec } => worker.executor.push(worker, from, *spec),
-        Frame::TaskDone { task, attempt, outcome, reusable } => worker.with(|state, now, out| {
+        Frame::TaskDone {
+            task,
+            attempt,
+            outcome,
+            reusable,
+        } => worker.with(|state, now, out| {
             state.task_done(from, task, attempt, outcome, reusable, now, out);
         }),
         Frame::Subscribe { object } => worker.with(|state, _, out| state.subscribed_by(object, from, out)),
@@ -105,7 +113,12 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
             worker.executor.recheck_exit();
         }
         Frame::CancelTask { task, recursive } => worker.executor.cancel(worker, task, recursive),
-        Frame::StreamItem { task, attempt, index, value } => {
+        Frame::StreamItem {
+            task,
+            attempt,
+            index,
+            value,
+        } => {
             worker.with(|state, now, out| state.stream_item(from, task, attempt, index, value, now, out));
         }
         Frame::StreamConsumed { task, consumed } => worker.executor.stream_consumed(task, consumed),

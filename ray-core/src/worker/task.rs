@@ -86,7 +86,9 @@ impl PendingTask {
 
     /// How long to pause before the next attempt: none by default, else doubling up to a cap, less up to a half at random.
     pub(crate) fn pause(&self, random: f64) -> Duration {
-        let Some(back_off) = &self.template.options.retry_backoff else { return Duration::ZERO };
+        let Some(back_off) = &self.template.options.retry_backoff else {
+            return Duration::ZERO;
+        };
         back_off.delay(self.failures + 1, random)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 /// Counts down to the moment when enough objects are ready, then wakes whoever waits.
@@ -21,12 +21,18 @@ struct Sleeper {
 impl Waiter {
     /// Waits for `missing` objects.
     pub(crate) fn new(missing: usize) -> Self {
-        Self { missing: AtomicUsize::new(missing), sleeper: Mutex::default(), woken: Condvar::new() }
+        Self {
+            missing: AtomicUsize::new(missing),
+            sleeper: Mutex::default(),
+            woken: Condvar::new(),
+        }
     }
 
     /// One object is ready.
     pub(crate) fn notify(&self) {
-        let before = self.missing.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| count.checked_sub(1));
+        let before = self
+            .missing
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| count.checked_sub(1));
         if before == Ok(1) {
             // The lock orders this wake-up after the sleeper's last look at the count.
             let mut sleeper = self.sleeper.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,11 +60,26 @@ impl Waiter {
                     if left.is_zero() {
                         return false;
                     }
-                    self.woken.wait_timeout(sleeper, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.woken
+                        .wait_timeout(sleeper, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
         true
+    }
+
+    /// Returns when enough are ready.
+    pub(crate) async fn done(&self) {
+        std::future::poll_fn(|cx| {
+            if self.register(cx.waker()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Leaves a waker to be woken when enough are ready. Returns whether they are already.

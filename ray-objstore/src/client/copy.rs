@@ -35,7 +35,9 @@ pub(super) fn into_backed(target: &mut [u8], data: &[u8]) {
         }
     };
     std::thread::scope(|scope| {
-        let second = std::thread::Builder::new().name("ray-store-copy".into()).spawn_scoped(scope, work);
+        let second = std::thread::Builder::new()
+            .name("ray-store-copy".into())
+            .spawn_scoped(scope, work);
         if let Err(error) = second {
             tracing::debug!(%error, "copying with one thread");
         }

@@ -37,7 +37,11 @@ struct Open {
 
 impl Writer {
     pub(super) fn new(shared: &Arc<Shared>, grant: Grant) -> Result<Self, Error> {
-        let open = Open { shared: Arc::clone(shared), grant, sealed: false };
+        let open = Open {
+            shared: Arc::clone(shared),
+            grant,
+            sealed: false,
+        };
         if !grant.backed {
             // Memory that is missing is an error here, where a later touch would be a signal.
             reserve(shared.segment.as_fd(), grant.offset, grant.size.max(1) as u64)?;
@@ -53,7 +57,10 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`] if the range does not lie inside the object, or if the kernel refuses.
     pub fn write_parallel(&mut self, at: usize, data: &[u8]) -> Result<(), Error> {
-        let outside = || Error::Io { what: "writing an object", reason: format!("{} bytes at {at} are outside", data.len()) };
+        let outside = || Error::Io {
+            what: "writing an object",
+            reason: format!("{} bytes at {at} are outside", data.len()),
+        };
         let end = at.checked_add(data.len()).ok_or_else(outside)?;
         let target = self.bytes.get_mut(at..end).ok_or_else(outside)?;
         let Grant { offset, backed, .. } = self.open.grant;
@@ -69,7 +76,12 @@ impl Writer {
         let Self { mut open, bytes } = self;
         // The only `&mut` ends before anyone can read.
         drop(bytes);
-        let Grant { generation, offset, size, .. } = open.grant;
+        let Grant {
+            generation,
+            offset,
+            size,
+            ..
+        } = open.grant;
         // Pinned before it is visible, so that a free cannot come between seal and view.
         let mut pin = Pin::take(&open.shared, 0, generation)?;
         pin.word()?.store(generation, Ordering::SeqCst);
@@ -105,7 +117,9 @@ impl Drop for Open {
         if self.sealed {
             return;
         }
-        if let Err(error) = self.shared.calls.send(&Request::Abort { generation: self.grant.generation }) {
+        if let Err(error) = self.shared.calls.send(&Request::Abort {
+            generation: self.grant.generation,
+        }) {
             tracing::debug!(%error, "an unsealed creation was not given back");
         }
     }
@@ -113,6 +127,8 @@ impl Drop for Open {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }

@@ -23,7 +23,11 @@ impl WriteMap {
     /// The bytes of a grant. Callers pass what the server granted to them, once (WM-1).
     pub(crate) fn granted(self: &Arc<Self>, offset: u64, len: u64) -> Option<GrantedBytes> {
         let address = self.0.address(offset, len)?;
-        Some(GrantedBytes { map: Arc::clone(self), address, len: len as usize })
+        Some(GrantedBytes {
+            map: Arc::clone(self),
+            address,
+            len: len as usize,
+        })
     }
 }
 

@@ -24,7 +24,11 @@ pub(crate) fn fixture_with(capacity: usize, change: impl FnOnce(&mut Options)) -
     let spill = tempfile::tempdir().unwrap();
     let mut options = Options::new(capacity as u64, spill.path());
     change(&mut options);
-    Fixture { store: Store::start(options).unwrap(), spill, _watchdog: Watchdog::start() }
+    Fixture {
+        store: Store::start(options).unwrap(),
+        spill,
+        _watchdog: Watchdog::start(),
+    }
 }
 
 impl Fixture {
@@ -105,6 +109,9 @@ impl Watchdog {
 /// A test that cannot run here says so, or fails where everything must run.
 pub(crate) fn skip(needs: &str) {
     use std::io::Write;
-    assert!(std::env::var_os("RAY_TEST_REQUIRE_ALL").is_none_or(|all| all != "1"), "cannot run: needs {needs}");
+    assert!(
+        std::env::var_os("RAY_TEST_REQUIRE_ALL").is_none_or(|all| all != "1"),
+        "cannot run: needs {needs}"
+    );
     writeln!(std::io::stderr(), "skipped: needs {needs}").unwrap();
 }

@@ -7,12 +7,12 @@ use tokio::sync::RwLock;
 
 use super::actor_queue::{ActorQueue, Kind, Limits};
 use super::outcome::{Ended, told};
-use super::run::{arguments, registered, caught, caught_async, from_specs, task_context};
+use super::run::{arguments, caught, caught_async, from_specs, registered, task_context};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
 use crate::registry::{ActorMethod, ActorType, Receiver};
 use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
-use crate::wire::{ActorSpec, Frame, TaskOutcome, TaskSpec};
+use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
 use crate::worker::state::Dest;
@@ -110,7 +110,11 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
     let limits = match spec.max_concurrency {
         0 => {
             let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            Limits { threads: u32::try_from(cpus).unwrap_or(u32::MAX), futures: ASYNC_CALLS, both: u32::MAX }
+            Limits {
+                threads: u32::try_from(cpus).unwrap_or(u32::MAX),
+                futures: ASYNC_CALLS,
+                both: u32::MAX,
+            }
         }
         limit => Limits::of_both(limit),
     };
@@ -120,7 +124,12 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         item,
         type_name: spec.type_name.clone(),
         instance: Arc::new(RwLock::new(instance)),
-        calls: Mutex::new(Calls { queue, ready: VecDeque::new(), idle_threads: 0, ending: false }),
+        calls: Mutex::new(Calls {
+            queue,
+            ready: VecDeque::new(),
+            idle_threads: 0,
+            ending: false,
+        }),
         changed: Condvar::new(),
     })
 }
@@ -138,7 +147,7 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         args: Vec::new(),
         returns: 0,
         stream: None,
-        retry_exceptions: false,
+        retry_exceptions: RetryExceptions::Never {},
         deadline: None,
         group: None,
         resources: spec.resources.clone(),
@@ -168,10 +177,16 @@ impl ActorHost {
     fn kind_of(&self, job: &Job) -> Result<Kind> {
         let Some((call, method)) = job.spec.call.as_ref().zip(self.method(job)) else {
             let what = format!("a method of actor `{}`", self.type_name);
-            return Err(RayError::UnknownItem { what, why: "its index is not in the table".into() });
+            return Err(RayError::UnknownItem {
+                what,
+                why: "its index is not in the table".into(),
+            });
         };
         if call.actor != self.spec.actor {
-            return Err(RayError::internal(format!("a call for actor {} reached {}", call.actor, self.spec.actor)));
+            return Err(RayError::internal(format!(
+                "a call for actor {} reached {}",
+                call.actor, self.spec.actor
+            )));
         }
         let wanted = call.group.as_deref().or(method.concurrency_group);
         let calls = self.calls();
@@ -180,11 +195,18 @@ impl ActorHost {
             Some(name) => calls.queue.group(name).ok_or_else(|| RayError::InvalidOption {
                 option: "concurrency_group".into(),
                 name: format!("{}::{}", self.type_name, method.name),
-                why: format!("the actor has no group `{name}`; it has {:?}", calls.queue.group_names()),
+                why: format!(
+                    "the actor has no group `{name}`; it has {:?}",
+                    calls.queue.group_names()
+                ),
             })?,
         };
         let exclusive = method.receiver() == Receiver::Exclusive;
-        Ok(Kind { exclusive, is_async: method.body.is_async(), group })
+        Ok(Kind {
+            exclusive,
+            is_async: method.body.is_async(),
+            group,
+        })
     }
 
     /// Starts what may start: futures on the runtime, the rest on threads.
@@ -204,11 +226,16 @@ impl ActorHost {
         }
         for (kind, job) in futures {
             let (host, worker_of_call) = (self.clone(), worker.clone());
-            worker.executor.runtime().spawn(async move { host.run_async(&worker_of_call, kind, job).await });
+            worker
+                .executor
+                .runtime()
+                .spawn(async move { host.run_async(&worker_of_call, kind, job).await });
         }
         for _ in 0..missing_threads {
             let (host, worker) = (self.clone(), worker.clone());
-            let spawned = std::thread::Builder::new().name("ray-actor".into()).spawn(move || host.run_ready(&worker));
+            let spawned = std::thread::Builder::new()
+                .name("ray-actor".into())
+                .spawn(move || host.run_ready(&worker));
             if let Err(error) = spawned {
                 // The threads that are there will come to it.
                 tracing::warn!(target: "ray_core::worker", %error, "no further thread for an actor");
@@ -248,7 +275,10 @@ impl ActorHost {
     }
 
     fn named(&self, job: &Job, method: &ActorMethod) -> String {
-        job.spec.name.clone().unwrap_or_else(|| format!("{}::{}", self.type_name, method.name))
+        job.spec
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}::{}", self.type_name, method.name))
     }
 
     fn run_sync(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
@@ -323,7 +353,10 @@ impl ActorHost {
     pub(super) fn cancel_waiting(&self, worker: &Arc<Worker>, task: crate::ids::TaskId) {
         let waiting = self.calls().queue.remove(|job| job.spec.task == task);
         if let Some(job) = waiting {
-            let error = RayError::Cancelled { task, name: job.spec.name.clone().unwrap_or_default() };
+            let error = RayError::Cancelled {
+                task,
+                name: job.spec.name.clone().unwrap_or_default(),
+            };
             answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
         }
     }

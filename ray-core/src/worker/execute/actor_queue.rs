@@ -19,7 +19,11 @@ pub(super) struct Limits {
 impl Limits {
     /// One limit for calls of both kinds.
     pub(super) fn of_both(limit: u32) -> Self {
-        Self { threads: limit, futures: limit, both: limit }
+        Self {
+            threads: limit,
+            futures: limit,
+            both: limit,
+        }
     }
 }
 
@@ -32,7 +36,11 @@ struct Group {
 
 impl Group {
     fn has_slot(&self, is_async: bool) -> bool {
-        let own = if is_async { self.futures < self.limits.futures } else { self.threads < self.limits.threads };
+        let own = if is_async {
+            self.futures < self.limits.futures
+        } else {
+            self.threads < self.limits.threads
+        };
         own && self.threads + self.futures < self.limits.both
     }
 
@@ -63,13 +71,27 @@ pub(super) struct ActorQueue<T> {
 impl<T> ActorQueue<T> {
     /// A queue with the default group at index 0 and these named ones.
     pub(super) fn new(default: Limits, named: impl IntoIterator<Item = (String, u32)>) -> Self {
-        let mut groups = vec![Group { limits: default, threads: 0, futures: 0 }];
+        let mut groups = vec![Group {
+            limits: default,
+            threads: 0,
+            futures: 0,
+        }];
         let mut names = HashMap::new();
         for (name, limit) in named {
             names.insert(name, groups.len());
-            groups.push(Group { limits: Limits::of_both(limit), threads: 0, futures: 0 });
+            groups.push(Group {
+                limits: Limits::of_both(limit),
+                threads: 0,
+                futures: 0,
+            });
         }
-        Self { waiting: VecDeque::new(), groups, names, running: 0, exclusive_runs: false }
+        Self {
+            waiting: VecDeque::new(),
+            groups,
+            names,
+            running: 0,
+            exclusive_runs: false,
+        }
     }
 
     /// The index of a named group.
@@ -158,15 +180,27 @@ mod tests {
     use super::*;
 
     fn queue() -> ActorQueue<u32> {
-        let default = Limits { threads: 2, futures: 3, both: u32::MAX };
+        let default = Limits {
+            threads: 2,
+            futures: 3,
+            both: u32::MAX,
+        };
         ActorQueue::new(default, [("io".to_owned(), 1)])
     }
 
     fn shared(group: usize) -> Kind {
-        Kind { exclusive: false, is_async: false, group }
+        Kind {
+            exclusive: false,
+            is_async: false,
+            group,
+        }
     }
 
-    const EXCLUSIVE: Kind = Kind { exclusive: true, is_async: false, group: 0 };
+    const EXCLUSIVE: Kind = Kind {
+        exclusive: true,
+        is_async: false,
+        group: 0,
+    };
 
     fn started(queue: &mut ActorQueue<u32>) -> Vec<u32> {
         queue.start().into_iter().map(|(_, call)| call).collect()

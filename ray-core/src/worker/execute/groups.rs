@@ -31,7 +31,9 @@ impl Groups {
         let mut watched = self.watched();
         // Groups that nobody follows any more are forgotten here, so that the table stays as small as its use.
         watched.retain(|_, sender| sender.receiver_count() > 0);
-        let sender = watched.entry(group).or_insert_with(|| watch::Sender::new(GroupState::Pending { why: String::new() }));
+        let sender = watched
+            .entry(group)
+            .or_insert_with(|| watch::Sender::new(GroupState::Pending { why: String::new() }));
         let receiver = sender.subscribe();
         sender.send_replace(state);
         receiver

@@ -135,7 +135,8 @@ impl Executor {
         match (&job.spec.call, self.actor.get()) {
             (Some(_), Some(host)) => host.arrived(worker, job),
             (Some(call), None) => {
-                let error = RayError::internal(format!("a call for actor {} reached a worker that is none", call.actor));
+                let error =
+                    RayError::internal(format!("a call for actor {} reached a worker that is none", call.actor));
                 answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
             }
             (None, _) => self.order(Order::Run(job)),
@@ -151,11 +152,17 @@ impl Executor {
     pub(crate) fn cancel(&self, worker: &Arc<Worker>, task: TaskId, recursive: bool) {
         let waiting = {
             let mut orders = self.orders();
-            let place = orders.line.iter().position(|order| matches!(order, Order::Run(job) if job.spec.task == task));
+            let place = orders
+                .line
+                .iter()
+                .position(|order| matches!(order, Order::Run(job) if job.spec.task == task));
             place.and_then(|place| orders.line.remove(place))
         };
         if let Some(Order::Run(job)) = waiting {
-            let error = RayError::Cancelled { task, name: job.spec.name.clone().unwrap_or_default() };
+            let error = RayError::Cancelled {
+                task,
+                name: job.spec.name.clone().unwrap_or_default(),
+            };
             answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
             return;
         }
@@ -180,8 +187,7 @@ impl Executor {
                 .collect();
             for (task, name) in children {
                 let error = RayError::Cancelled { task, name };
-                // Cancelling what has ended meanwhile is no error.
-                let _ended = state.cancel(task, &error, true, now, out);
+                state.cancel(task, &error, true, now, out);
             }
         });
     }
@@ -233,7 +239,9 @@ impl Executor {
     /// Where async tasks and methods run.
     pub(crate) fn runtime(&self) -> &tokio::runtime::Runtime {
         self.runtime.get_or_init(|| {
-            let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
+            let threads = std::thread::available_parallelism()
+                .map_or(2, std::num::NonZero::get)
+                .min(8);
             let built = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(threads)
                 .thread_name("ray-async")
@@ -255,7 +263,15 @@ impl Executor {
 fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) {
     let (task, attempt) = (job.spec.task, job.spec.attempt);
     worker.with(|state, _, out| {
-        out.send(Dest::Worker(job.from), Frame::TaskDone { task, attempt, outcome, reusable });
+        out.send(
+            Dest::Worker(job.from),
+            Frame::TaskDone {
+                task,
+                attempt,
+                outcome,
+                reusable,
+            },
+        );
         for (object, _) in &job.held {
             state.unhold(*object, Hold::Task, out);
         }

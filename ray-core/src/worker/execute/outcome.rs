@@ -33,7 +33,10 @@ pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) ->
         Ended::Outcome(Outcome::Failed(error)) => failed(worker, &job.spec, name, &error),
         Ended::Panicked(panic) => panicked(worker, &job.spec, name, panic),
         Ended::Cancelled => {
-            let error = RayError::Cancelled { task: job.spec.task, name: name.to_owned() };
+            let error = RayError::Cancelled {
+                task: job.spec.task,
+                name: name.to_owned(),
+            };
             TaskOutcome::Failed { error, retry: false }
         }
     }
@@ -56,14 +59,26 @@ pub(super) fn returned(
 /// The task's own code returned an error.
 pub(super) fn failed(worker: &Arc<Worker>, spec: &TaskSpec, name: &str, error: &TaskError) -> TaskOutcome {
     let retry = spec.retry_exceptions.accepts(error);
-    let value = error.encoded_value().map(|object| ErrorValue::new(error.type_name().to_owned(), object));
+    let value = error
+        .encoded_value()
+        .map(|object| ErrorValue::new(error.type_name().to_owned(), object));
     let failure = failure(worker, spec, name, error.chain().to_vec(), None, value);
-    TaskOutcome::Failed { error: RayError::TaskFailed { failure: Arc::new(failure) }, retry }
+    TaskOutcome::Failed {
+        error: RayError::TaskFailed {
+            failure: Arc::new(failure),
+        },
+        retry,
+    }
 }
 
 pub(super) fn panicked(worker: &Arc<Worker>, spec: &TaskSpec, name: &str, panic: Panic) -> TaskOutcome {
     let failure = failure(worker, spec, name, vec![panic.message], Some(panic.location), None);
-    TaskOutcome::Failed { error: RayError::TaskFailed { failure: Arc::new(failure) }, retry: spec.retry_exceptions == RetryExceptions::All {} }
+    TaskOutcome::Failed {
+        error: RayError::TaskFailed {
+            failure: Arc::new(failure),
+        },
+        retry: spec.retry_exceptions == RetryExceptions::All {},
+    }
 }
 
 fn failure(

@@ -34,6 +34,9 @@ pub(crate) fn install_hook() {
 
 /// The panic that was just caught on this thread.
 pub(super) fn take_last() -> Panic {
-    let unknown = || Panic { message: "a panic without a message".into(), location: String::new() };
+    let unknown = || Panic {
+        message: "a panic without a message".into(),
+        location: String::new(),
+    };
     LAST.take().unwrap_or_else(unknown)
 }

@@ -17,7 +17,10 @@ use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
 /// Runs a task of a function on this thread and answers it.
 pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     let found = registered(job.spec.item).and_then(|item| {
-        let none = || RayError::UnknownItem { what: item.identity().to_string(), why: "it is no function".into() };
+        let none = || RayError::UnknownItem {
+            what: item.identity().to_string(),
+            why: "it is no function".into(),
+        };
         Ok((item, item.as_function().ok_or_else(none)?))
     });
     let (item, function) = match found {
@@ -35,14 +38,16 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
                 told(worker, &job, &name, ended)
             }
             FunctionBody::Async(body) => {
-                let ended = worker.executor.runtime().block_on(caught_async(context.clone(), async move { body(arguments).await }));
+                let ended = worker
+                    .executor
+                    .runtime()
+                    .block_on(caught_async(context.clone(), async move { body(arguments).await }));
                 told(worker, &job, &name, ended)
             }
-            FunctionBody::Iter(body) => {
-                stream::produce_iter(worker, &job, &name, &context, || body(arguments))
-            }
+            FunctionBody::Iter(body) => stream::produce_iter(worker, &job, &name, &context, || body(arguments)),
             FunctionBody::Stream(body) => {
-                let produced = stream::produce_stream(worker, &job, &name, &context, async move { body(arguments).await });
+                let produced =
+                    stream::produce_stream(worker, &job, &name, &context, async move { body(arguments).await });
                 worker.executor.runtime().block_on(produced)
             }
         },
@@ -57,7 +62,10 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
 /// The item with this key.
 pub(super) fn registered(key: u64) -> Result<&'static RemoteItem> {
     let found = Registry::global().and_then(|registry| registry.by_key(ItemKey(key)));
-    found.map_err(|error| RayError::UnknownItem { what: format!("item {key:016x}"), why: error.to_string() })
+    found.map_err(|error| RayError::UnknownItem {
+        what: format!("item {key:016x}"),
+        why: error.to_string(),
+    })
 }
 
 pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool) -> Arc<TaskContext> {

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_core::Stream;
 use tokio::sync::watch;
 
 use super::outcome::{failed, panicked, returned};
@@ -35,7 +34,10 @@ impl Producers {
 
     fn open(&self, task: TaskId) -> watch::Receiver<u64> {
         let (sender, receiver) = watch::channel(0);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(task, sender);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(task, sender);
         receiver
     }
 
@@ -57,12 +59,21 @@ struct Producer<'a> {
 impl<'a> Producer<'a> {
     fn new(worker: &'a Arc<Worker>, job: &'a Job, name: &'a str, context: &'a Arc<TaskContext>) -> Self {
         let consumed = worker.executor.streams.open(job.spec.task);
-        Self { worker, job, name, context, consumed, sent: 0 }
+        Self {
+            worker,
+            job,
+            name,
+            context,
+            consumed,
+            sent: 0,
+        }
     }
 
     /// Waits until the consumer has room. `false`: the stream was cancelled or dropped.
     async fn room(&mut self) -> bool {
-        let Some(ahead) = self.job.spec.stream.filter(|ahead| *ahead > 0) else { return !self.context.cancel.is_set() };
+        let Some(ahead) = self.job.spec.stream.filter(|ahead| *ahead > 0) else {
+            return !self.context.cancel.is_set();
+        };
         let (sent, ahead) = (self.sent, u64::from(ahead));
         tokio::select! {
             biased;
@@ -89,12 +100,21 @@ impl<'a> Producer<'a> {
     fn send_value(&mut self, value: ObjectValue) {
         let (task, attempt, index) = (self.job.spec.task, self.job.spec.attempt, self.sent);
         self.sent += 1;
-        let frame = Frame::StreamItem { task, attempt, index, value };
-        self.worker.with(|_, _, out| out.send(Dest::Worker(self.job.from), frame));
+        let frame = Frame::StreamItem {
+            task,
+            attempt,
+            index,
+            value,
+        };
+        self.worker
+            .with(|_, _, out| out.send(Dest::Worker(self.job.from), frame));
     }
 
     fn cancelled(&self) -> TaskOutcome {
-        let error = RayError::Cancelled { task: self.job.spec.task, name: self.name.to_owned() };
+        let error = RayError::Cancelled {
+            task: self.job.spec.task,
+            name: self.name.to_owned(),
+        };
         TaskOutcome::Failed { error, retry: false }
     }
 
@@ -184,11 +204,11 @@ pub(super) async fn produce_stream<'a>(
 /// Runs user code that waits, in its context; `None` if it panicked.
 async fn caught<F: Future>(context: &Arc<TaskContext>, future: F) -> Option<F::Output> {
     let mut future = Box::pin(WithContext::new(context.clone(), future));
-    poll_fn(move |cx| {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| Future::poll(future.as_mut(), cx))) {
+    poll_fn(
+        move |cx| match std::panic::catch_unwind(AssertUnwindSafe(|| Future::poll(future.as_mut(), cx))) {
             Ok(poll) => poll.map(Some),
             Err(_payload) => std::task::Poll::Ready(None),
-        }
-    })
+        },
+    )
     .await
 }

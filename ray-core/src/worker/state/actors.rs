@@ -11,7 +11,8 @@ use std::time::Instant;
 use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
-use crate::wire::{ActorInfo, ActorState, Frame, GcsRequest};
+use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, Frame, GcsReply, GcsRequest};
+use crate::worker::objects::{Interest, Slot};
 use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 
@@ -29,6 +30,12 @@ pub(crate) struct ActorClient {
     next_sequence: u64,
     /// Its worker is known to be dead; what comes next is the GCS's to say.
     lost: Option<WorkerId>,
+    /// What is still to be sent to the GCS, and whether an existing actor of the name will do.
+    creation: Option<(ActorSpec, bool)>,
+    /// Objects that its constructor needs.
+    held: Vec<ObjectId>,
+    max_pending: i64,
+    max_task_retries: i64,
 }
 
 impl ActorClient {
@@ -41,10 +48,19 @@ impl ActorClient {
             sent: VecDeque::new(),
             next_sequence: 0,
             lost: None,
+            creation: None,
+            held: Vec::new(),
+            max_pending: -1,
+            max_task_retries: 0,
         }
     }
 
-    pub(crate) fn pending(&self) -> usize {
+    /// Calls pending, how many may be (-1: any number), and how often a call is sent again.
+    pub(crate) fn limits(&self) -> (usize, i64, i64) {
+        (self.pending(), self.max_pending, self.max_task_retries)
+    }
+
+    fn pending(&self) -> usize {
         self.queue.len() + self.sent.len()
     }
 
@@ -68,17 +84,147 @@ impl State {
             if handle.1 == self.me {
                 self.owned_actors.insert(handle.0, actor);
             }
-            self.actors.insert(actor, ActorClient::new(type_name.to_owned(), handle));
+            self.actors
+                .insert(actor, ActorClient::new(type_name.to_owned(), handle));
             let body = Box::new(GcsRequest::WatchActor { actor });
             let request = self.new_number();
-            out.send(Dest::Raylet, Frame::GcsRequest { request, from: self.me, body });
+            out.send(
+                Dest::Raylet,
+                Frame::GcsRequest {
+                    request,
+                    from: self.me,
+                    body,
+                },
+            );
         }
+    }
+
+    /// Tells the GCS to create an actor. Its constructor's arguments are held here until it is dead, since it may be
+    /// constructed again.
+    pub(crate) fn register_actor(
+        &mut self,
+        spec: ActorSpec,
+        nested: Vec<ObjectId>,
+        get_if_exists: bool,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        let actor = spec.actor;
+        let mut client = ActorClient::new(spec.type_name.clone(), (spec.handle, self.me));
+        client.max_pending = spec.max_pending_calls;
+        client.max_task_retries = spec.max_task_retries;
+        self.owned_actors.insert(spec.handle, actor);
+        let mut waits_for = Vec::new();
+        for arg in &spec.args {
+            if let ArgSpec::Stored { object, owner } = arg {
+                self.hold(*object, Hold::Task);
+                client.held.push(*object);
+                waits_for.push((*object, *owner));
+            }
+        }
+        for object in nested {
+            self.hold(object, Hold::Task);
+            client.held.push(object);
+        }
+        client.creation = Some((spec, get_if_exists));
+        self.actors.insert(actor, client);
+        for (object, owner) in waits_for {
+            if self.objects.add_interest(&object, Interest::Creation(actor)).is_ok() {
+                self.subscribe(object, owner, out);
+            }
+        }
+        self.try_create(actor, now, out);
+    }
+
+    /// Sends the creation once all arguments are ready.
+    pub(super) fn try_create(&mut self, actor: ActorId, now: Instant, out: &mut Out) {
+        let Some(client) = self.actors.get_mut(&actor) else {
+            return;
+        };
+        let Some((spec, get_if_exists)) = &mut client.creation else {
+            return;
+        };
+        let mut failure = None;
+        for arg in &mut spec.args {
+            let ArgSpec::Stored { object, .. } = arg else { continue };
+            match self.objects.slot(object) {
+                Some(Slot::Pending) => return,
+                Some(Slot::Inline(bytes)) => *arg = ArgSpec::Inline { object: bytes.clone() },
+                Some(Slot::Native(native)) => match native.encoded() {
+                    Ok(bytes) => *arg = ArgSpec::Inline { object: bytes },
+                    Err(error) => failure = Some(error),
+                },
+                Some(Slot::Failed(error)) => failure = Some(error.clone()),
+                Some(Slot::Stored { .. }) | None => {}
+            }
+        }
+        if let Some(error) = failure {
+            client.creation = None;
+            self.actor_unknown(actor, error, now, out);
+            return;
+        }
+        let body = GcsRequest::CreateActor {
+            spec: spec.clone(),
+            get_if_exists: *get_if_exists,
+        };
+        client.creation = None;
+        let request = self.new_number();
+        self.creations.insert(request, actor);
+        out.send(
+            Dest::Raylet,
+            Frame::GcsRequest {
+                request,
+                from: self.me,
+                body: Box::new(body),
+            },
+        );
+    }
+
+    /// The GCS's answer to a creation or a question of this state.
+    pub(crate) fn gcs_replied(&mut self, request: u64, reply: GcsReply, now: Instant, out: &mut Out) {
+        let created = self.creations.remove(&request);
+        match (created, reply) {
+            // Under `get_if_exists` the answer may be an older actor of that name: calls go to it.
+            (Some(asked), GcsReply::Actor { info }) if info.actor != asked => self.redirect(asked, info, now, out),
+            (_, GcsReply::Actor { info }) => self.actor_changed(info, now, out),
+            (Some(asked), GcsReply::Failed { error }) => self.actor_unknown(asked, error, now, out),
+            (
+                None,
+                GcsReply::Failed {
+                    error: error @ RayError::ActorDied { actor, .. },
+                },
+            ) => {
+                self.actor_unknown(actor, error, now, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// Calls for `asked` go to an actor that was there before.
+    fn redirect(&mut self, asked: ActorId, info: ActorInfo, now: Instant, out: &mut Out) {
+        let Some(client) = self.actors.get_mut(&asked) else {
+            return;
+        };
+        // The handle stands for an actor that is not ours to end.
+        let handle = client.handle.0;
+        self.owned_actors.remove(&handle);
+        self.aliases.insert(info.actor, asked);
+        self.actor_changed(info, now, out);
+    }
+
+    /// An actor that was looked up by name: its handles here do not keep it alive.
+    pub(crate) fn know_weakly(&mut self, actor: ActorId, type_name: &str, handle: ObjectId, out: &mut Out) {
+        let me = self.me;
+        self.know_actor(actor, type_name, (handle, me), out);
+        self.owned_actors.remove(&handle);
     }
 
     /// Puts a call in line. One that comes again after a failure goes before those that were never sent.
     pub(super) fn enqueue_call(&mut self, actor: ActorId, task: TaskId, _now: Instant, out: &mut Out) {
         let _ = out;
-        let Some(client) = self.actors.get_mut(&actor) else { return };
+        let Some(client) = self.actors.get_mut(&actor) else {
+            return;
+        };
         client.queue.push_back(task);
         let handle = client.handle.0;
         self.hold(handle, Hold::Task);
@@ -87,15 +233,23 @@ impl State {
     /// Sends the calls whose turn it is.
     pub(super) fn drive_actor(&mut self, actor: ActorId, now: Instant, out: &mut Out) {
         loop {
-            let Some(client) = self.actors.get_mut(&actor) else { return };
-            if let Some(ActorInfo { state: ActorState::Dead { error }, .. }) = &client.info {
+            let Some(client) = self.actors.get_mut(&actor) else {
+                return;
+            };
+            if let Some(ActorInfo {
+                state: ActorState::Dead { error },
+                ..
+            }) = &client.info
+            {
                 let error = error.clone();
                 let Some(task) = client.queue.pop_front() else { return };
                 self.finish_failed(task, &error, now, out);
                 continue;
             }
             let Some(worker) = client.worker() else { return };
-            let Some(task) = client.queue.front().copied() else { return };
+            let Some(task) = client.queue.front().copied() else {
+                return;
+            };
             let Some(pending) = self.tasks.get_mut(&task) else {
                 client.queue.pop_front();
                 continue;
@@ -108,7 +262,9 @@ impl State {
             client.next_sequence += 1;
             client.sent.push_back((sequence, task));
             let answered = client.sent.front().map_or(sequence, |(first, _)| *first);
+            let real = client.info.as_ref().map_or(actor, |info| info.actor);
             if let Some(call) = &mut pending.spec.call {
+                call.actor = real;
                 call.sequence = sequence;
                 call.answered = answered;
             }
@@ -118,7 +274,9 @@ impl State {
 
     /// A call has its result or its error.
     pub(super) fn call_ended(&mut self, actor: ActorId, task: TaskId, now: Instant, out: &mut Out) {
-        let Some(client) = self.actors.get_mut(&actor) else { return };
+        let Some(client) = self.actors.get_mut(&actor) else {
+            return;
+        };
         let handle = client.handle.0;
         if let Ok(place) = client.sent.binary_search_by(|(_, sent)| {
             // Sequence numbers and task counters of one caller grow together, but for calls that came again.
@@ -136,11 +294,16 @@ impl State {
 
     /// News of an actor.
     pub(crate) fn actor_changed(&mut self, info: ActorInfo, now: Instant, out: &mut Out) {
-        let actor = info.actor;
-        let Some(client) = self.actors.get_mut(&actor) else { return };
-        let newer = client.info.as_ref().is_none_or(|old| {
-            !matches!(old.state, ActorState::Dead { .. }) && info.restarts >= old.restarts
-        });
+        let actor = self.aliases.get(&info.actor).copied().unwrap_or(info.actor);
+        let Some(client) = self.actors.get_mut(&actor) else {
+            return;
+        };
+        client.max_pending = info.max_pending_calls;
+        client.max_task_retries = info.max_task_retries;
+        let newer = client
+            .info
+            .as_ref()
+            .is_none_or(|old| !matches!(old.state, ActorState::Dead { .. }) && info.restarts >= old.restarts);
         if !newer {
             return;
         }
@@ -160,7 +323,11 @@ impl State {
                 let error = RayError::ActorUnavailable { actor, name, cause };
                 self.sent_calls_lost(actor, &error, now, out);
             }
-            ActorState::Dead { error } => self.sent_calls_lost(actor, &error, now, out),
+            ActorState::Dead { error } => {
+                let held = std::mem::take(&mut client.held);
+                held.into_iter().for_each(|object| self.unhold(object, Hold::Task, out));
+                self.sent_calls_lost(actor, &error, now, out);
+            }
             ActorState::Pending {} => {}
         }
         self.drive_actor(actor, now, out);
@@ -188,13 +355,23 @@ impl State {
 
     /// AC-2: calls that were sent to a worker that is gone.
     fn sent_calls_lost(&mut self, actor: ActorId, error: &RayError, now: Instant, out: &mut Out) {
-        let Some(client) = self.actors.get_mut(&actor) else { return };
-        let dead = matches!(&client.info, Some(ActorInfo { state: ActorState::Dead { .. }, .. }));
+        let Some(client) = self.actors.get_mut(&actor) else {
+            return;
+        };
+        let dead = matches!(
+            &client.info,
+            Some(ActorInfo {
+                state: ActorState::Dead { .. },
+                ..
+            })
+        );
         let lost = std::mem::take(&mut client.sent);
         let mut again = Vec::new();
         let mut failed = Vec::new();
         for (_, task) in lost {
-            let Some(pending) = self.tasks.get_mut(&task) else { continue };
+            let Some(pending) = self.tasks.get_mut(&task) else {
+                continue;
+            };
             if !dead && !pending.cancelled && pending.take_retry() {
                 pending.spec.attempt += 1;
                 pending.phase = Phase::Queued;
@@ -224,9 +401,17 @@ impl State {
     /// The object that stands for an actor's handles is out of scope: nobody can call the actor any more.
     pub(super) fn handle_out_of_scope(&mut self, object: ObjectId, out: &mut Out) {
         if let Some(actor) = self.owned_actors.remove(&object) {
-            self.actors.remove(&actor);
+            let held = self.actors.remove(&actor).map(|client| client.held).unwrap_or_default();
+            held.into_iter().for_each(|object| self.unhold(object, Hold::Task, out));
             let body = Box::new(GcsRequest::ActorOutOfScope { actor });
-            out.send(Dest::Raylet, Frame::GcsRequest { request: 0, from: self.me, body });
+            out.send(
+                Dest::Raylet,
+                Frame::GcsRequest {
+                    request: 0,
+                    from: self.me,
+                    body,
+                },
+            );
         }
     }
 }

@@ -36,7 +36,13 @@ impl State {
                 for (inner, _) in &refs {
                     self.hand_over(*inner, to, out);
                 }
-                out.send(Dest::Worker(to), Frame::ObjectReady { object, value: ObjectValue::Stored { size, refs } });
+                out.send(
+                    Dest::Worker(to),
+                    Frame::ObjectReady {
+                        object,
+                        value: ObjectValue::Stored { size, refs },
+                    },
+                );
                 return;
             }
             Some(Slot::Failed(error)) => Err(error.clone()),
@@ -86,9 +92,12 @@ impl State {
             }
         }
         if keep {
-            self.refs.contain(outer, inner.into_iter().map(|(object, _)| object), &mut out.refs);
+            self.refs
+                .contain(outer, inner.into_iter().map(|(object, _)| object), &mut out.refs);
         } else {
-            inner.iter().for_each(|(object, _)| self.unhold(*object, Hold::Container, out));
+            inner
+                .iter()
+                .for_each(|(object, _)| self.unhold(*object, Hold::Container, out));
         }
     }
 
@@ -125,7 +134,10 @@ impl State {
     /// The references inside the value of an object, with their owners.
     fn contained_in(&self, object: &ObjectId) -> Vec<(ObjectId, WorkerId)> {
         let contained = self.refs.get(object).map(|report| report.contained).unwrap_or_default();
-        contained.iter().filter_map(|inner| Some((*inner, self.refs.get(inner)?.owner))).collect()
+        contained
+            .iter()
+            .filter_map(|inner| Some((*inner, self.refs.get(inner)?.owner)))
+            .collect()
     }
 
     /// Another process's hand-over of an object of ours, or its release.
@@ -165,7 +177,12 @@ impl State {
             Effect::OwnerDied { object, owner } => {
                 let waiting = matches!(self.objects.slot(&object), Some(Slot::Pending | Slot::Stored { .. }));
                 if waiting {
-                    self.settle(object, Slot::Failed(RayError::OwnerDied { object, owner }), out.now, out);
+                    self.settle(
+                        object,
+                        Slot::Failed(RayError::OwnerDied { object, owner }),
+                        out.now,
+                        out,
+                    );
                 }
             }
             Effect::ReleaseSpec { .. } => {}

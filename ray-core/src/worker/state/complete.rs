@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Dest, Out, State, Timer};
-use crate::error::{RayError, Result};
+use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::wire::{DeathCause, Frame, ObjectValue, TaskOutcome};
 use crate::worker::objects::Slot;
@@ -30,7 +30,10 @@ impl State {
         now: Instant,
         out: &mut Out,
     ) {
-        let current = self.tasks.get(&task).is_some_and(|pending| pending.spec.attempt == attempt);
+        let current = self
+            .tasks
+            .get(&task)
+            .is_some_and(|pending| pending.spec.attempt == attempt);
         if current {
             match outcome {
                 TaskOutcome::Returned { values } => self.finish_returned(task, from, values, now, out),
@@ -44,17 +47,14 @@ impl State {
         self.lease_idle(from, task, reusable, now, out);
     }
 
-    fn finish_returned(
-        &mut self,
-        task: TaskId,
-        from: WorkerId,
-        values: Vec<ObjectValue>,
-        now: Instant,
-        out: &mut Out,
-    ) {
+    fn finish_returned(&mut self, task: TaskId, from: WorkerId, values: Vec<ObjectValue>, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
         if values.len() != pending.spec.returns as usize {
-            let why = format!("task {task} returned {} objects instead of {}", values.len(), pending.spec.returns);
+            let why = format!(
+                "task {task} returned {} objects instead of {}",
+                values.len(),
+                pending.spec.returns
+            );
             self.finish_failed(task, &RayError::internal(why), now, out);
             return;
         }
@@ -85,7 +85,11 @@ impl State {
                 let inner = tokens.into_iter().map(|token| (token.object, token.owner)).collect();
                 self.take_contained(object, from, inner, known, out);
                 // A small value must not keep the whole receive buffer that it came in.
-                Slot::Inline(if bytes.len() < 4096 { bytes::Bytes::copy_from_slice(&bytes) } else { bytes })
+                Slot::Inline(if bytes.len() < 4096 {
+                    bytes::Bytes::copy_from_slice(&bytes)
+                } else {
+                    bytes
+                })
             }
             ObjectValue::Stored { size, refs } => {
                 self.take_contained(object, from, refs, known, out);
@@ -120,7 +124,9 @@ impl State {
 
     /// The task's own code failed.
     fn attempt_failed(&mut self, task: TaskId, error: RayError, retry: bool, now: Instant, out: &mut Out) {
-        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         if retry && !pending.cancelled && pending.take_retry() {
             let pause = pending.pause(random_unit(task, pending.failures));
             self.retry_after(task, pause, now, out);
@@ -139,7 +145,9 @@ impl State {
         out: &mut Out,
     ) {
         let pid = self.pids.get(&worker).copied().unwrap_or_default();
-        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         if !pending.cancelled && pending.take_retry() {
             tracing::warn!(target: "ray_core::worker", %task, name = pending.name(), pid, %cause, "retrying a task whose worker died");
             let pause = pending.pause(random_unit(task, pending.failures));
@@ -148,10 +156,17 @@ impl State {
         }
         let name = pending.name().to_owned();
         let error = match cause {
-            DeathCause::OutOfMemory { report } => RayError::OutOfMemory { name, report: report.clone() },
-            _ => {
-                RayError::WorkerCrashed { task, name, attempt: pending.spec.attempt, pid, cause: cause.to_string() }
-            }
+            DeathCause::OutOfMemory { report } => RayError::OutOfMemory {
+                name,
+                report: report.clone(),
+            },
+            _ => RayError::WorkerCrashed {
+                task,
+                name,
+                attempt: pending.spec.attempt,
+                pid,
+                cause: cause.to_string(),
+            },
         };
         self.finish_failed(task, &error, now, out);
     }
@@ -171,7 +186,9 @@ impl State {
 
     /// CO-3.
     pub(super) fn forget_task(&mut self, task: TaskId, now: Instant, out: &mut Out) {
-        let Some(pending) = self.tasks.remove(&task) else { return };
+        let Some(pending) = self.tasks.remove(&task) else {
+            return;
+        };
         for dependency in &pending.dependencies {
             self.unhold(dependency.object, Hold::Task, out);
         }
@@ -191,11 +208,8 @@ impl State {
         recursive: bool,
         now: Instant,
         out: &mut Out,
-    ) -> Result<Option<WorkerId>> {
-        let Some(pending) = self.tasks.get(&task) else { return Ok(None) };
-        if pending.cancelled {
-            return Ok(None);
-        }
+    ) -> Option<WorkerId> {
+        let pending = self.tasks.get(&task).filter(|pending| !pending.cancelled)?;
         let phase = pending.phase;
         let (shape, actor) = (pending.template.shape.clone(), pending.actor);
         let results: Vec<ObjectId> = pending.results().collect();
@@ -203,12 +217,12 @@ impl State {
             self.settle(object, Slot::Failed(error.clone()), now, out);
         }
         self.fail_stream(task, error, out);
-        let Some(pending) = self.tasks.get_mut(&task) else { return Ok(None) };
+        let pending = self.tasks.get_mut(&task)?;
         match phase {
             Phase::Pushed(worker) => {
                 pending.cancelled = true;
                 out.send(Dest::Worker(worker), Frame::CancelTask { task, recursive });
-                return Ok(Some(worker));
+                return Some(worker);
             }
             Phase::Queued if actor.is_none() => {
                 self.leave_queue(task, &shape, now, out);
@@ -216,7 +230,12 @@ impl State {
             Phase::Queued | Phase::Waiting | Phase::BackingOff => {}
         }
         self.forget_task(task, now, out);
-        Ok(None)
+        None
+    }
+
+    /// Has the worker killed that still runs a cancelled task.
+    pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
+        out.send(Dest::Raylet, Frame::KillWorker { worker, task });
     }
 
     /// Something is due.
@@ -224,7 +243,11 @@ impl State {
         match timer {
             Timer::IdleLeases => self.check_idle_leases(now, out),
             Timer::Retry(task) => {
-                if self.tasks.get(&task).is_some_and(|pending| pending.phase == Phase::BackingOff) {
+                if self
+                    .tasks
+                    .get(&task)
+                    .is_some_and(|pending| pending.phase == Phase::BackingOff)
+                {
                     self.retry(task, now, out);
                 }
             }
@@ -235,7 +258,7 @@ impl State {
                     && pending.spec.attempt == attempt
                     && pending.actor.is_none()
                 {
-                    out.send(Dest::Raylet, Frame::KillWorker { worker, task });
+                    self.kill_worker(worker, task, out);
                 }
             }
         }
@@ -245,8 +268,12 @@ impl State {
         let Some(pending) = self.tasks.get(&task) else { return };
         let timeout = pending.template.options.timeout.unwrap_or_default();
         let attempt = pending.spec.attempt;
-        let error = RayError::TaskTimeout { task, name: pending.name().to_owned(), timeout };
-        if let Ok(Some(_running)) = self.cancel(task, &error, true, now, out) {
+        let error = RayError::TaskTimeout {
+            task,
+            name: pending.name().to_owned(),
+            timeout,
+        };
+        if self.cancel(task, &error, true, now, out).is_some() {
             out.timers.push((TIMEOUT_GRACE, Timer::Grace(task, attempt)));
         }
     }

@@ -48,7 +48,9 @@ impl State {
 
     /// Pushes waiting tasks to idle leases and asks for as many more leases as help.
     pub(super) fn drive(&mut self, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) {
-        let Some(queue) = self.shapes.get_mut(shape) else { return };
+        let Some(queue) = self.shapes.get_mut(shape) else {
+            return;
+        };
         let mut pushes = Vec::new();
         for id in &queue.leases {
             if queue.waiting.is_empty() {
@@ -74,7 +76,10 @@ impl State {
             let request = self.next_number;
             queue.requests.push(request);
             self.requests.insert(request, shape.clone());
-            frames.push(Frame::RequestLease { request, shape: (**shape).clone() });
+            frames.push(Frame::RequestLease {
+                request,
+                shape: (**shape).clone(),
+            });
         }
         let idle = queue.waiting.is_empty() && queue.leases.is_empty() && queue.requests.is_empty();
         if idle {
@@ -104,28 +109,45 @@ impl State {
         self.pids.insert(worker, pid);
         let Some(shape) = self.requests.remove(&request) else {
             // The request was cancelled while the grant was under way.
-            out.send(Dest::Raylet, Frame::ReturnLease { lease: id, reusable: true });
+            out.send(
+                Dest::Raylet,
+                Frame::ReturnLease {
+                    lease: id,
+                    reusable: true,
+                },
+            );
             return;
         };
         let queue = self.shapes.entry(shape.clone()).or_default();
         queue.requests.retain(|open| *open != request);
         queue.leases.push(id);
-        let lease = Lease { shape: shape.clone(), worker, running: None, idle_since: now, yielding: false };
+        let lease = Lease {
+            shape: shape.clone(),
+            worker,
+            running: None,
+            idle_since: now,
+            yielding: false,
+        };
         self.leases.insert(id, lease);
         self.drive(&shape, now, out);
     }
 
     /// No worker will come: all tasks of the shape fail.
     pub(crate) fn lease_refused(&mut self, request: u64, error: &RayError, now: Instant, out: &mut Out) {
-        let Some(shape) = self.requests.remove(&request) else { return };
-        let Some(queue) = self.shapes.get_mut(&shape) else { return };
+        let Some(shape) = self.requests.remove(&request) else {
+            return;
+        };
+        let Some(queue) = self.shapes.get_mut(&shape) else {
+            return;
+        };
         queue.requests.retain(|open| *open != request);
         let failed = std::mem::take(&mut queue.waiting);
         for task in failed {
             let named = match (error, self.tasks.get(&task)) {
-                (RayError::Unschedulable { why, .. }, Some(pending)) => {
-                    RayError::Unschedulable { name: pending.name().to_owned(), why: why.clone() }
-                }
+                (RayError::Unschedulable { why, .. }, Some(pending)) => RayError::Unschedulable {
+                    name: pending.name().to_owned(),
+                    why: why.clone(),
+                },
                 _ => error.clone(),
             };
             self.finish_failed(task, &named, now, out);
@@ -135,8 +157,10 @@ impl State {
 
     /// Others wait for resources.
     pub(crate) fn reclaim_idle(&mut self, now: Instant, out: &mut Out) {
-        let (idle, busy): (Vec<u64>, Vec<u64>) =
-            self.leases.keys().partition(|id| self.leases.get(id).is_some_and(|lease| lease.running.is_none()));
+        let (idle, busy): (Vec<u64>, Vec<u64>) = self
+            .leases
+            .keys()
+            .partition(|id| self.leases.get(id).is_some_and(|lease| lease.running.is_none()));
         for id in busy {
             if let Some(lease) = self.leases.get_mut(&id) {
                 lease.yielding = true;
@@ -149,7 +173,12 @@ impl State {
     pub(crate) fn check_idle_leases(&mut self, now: Instant, out: &mut Out) {
         self.idle_check_set = false;
         let expired = |lease: &Lease| lease.running.is_none() && now.duration_since(lease.idle_since) >= LINGER;
-        let idle: Vec<u64> = self.leases.iter().filter(|(_, lease)| expired(lease)).map(|(id, _)| *id).collect();
+        let idle: Vec<u64> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| expired(lease))
+            .map(|(id, _)| *id)
+            .collect();
         idle.into_iter().for_each(|id| self.return_lease(id, true, now, out));
         if !self.leases.is_empty() {
             self.idle_check_set = true;
@@ -168,7 +197,10 @@ impl State {
 
     /// The worker has ended a task: its lease takes the next one.
     pub(super) fn lease_idle(&mut self, worker: WorkerId, task: TaskId, reusable: bool, now: Instant, out: &mut Out) {
-        let found = self.leases.iter_mut().find(|(_, lease)| lease.worker == worker && lease.running == Some(task));
+        let found = self
+            .leases
+            .iter_mut()
+            .find(|(_, lease)| lease.worker == worker && lease.running == Some(task));
         let Some((id, lease)) = found else { return };
         let id = *id;
         lease.running = None;
@@ -183,7 +215,9 @@ impl State {
 
     /// Takes a task out of its line. Returns whether it stood there.
     pub(super) fn leave_queue(&mut self, task: TaskId, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) -> bool {
-        let Some(queue) = self.shapes.get_mut(shape) else { return false };
+        let Some(queue) = self.shapes.get_mut(shape) else {
+            return false;
+        };
         let before = queue.waiting.len();
         queue.waiting.retain(|waiting| *waiting != task);
         let left = queue.waiting.len() < before;
@@ -195,8 +229,12 @@ impl State {
 
     /// A worker is dead: its leases are gone, and the tasks it had run again or fail.
     pub(super) fn leases_of_dead_worker(&mut self, worker: WorkerId, cause: &DeathCause, now: Instant, out: &mut Out) {
-        let gone: Vec<u64> =
-            self.leases.iter().filter(|(_, lease)| lease.worker == worker).map(|(id, _)| *id).collect();
+        let gone: Vec<u64> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.worker == worker)
+            .map(|(id, _)| *id)
+            .collect();
         let mut shapes = Vec::new();
         for id in gone {
             let Some(lease) = self.leases.remove(&id) else { continue };
@@ -205,7 +243,10 @@ impl State {
             }
             shapes.push(lease.shape);
         }
-        let lost = self.tasks.values().filter(|task| task.actor.is_none() && task.phase == Phase::Pushed(worker));
+        let lost = self
+            .tasks
+            .values()
+            .filter(|task| task.actor.is_none() && task.phase == Phase::Pushed(worker));
         let lost: Vec<TaskId> = lost.map(|task| task.id()).collect();
         for task in lost {
             self.attempt_lost(task, worker, cause, now, out);

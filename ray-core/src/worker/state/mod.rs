@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use actors::ActorClient;
-pub(crate) use submit::{Argument, NewCall, NewTask, Submitted};
+pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::error::RayError;
 use crate::ids::{ActorId, IdHasher, NodeId, ObjectId, TaskId, WorkerId};
@@ -101,6 +101,10 @@ pub(crate) struct State {
     requests: HashMap<u64, Arc<LeaseShape>>,
     idle_check_set: bool,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
+    /// Questions to the GCS that create an actor.
+    creations: HashMap<u64, ActorId>,
+    /// Actors that were there before, by the id under which this process calls them.
+    aliases: HashMap<ActorId, ActorId, IdHasher>,
     streams: HashMap<TaskId, streams::Incoming, IdHasher>,
     /// Actors that this process created, by the object that stands for their handles.
     owned_actors: HashMap<ObjectId, ActorId, IdHasher>,
@@ -124,6 +128,8 @@ impl State {
             requests: HashMap::new(),
             idle_check_set: false,
             actors: HashMap::default(),
+            creations: HashMap::new(),
+            aliases: HashMap::default(),
             streams: HashMap::default(),
             owned_actors: HashMap::default(),
             pids: HashMap::default(),
@@ -151,6 +157,7 @@ impl State {
             match interest {
                 Interest::Waiter(waiter) => out.wakes.extend(waiter.upgrade()),
                 Interest::Dependent(task) => self.dependency_ready(task, object, now, out),
+                Interest::Creation(actor) => self.try_create(actor, now, out),
                 Interest::Subscriber(worker) => self.serve(object, worker, out),
             }
         }
@@ -180,8 +187,12 @@ impl State {
     /// Fails what cannot go on any more: the connection to the raylet is gone, or the session ends.
     pub(crate) fn end_session(&mut self, error: &RayError, now: Instant, out: &mut Out) {
         self.ended = true;
-        let pending: Vec<ObjectId> =
-            self.objects.iter().filter(|(_, slot)| slot.is_pending()).map(|(object, _)| *object).collect();
+        let pending: Vec<ObjectId> = self
+            .objects
+            .iter()
+            .filter(|(_, slot)| slot.is_pending())
+            .map(|(object, _)| *object)
+            .collect();
         for object in pending {
             self.settle(object, Slot::Failed(error.clone()), now, out);
         }

@@ -42,7 +42,10 @@ impl State {
     /// Takes the next item.
     pub(crate) fn next_item(&mut self, task: TaskId, out: &mut Out) -> NextItem {
         let Some(stream) = self.streams.get_mut(&task) else {
-            return NextItem::Failed(RayError::Stream { task, why: "its session has ended".into() });
+            return NextItem::Failed(RayError::Stream {
+                task,
+                why: "its session has ended".into(),
+            });
         };
         if stream.taken < stream.received {
             stream.taken += 1;
@@ -52,7 +55,10 @@ impl State {
             }
             return match u32::try_from(consumed) {
                 Ok(index) => NextItem::Item(task.object(index)),
-                Err(_) => NextItem::Failed(RayError::Stream { task, why: "it has over 2^32 items".into() }),
+                Err(_) => NextItem::Failed(RayError::Stream {
+                    task,
+                    why: "it has over 2^32 items".into(),
+                }),
             };
         }
         if let Some(error) = &stream.failed {
@@ -78,7 +84,10 @@ impl State {
         now: Instant,
         out: &mut Out,
     ) {
-        let current = self.tasks.get(&task).is_some_and(|pending| pending.spec.attempt == attempt && !pending.cancelled);
+        let current = self
+            .tasks
+            .get(&task)
+            .is_some_and(|pending| pending.spec.attempt == attempt && !pending.cancelled);
         let wanted = current && self.streams.get(&task).is_some_and(|stream| stream.received == index);
         let object = u32::try_from(index + 1).ok().map(|index| task.object(index));
         let (true, Some(object)) = (wanted, object) else {
@@ -111,14 +120,20 @@ impl State {
 
     /// The consumer is gone: the producer stops, and items that nobody took are dropped.
     pub(crate) fn close_stream(&mut self, task: TaskId, now: Instant, out: &mut Out) {
-        let Some(stream) = self.streams.remove(&task) else { return };
+        let Some(stream) = self.streams.remove(&task) else {
+            return;
+        };
         for index in stream.taken + 1..=stream.received {
             if let Ok(index) = u32::try_from(index) {
                 self.drop_handle(task.object(index), out);
             }
         }
-        let name = self.tasks.get(&task).map(|pending| pending.name().to_owned()).unwrap_or_default();
+        let name = self
+            .tasks
+            .get(&task)
+            .map(|pending| pending.name().to_owned())
+            .unwrap_or_default();
         // A stream that has ended has no task left to cancel.
-        let _ended = self.cancel(task, &RayError::Cancelled { task, name }, true, now, out);
+        self.cancel(task, &RayError::Cancelled { task, name }, true, now, out);
     }
 }

@@ -65,7 +65,11 @@ impl State {
             args.push(match arg {
                 Argument::Value(object) => ArgSpec::Inline { object },
                 Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
-                    dependencies.push(Dependency { position, object, owner });
+                    dependencies.push(Dependency {
+                        position,
+                        object,
+                        owner,
+                    });
                     ArgSpec::Stored { object, owner }
                 }
             });
@@ -135,18 +139,25 @@ impl State {
         self.refs.own(object, Hold::Handle);
         self.objects.expect(object);
         inner.iter().for_each(|token| self.hold(token.object, Hold::Container));
-        self.refs.contain(object, inner.iter().map(|token| token.object), &mut out.refs);
+        self.refs
+            .contain(object, inner.iter().map(|token| token.object), &mut out.refs);
         object
     }
 
     /// Resolves what is ready and registers for what is not; queues the task when nothing is missing.
     pub(super) fn await_dependencies(&mut self, task: TaskId, now: Instant, out: &mut Out) {
-        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         pending.phase = Phase::Waiting;
         let dependencies = pending.dependencies.clone();
         let mut missing = 0;
         for dependency in &dependencies {
-            if self.objects.add_interest(&dependency.object, Interest::Dependent(task)).is_ok() {
+            if self
+                .objects
+                .add_interest(&dependency.object, Interest::Dependent(task))
+                .is_ok()
+            {
                 missing += 1;
                 self.subscribe(dependency.object, dependency.owner, out);
             } else if !self.resolve(task, dependency.object, now, out) {
@@ -166,7 +177,9 @@ impl State {
         if !self.resolve(task, object, now, out) {
             return;
         }
-        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         pending.missing = pending.missing.saturating_sub(1);
         if pending.missing == 0 && pending.phase == Phase::Waiting {
             self.ready_to_run(task, now, out);
@@ -191,9 +204,15 @@ impl State {
             },
             Some(Slot::Stored { .. } | Slot::Pending) | None => None,
         };
-        let Some(pending) = self.tasks.get_mut(&task) else { return false };
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return false;
+        };
         if let Some(bytes) = value {
-            for dependency in pending.dependencies.iter().filter(|dependency| dependency.object == object) {
+            for dependency in pending
+                .dependencies
+                .iter()
+                .filter(|dependency| dependency.object == object)
+            {
                 if let Some(arg) = pending.spec.args.get_mut(dependency.position as usize) {
                     *arg = ArgSpec::Inline { object: bytes.clone() };
                 }
@@ -203,7 +222,9 @@ impl State {
     }
 
     fn ready_to_run(&mut self, task: TaskId, now: Instant, out: &mut Out) {
-        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         pending.phase = Phase::Queued;
         match pending.actor {
             Some(actor) => self.drive_actor(actor, now, out),
@@ -216,7 +237,9 @@ impl State {
 
     /// Hands a task to a worker: from here on the references among its arguments are in two processes.
     pub(super) fn push_to(&mut self, task: TaskId, worker: WorkerId, out: &mut Out) {
-        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         pending.phase = Phase::Pushed(worker);
         let spec = pending.spec.clone();
         if worker != self.me {
@@ -233,7 +256,9 @@ impl State {
 
     /// Runs a task again after a pause.
     pub(super) fn retry_after(&mut self, task: TaskId, pause: Duration, now: Instant, out: &mut Out) {
-        let Some(pending) = self.tasks.get_mut(&task) else { return };
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         pending.spec.attempt += 1;
         pending.failures += 1;
         if pause.is_zero() {
