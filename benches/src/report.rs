@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
+use crate::floors::Floor;
 use crate::row::{Row, Target};
 use crate::sample::Sample;
 
@@ -73,7 +74,7 @@ impl<W: Write> Report<W> {
     /// Prints one row.
     pub(crate) fn print(&mut self, line: &Line<'_>) -> Result<()> {
         let text = if self.json {
-            object(line, self.with_peer).to_string()
+            object(line, self.with_peer)?
         } else {
             columns(line, self.with_peer)
         };
@@ -97,28 +98,57 @@ impl<W: Write> Report<W> {
     }
 }
 
-fn object(line: &Line<'_>, with_peer: bool) -> Value {
-    let mut fields = Map::new();
-    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    set("metric", json!(line.row.metric));
-    set("value", json!(line.value()));
-    set("unit", json!(line.row.unit.name()));
-    set("floor", json!(line.floor));
-    set("ratio", json!(line.ratio()));
-    set("floor_name", json!(line.row.floor.map(|floor| floor.name())));
-    set("target", json!(target(line.row.target)));
-    set("met", json!(line.met()));
-    set("spread", json!(line.sample.map(Sample::spread)));
-    set("repeats", json!(line.sample.map(|sample| sample.values.len())));
-    set("driver_threads", json!(line.sample.map(|sample| sample.driver_threads)));
-    set("workers", json!(line.sample.map(|sample| sample.pids.len())));
-    set("pids", json!(line.sample.map(|sample| &sample.pids)));
-    set("note", json!(line.note()));
-    if with_peer {
-        set("peer", json!(line.peer));
-        set("times_faster", json!(line.times_faster()));
-    }
-    Value::Object(fields)
+/// One line of JSON; the fields stand in the order in which they are printed.
+#[derive(Serialize)]
+struct Object<'a> {
+    metric: &'a str,
+    value: Option<f64>,
+    unit: &'a str,
+    floor: Option<f64>,
+    ratio: Option<f64>,
+    floor_name: Option<&'a str>,
+    target: String,
+    met: Option<bool>,
+    spread: Option<(f64, f64)>,
+    repeats: Option<usize>,
+    driver_threads: Option<usize>,
+    workers: Option<usize>,
+    pids: Option<&'a [u32]>,
+    note: Option<&'a str>,
+    #[serde(flatten)]
+    comparison: Option<Comparison>,
+}
+
+/// The fields that a run with a peer adds.
+#[derive(Serialize)]
+struct Comparison {
+    peer: Option<f64>,
+    times_faster: Option<f64>,
+}
+
+fn object(line: &Line<'_>, with_peer: bool) -> Result<String> {
+    let sample = line.sample;
+    let object = Object {
+        metric: line.row.metric,
+        value: line.value(),
+        unit: line.row.unit.name(),
+        floor: line.floor,
+        ratio: line.ratio(),
+        floor_name: line.row.floor.map(Floor::name),
+        target: target(line.row.target),
+        met: line.met(),
+        spread: sample.map(Sample::spread),
+        repeats: sample.map(|sample| sample.values.len()),
+        driver_threads: sample.map(|sample| sample.driver_threads),
+        workers: sample.map(|sample| sample.pids.len()),
+        pids: sample.map(|sample| sample.pids.as_slice()),
+        note: line.note(),
+        comparison: with_peer.then(|| Comparison {
+            peer: line.peer,
+            times_faster: line.times_faster(),
+        }),
+    };
+    serde_json::to_string(&object).context("encoding a row")
 }
 
 fn head(with_peer: bool) -> String {
@@ -216,6 +246,8 @@ fn grouped(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::rows;
 
@@ -275,6 +307,10 @@ mod tests {
         assert_eq!(object["met"], Value::Null);
         assert_eq!(object["note"], "not built yet");
         assert!(object.get("peer").is_none());
+        assert!(
+            printed(true, false, &line)
+                .starts_with("{\"metric\":\"init_ms\",\"value\":null,\"unit\":\"ms\",\"floor\":null,")
+        );
         assert!(printed(false, false, &line).contains("null"));
     }
 
