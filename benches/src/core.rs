@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::floors::Floors;
 use crate::peer::{self, PeerValues};
 use crate::report::{Line, Report};
-use crate::row::Row;
+use crate::row::{Repeats, Row};
 use crate::rows;
 use crate::sample::Sample;
 
@@ -81,23 +81,33 @@ fn selected(only: &[String]) -> Result<Vec<&'static Row>> {
         .collect())
 }
 
-/// The row's sample, taken in a fresh process, and the value of its floor in the row's unit.
+/// The row's sample and the value of its floor in the row's unit.
 fn measure(row: &'static Row, context: &Context, floors: &mut Floors) -> Result<(Option<Sample>, Option<f64>)> {
     let floor = match row.floor {
         Some(floor) => Some(row.unit.of_floor(floors.get(floor, context)?.median())),
         None => None,
     };
+    let sample = match row.repeats {
+        Repeats::InOneProcess => measure_in_child(row, context.repeats)?,
+        Repeats::InFreshProcesses => {
+            let samples = (0..context.repeats).map(|_| measure_in_child(row, 1));
+            samples.collect::<Result<Option<Vec<_>>>>()?.and_then(Sample::join)
+        }
+    };
+    Ok((sample, floor))
+}
+
+fn measure_in_child(row: &Row, repeats: usize) -> Result<Option<Sample>> {
     let child = Child::start(&Role::Measure {
         metric: row.metric.to_owned(),
-        repeats: context.repeats,
+        repeats,
     })?;
     child
         .socket
         .set_read_timeout(Some(ROW_LIMIT))
         .context("limiting the time of a row")?;
     let answer = io::read_to_string(&child.socket).context("the measuring process did not answer in time")?;
-    let sample = serde_json::from_str(&answer).context("the measuring process ended without a sample")?;
-    Ok((sample, floor))
+    serde_json::from_str(&answer).context("the measuring process ended without a sample")
 }
 
 #[cfg(test)]

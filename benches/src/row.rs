@@ -73,6 +73,15 @@ impl Target {
     }
 }
 
+/// Which process a repeat runs in. It is never one that measured another row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Repeats {
+    /// All in one, as the calls of a program.
+    InOneProcess,
+    /// Each in a fresh one: what is measured is the first time, or memory that an allocator would keep and reuse.
+    InFreshProcesses,
+}
+
 /// One metric.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
@@ -84,7 +93,9 @@ pub(crate) struct Row {
     pub(crate) target: Target,
     /// What it is compared with.
     pub(crate) floor: Option<Floor>,
-    /// Measures it, in a process that did nothing else before; `None` where ray-core does not have the ability yet.
+    /// Where its repeats run.
+    pub(crate) repeats: Repeats,
+    /// Measures it, as often as the context says; `None` where ray-core does not have the ability yet.
     pub(crate) measure: fn(&Context) -> Result<Option<Sample>>,
 }
 

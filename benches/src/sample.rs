@@ -45,6 +45,21 @@ impl Sample {
         self
     }
 
+    /// The sample of all repeats of `parts`; `None` of none.
+    pub(crate) fn join(parts: Vec<Self>) -> Option<Self> {
+        parts.into_iter().reduce(|all, part| {
+            let values = [all.values, part.values].concat();
+            let (driver_threads, note) = (part.driver_threads, part.note.or(all.note));
+            Self {
+                values,
+                driver_threads,
+                pids: all.pids,
+                note,
+            }
+            .by(part.pids)
+        })
+    }
+
     /// The median of the repeats.
     pub(crate) fn median(&self) -> f64 {
         stats::median(&self.values)
@@ -66,6 +81,14 @@ fn threads_of_this_process() -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn joined_samples_have_the_values_and_processes_of_all_parts() {
+        let part = |value, pid| Sample::new(vec![value]).unwrap().by([pid]).note("note");
+        let joined = Sample::join(vec![part(1.0, 8), part(3.0, 4), part(2.0, 8)]).unwrap();
+        assert_eq!((joined.values, joined.pids), (vec![1.0, 3.0, 2.0], vec![4, 8]));
+        assert_eq!(Sample::join(Vec::new()), None);
+    }
 
     #[test]
     fn a_sample_names_each_process_once_and_counts_this_ones_threads() {

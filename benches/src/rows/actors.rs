@@ -2,7 +2,7 @@
 
 use super::not_built_yet;
 use crate::floors::Floor;
-use crate::row::{Row, Target, Unit};
+use crate::row::{Repeats, Row, Target, Unit};
 
 /// Mean of 50 actors in processes, made one after another and kept, until the first call is answered.
 pub(super) const CREATE_PROCESS: Row = Row {
@@ -10,6 +10,7 @@ pub(super) const CREATE_PROCESS: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(5.0),
     floor: Some(Floor::Spawn),
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -19,6 +20,7 @@ pub(super) const CREATE_SHARED: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(0.02),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -28,5 +30,6 @@ pub(super) const ONE_MILLION_SHARED: Row = Row {
     unit: Unit::Bytes,
     target: Target::AtMost(2_048.0),
     floor: None,
+    repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };

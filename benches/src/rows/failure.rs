@@ -2,7 +2,7 @@
 
 use super::not_built_yet;
 use crate::floors::Floor;
-use crate::row::{Row, Target, Unit};
+use crate::row::{Repeats, Row, Target, Unit};
 
 /// A worker is killed while it runs a task: until the retry has answered.
 pub(super) const WORKER_KILL_TO_RETRY: Row = Row {
@@ -10,6 +10,7 @@ pub(super) const WORKER_KILL_TO_RETRY: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(20.0),
     floor: Some(Floor::Spawn),
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -19,5 +20,6 @@ pub(super) const ACTOR_KILL_TO_RESTART: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(20.0),
     floor: Some(Floor::Spawn),
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };

@@ -2,7 +2,7 @@
 
 use super::not_built_yet;
 use crate::floors::Floor;
-use crate::row::{Row, Target, Unit};
+use crate::row::{Repeats, Row, Target, Unit};
 
 /// A no-op task in a worker process, p50 of a tight loop.
 pub(super) const TASK_SYNC_PROCESS: Row = Row {
@@ -10,6 +10,7 @@ pub(super) const TASK_SYNC_PROCESS: Row = Row {
     unit: Unit::Microseconds,
     target: Target::RatioAtMost(0.25),
     floor: Some(Floor::SocketTight),
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -19,6 +20,7 @@ pub(super) const ACTOR_CALL_SYNC_PROCESS: Row = Row {
     unit: Unit::Microseconds,
     target: Target::RatioAtMost(0.25),
     floor: Some(Floor::SocketTight),
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -28,6 +30,7 @@ pub(super) const TASK_SYNC_PACED_PROCESS: Row = Row {
     unit: Unit::Microseconds,
     target: Target::RatioAtMost(1.5),
     floor: Some(Floor::SocketPaced),
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -37,6 +40,7 @@ pub(super) const TASK_SYNC_SHARED: Row = Row {
     unit: Unit::Microseconds,
     target: Target::AtMost(3.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -46,5 +50,6 @@ pub(super) const ACTOR_CALL_SYNC_SHARED: Row = Row {
     unit: Unit::Microseconds,
     target: Target::AtMost(3.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };

@@ -1,7 +1,7 @@
 //! What an idle cluster costs.
 
 use super::not_built_yet;
-use crate::row::{Row, Target, Unit};
+use crate::row::{Repeats, Row, Target, Unit};
 
 /// Resident memory of an idle worker.
 pub(super) const WORKER_RSS: Row = Row {
@@ -9,6 +9,7 @@ pub(super) const WORKER_RSS: Row = Row {
     unit: Unit::Mib,
     target: Target::AtMost(10.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -18,6 +19,7 @@ pub(super) const CLUSTER_RSS: Row = Row {
     unit: Unit::Mib,
     target: Target::AtMost(40.0),
     floor: None,
+    repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };
 
@@ -27,5 +29,6 @@ pub(super) const IDLE_CPU: Row = Row {
     unit: Unit::PercentOfOneCore,
     target: Target::AtMost(0.3),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };

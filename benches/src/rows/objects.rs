@@ -2,7 +2,7 @@
 
 use super::not_built_yet;
 use crate::floors::Floor;
-use crate::row::{Row, Target, Unit};
+use crate::row::{Repeats, Row, Target, Unit};
 
 /// `put` of 1 GiB into memory that the store has used before.
 pub(super) const PUT: Row = Row {
@@ -10,6 +10,7 @@ pub(super) const PUT: Row = Row {
     unit: Unit::GibPerSecond,
     target: Target::RatioAtLeast(0.85),
     floor: Some(Floor::CopyTouched),
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -19,6 +20,7 @@ pub(super) const PUT_FRESH: Row = Row {
     unit: Unit::GibPerSecond,
     target: Target::RatioAtLeast(2.0),
     floor: Some(Floor::CopyFresh),
+    repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };
 
@@ -28,6 +30,7 @@ pub(super) const GET_1GIB: Row = Row {
     unit: Unit::Microseconds,
     target: Target::AtMost(10.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -37,6 +40,7 @@ pub(super) const GET_1GIB_FRESH_WORKER: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(80.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -46,6 +50,7 @@ pub(super) const PUT_SMALL: Row = Row {
     unit: Unit::Microseconds,
     target: Target::AtMost(2.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -55,15 +60,17 @@ pub(super) const GET_SMALL: Row = Row {
     unit: Unit::Microseconds,
     target: Target::AtMost(2.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
-/// `wait` for one of 1,000 references.
+/// `wait` for all of 1,000 references that are ready.
 pub(super) const WAIT_1K: Row = Row {
     metric: "wait_1k_us",
     unit: Unit::Microseconds,
     target: Target::AtMost(500.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -73,5 +80,6 @@ pub(super) const GET_10K_REFS: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(20.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };

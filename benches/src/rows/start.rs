@@ -2,7 +2,7 @@
 
 use super::not_built_yet;
 use crate::floors::Floor;
-use crate::row::{Row, Target, Unit};
+use crate::row::{Repeats, Row, Target, Unit};
 
 /// `init()` until it returns.
 pub(super) const INIT: Row = Row {
@@ -10,6 +10,7 @@ pub(super) const INIT: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(20.0),
     floor: None,
+    repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };
 
@@ -19,6 +20,7 @@ pub(super) const FIRST_TASK: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(15.0),
     floor: Some(Floor::Spawn),
+    repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };
 
@@ -28,6 +30,7 @@ pub(super) const SHUTDOWN: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(50.0),
     floor: None,
+    repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };
 
@@ -37,5 +40,6 @@ pub(super) const SHUTDOWN_1GIB: Row = Row {
     unit: Unit::Milliseconds,
     target: Target::AtMost(300.0),
     floor: None,
+    repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };

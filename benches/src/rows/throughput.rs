@@ -2,7 +2,7 @@
 
 use super::not_built_yet;
 use crate::floors::Floor;
-use crate::row::{Row, Target, Unit};
+use crate::row::{Repeats, Row, Target, Unit};
 
 /// No-op tasks in worker processes, all submitted, then all results got.
 pub(super) const TASKS_ASYNC_PROCESS: Row = Row {
@@ -10,6 +10,7 @@ pub(super) const TASKS_ASYNC_PROCESS: Row = Row {
     unit: Unit::PerSecond,
     target: Target::AtLeast(300_000.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -19,6 +20,7 @@ pub(super) const TASKS_ASYNC_SHARED: Row = Row {
     unit: Unit::PerSecond,
     target: Target::AtLeast(1_000_000.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -28,6 +30,7 @@ pub(super) const ACTOR_CALLS_ASYNC_PROCESS: Row = Row {
     unit: Unit::PerSecond,
     target: Target::AtLeast(300_000.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -37,6 +40,7 @@ pub(super) const ACTOR_CALLS_ASYNC_SHARED: Row = Row {
     unit: Unit::PerSecond,
     target: Target::AtLeast(1_000_000.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -46,6 +50,7 @@ pub(super) const TWO_BUSY_WORKERS: Row = Row {
     unit: Unit::Seconds,
     target: Target::RatioAtMost(1.03),
     floor: Some(Floor::TwoBusyProcesses),
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
 
@@ -55,6 +60,7 @@ pub(super) const QUEUE_1M_BYTES: Row = Row {
     unit: Unit::Bytes,
     target: Target::AtMost(1_024.0),
     floor: None,
+    repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };
 
@@ -64,5 +70,6 @@ pub(super) const QUEUE_1M_SECONDS: Row = Row {
     unit: Unit::Seconds,
     target: Target::AtMost(10.0),
     floor: None,
+    repeats: Repeats::InOneProcess,
     measure: not_built_yet,
 };
