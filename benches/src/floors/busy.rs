@@ -12,9 +12,10 @@ use crate::context::Context;
 use crate::sample::Sample;
 
 /// Rounds that take about half a second, long enough that starting them does not show.
-const ROUNDS: u64 = 400_000_000;
+const ROUNDS: u64 = 250_000_000;
 
-/// The work of one busy process or worker: a chain of multiplications that touches no memory.
+/// The work of one busy process or worker: a chain of shifts (xorshift) that touches no memory and that no
+/// compiler shortens.
 pub(crate) fn compute() -> u64 {
     compute_rounds(ROUNDS)
 }
