@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::sample::Sample;
 
 /// Rounds that take about half a second, long enough that starting them does not show.
-const ROUNDS: u64 = 250_000_000;
+const ROUNDS: u64 = 150_000_000;
 
 /// The work of one busy process or worker: a chain of shifts (xorshift) that touches no memory and that no
 /// compiler shortens.
