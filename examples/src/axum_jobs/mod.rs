@@ -1,3 +1,4 @@
-//! Jobs submitted over HTTP: the durable part of the `axum_jobs` example.
+//! Jobs submitted over HTTP: all of the `axum_jobs` example but the remote call.
 
 pub mod queue;
+pub mod service;
