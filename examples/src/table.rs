@@ -4,11 +4,11 @@ use std::fmt;
 
 /// Rows under a head, each column as wide as its widest cell.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// A table with this head.
     pub fn new<const N: usize>(head: [&str; N]) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for TextTable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
         for (index, row) in self.rows.iter().enumerate() {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(["rate", "accuracy"]);
+        let mut table = TextTable::new(["rate", "accuracy"]);
         table
             .row(["0.1".to_owned(), "0.975".to_owned()])
             .row(["0.0001".to_owned(), "0.9".to_owned()]);
