@@ -332,6 +332,8 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::path::PathBuf;
     use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+    use std::thread;
 
     use serde_json::json;
 
@@ -485,11 +487,18 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let accepted: Vec<JobId> = lines
-            .by_ref()
-            .filter_map(|line| line.strip_prefix("accepted ")?.parse().ok())
-            .take(9)
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let ids = output
+                .lines()
+                .map_while(Result::ok)
+                .filter_map(|line| line.strip_prefix("accepted ")?.parse().ok());
+            // Ends when the child is dead, or when the parent has heard enough.
+            ids.map(|id: JobId| sender.send(id)).find(Result::is_err)
+        });
+        let accepted: Vec<JobId> = (0..9)
+            .map_while(|_| receiver.recv_timeout(Duration::from_secs(60)).ok())
             .collect();
         child.kill().unwrap();
         child.wait().unwrap();
