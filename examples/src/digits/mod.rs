@@ -1,0 +1,4 @@
+//! Handwritten digits: the data and the network of the `digits` example.
+
+pub mod data;
+pub mod model;
