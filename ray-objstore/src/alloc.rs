@@ -18,7 +18,11 @@ const ALIGN: u64 = 64;
 
 /// The bytes that an object of `size` takes.
 pub(crate) fn rounded(size: u64) -> u64 {
-    if size >= PAGE_ALIGNED_FROM { size.next_multiple_of(PAGE) } else { size.max(1).next_multiple_of(ALIGN) }
+    if size >= PAGE_ALIGNED_FROM {
+        size.next_multiple_of(PAGE)
+    } else {
+        size.max(1).next_multiple_of(ALIGN)
+    }
 }
 
 fn alignment(size: u64) -> u64 {
@@ -75,7 +79,11 @@ impl RangeAllocator {
         self.insert_free(offset + len, free_offset + free_len - offset - len);
         let (first, whole) = page_hull(offset, len);
         self.cut_idle(first, first + whole);
-        let backed = self.backed.range(..=first).next_back().is_some_and(|(_, end)| *end >= first + whole);
+        let backed = self
+            .backed
+            .range(..=first)
+            .next_back()
+            .is_some_and(|(_, end)| *end >= first + whole);
         Some(Range { offset, len, backed })
     }
 
@@ -123,7 +131,11 @@ impl RangeAllocator {
             self.cut_idle(start, end);
             self.cut_backed(start, end);
             self.cut_free(start, end);
-            taken.push(Range { offset: start, len: end - start, backed: false });
+            taken.push(Range {
+                offset: start,
+                len: end - start,
+                backed: false,
+            });
         }
         taken
     }
@@ -181,7 +193,8 @@ impl RangeAllocator {
     }
 
     fn cut_idle(&mut self, start: u64, end: u64) {
-        while let Some((&from, &(to, released))) = self.idle.range(..end).next_back().filter(|(_, (to, _))| *to > start) {
+        while let Some((&from, &(to, released))) = self.idle.range(..end).next_back().filter(|(_, (to, _))| *to > start)
+        {
             self.idle.remove(&from);
             self.idle_bytes -= to - from;
             for (piece, piece_end) in [(from, start.min(to)), (end.max(from), to)] {

@@ -96,7 +96,14 @@ fn idle_pages_are_taken_only_after_their_time() {
     allocator.release(range, 100);
     assert_eq!(allocator.oldest_idle(), Some(100));
     assert!(allocator.take_idle(99, u64::MAX).is_empty());
-    assert_eq!(allocator.take_idle(100, u64::MAX), vec![Range { offset: 0, len: 2 << 20, backed: false }]);
+    assert_eq!(
+        allocator.take_idle(100, u64::MAX),
+        vec![Range {
+            offset: 0,
+            len: 2 << 20,
+            backed: false
+        }]
+    );
     allocator.punched(range);
     assert!(!allocator.allocate(2 << 20).unwrap().backed);
 }

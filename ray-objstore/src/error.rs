@@ -61,7 +61,9 @@ pub enum Error {
         limit: u64,
     },
     /// The machine has no memory for the object, though the store has room.
-    #[error("the machine has no memory for {requested} bytes of shared memory: {reason}; give the store less than is free")]
+    #[error(
+        "the machine has no memory for {requested} bytes of shared memory: {reason}; give the store less than is free"
+    )]
     NoMemory {
         /// Bytes asked for.
         requested: u64,
@@ -105,11 +107,17 @@ impl Error {
     }
 
     pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Io { what, reason: error.to_string() }
+        move |error| Self::Io {
+            what,
+            reason: error.to_string(),
+        }
     }
 
     pub(crate) fn os(what: &'static str) -> impl FnOnce(rustix::io::Errno) -> Self {
-        move |error| Self::Io { what, reason: io::Error::from(error).to_string() }
+        move |error| Self::Io {
+            what,
+            reason: io::Error::from(error).to_string(),
+        }
     }
 
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
@@ -145,8 +153,18 @@ pub struct Holder {
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { capacity, creating, sealed, dying, spilled, holders } = self;
-        write!(f, "of {capacity} bytes {creating} are being created, {sealed} sealed, {dying} freed but still read")?;
+        let Self {
+            capacity,
+            creating,
+            sealed,
+            dying,
+            spilled,
+            holders,
+        } = self;
+        write!(
+            f,
+            "of {capacity} bytes {creating} are being created, {sealed} sealed, {dying} freed but still read"
+        )?;
         write!(f, ", and {spilled} spilled")?;
         for Holder { pid, bytes } in holders {
             write!(f, "; process {pid} holds {bytes}")?;

@@ -22,7 +22,8 @@ pub(crate) fn greet(socket: BorrowedFd<'_>, hello: &Hello, shared: [BorrowedFd<'
     }
     let packet = hello.encode();
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    rustix::net::sendmsg(socket, &[IoSlice::new(&packet)], &mut control, flags).map_err(Error::os("greeting a client"))?;
+    rustix::net::sendmsg(socket, &[IoSlice::new(&packet)], &mut control, flags)
+        .map_err(Error::os("greeting a client"))?;
     Ok(())
 }
 
@@ -48,6 +49,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<(Hello, [OwnedFd; SHARED
         return Err(Error::StoreGone);
     }
     let hello = Hello::decode(packet.get(..len).unwrap_or_default())?;
-    let shared = descriptors.try_into().map_err(|_| Error::corrupt("a greeting without its descriptors"))?;
+    let shared = descriptors
+        .try_into()
+        .map_err(|_| Error::corrupt("a greeting without its descriptors"))?;
     Ok((hello, shared))
 }

@@ -38,7 +38,10 @@ impl Geometry {
     /// One slot for each KiB of the store, within bounds: smaller objects travel in messages, not here.
     pub(crate) fn for_capacity(capacity: u64) -> Self {
         let slots = (capacity / 1024).clamp(1 << 16, 1 << 22).next_power_of_two() as u32;
-        Self { buckets: slots / 4, slots }
+        Self {
+            buckets: slots / 4,
+            slots,
+        }
     }
 
     fn words(self) -> usize {
@@ -85,7 +88,13 @@ impl IndexWriter {
         let file = words_file("ray-index", geometry.words())?;
         let words = WordsWriter::new(std::os::fd::AsFd::as_fd(&file), geometry.words())?;
         WordsWriter::seal_others(std::os::fd::AsFd::as_fd(&file))?;
-        Ok(Self { words, file, geometry, vacant: Vec::new(), unused: 0 })
+        Ok(Self {
+            words,
+            file,
+            geometry,
+            vacant: Vec::new(),
+            unused: 0,
+        })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -176,12 +185,17 @@ pub(crate) struct IndexReader {
 
 impl IndexReader {
     pub(crate) fn new(file: BorrowedFd<'_>, geometry: Geometry) -> Result<Self, Error> {
-        Ok(Self { words: WordsReader::new(file, geometry.words())?, geometry })
+        Ok(Self {
+            words: WordsReader::new(file, geometry.words())?,
+            geometry,
+        })
     }
 
     /// The entry word of a slot, for [`guard`].
     pub(crate) fn entry_word(&self, slot: u32) -> Option<&AtomicU64> {
-        (slot < self.geometry.slots).then(|| self.words.word(self.geometry.entry(slot))).flatten()
+        (slot < self.geometry.slots)
+            .then(|| self.words.word(self.geometry.entry(slot)))
+            .flatten()
     }
 
     /// Looks a key up. What it finds holds only once it is pinned (IN-1).
@@ -214,7 +228,12 @@ impl IndexReader {
                 *word = self.words.read(entry + KEY + index)?;
             }
             if state == EntryState::Sealed && words == wanted {
-                return Some(Located { slot, generation, offset, size });
+                return Some(Located {
+                    slot,
+                    generation,
+                    offset,
+                    size,
+                });
             }
             link = self.words.read(entry + NEXT)?;
         }
@@ -241,7 +260,9 @@ mod tests {
     #[test]
     fn published_entries_are_found_and_removed_ones_are_not() {
         let (mut writer, reader) = pair(8);
-        let slots: Vec<u32> = (0..8).map(|n| writer.publish(key(n), u64::from(n) + 1, 64, 10).unwrap()).collect();
+        let slots: Vec<u32> = (0..8)
+            .map(|n| writer.publish(key(n), u64::from(n) + 1, 64, 10).unwrap())
+            .collect();
         assert_eq!(writer.publish(key(9), 9, 0, 0), None);
         for n in [3, 0, 7] {
             writer.begin_dying(slots[n as usize], u64::from(n) + 1);

@@ -40,9 +40,16 @@ pub(crate) struct PinTable {
 
 impl PinTable {
     pub(crate) fn new(file: BorrowedFd<'_>) -> Result<Self, Error> {
-        let below = std::iter::repeat_with(OnceLock::new).take(LIMIT as usize / PIECE).collect();
+        let below = std::iter::repeat_with(OnceLock::new)
+            .take(LIMIT as usize / PIECE)
+            .collect();
         let words = WordsWriter::new(file, WORDS)?;
-        Ok(Self { words, top: PrivateU64::new(0), below, unused: AtomicU32::new(0) })
+        Ok(Self {
+            words,
+            top: PrivateU64::new(0),
+            below,
+            unused: AtomicU32::new(0),
+        })
     }
 
     /// A free slot, with the mark raised above it. `None` when all are taken.
@@ -51,7 +58,10 @@ impl PinTable {
         while let Some(slot) = (top as u32).checked_sub(1) {
             let below = self.below(slot)?.load(Ordering::Relaxed);
             let next = (top >> 32).wrapping_add(1) << 32 | u64::from(below);
-            match self.top.compare_exchange_weak(top, next, Ordering::AcqRel, Ordering::Acquire) {
+            match self
+                .top
+                .compare_exchange_weak(top, next, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return Some(slot),
                 Err(current) => top = current,
             }
@@ -74,7 +84,10 @@ impl PinTable {
         loop {
             below.store(top as u32, Ordering::Relaxed);
             let next = (top >> 32).wrapping_add(1) << 32 | (u64::from(slot) + 1);
-            match self.top.compare_exchange_weak(top, next, Ordering::AcqRel, Ordering::Acquire) {
+            match self
+                .top
+                .compare_exchange_weak(top, next, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return,
                 Err(current) => top = current,
             }
@@ -120,7 +133,10 @@ mod tests {
     #[test]
     fn pi1_a_pin_is_seen_by_the_server_and_gone_after_removal() {
         let file = pins_file().unwrap();
-        let (table, reader) = (PinTable::new(file.as_fd()).unwrap(), PinsReader::new(file.as_fd()).unwrap());
+        let (table, reader) = (
+            PinTable::new(file.as_fd()).unwrap(),
+            PinsReader::new(file.as_fd()).unwrap(),
+        );
         let slots: Vec<u32> = (0..3).map(|_| table.take().unwrap()).collect();
         for (slot, generation) in slots.iter().zip([5, 6, 7]) {
             table.word(*slot).unwrap().store(generation, Ordering::SeqCst);

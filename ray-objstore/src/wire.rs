@@ -24,15 +24,34 @@ pub(crate) struct Hello {
 /// From a client. `id` names the call that waits for the reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    Create { id: u64, key: Key, size: u64 },
-    Seal { id: u64, generation: u64 },
+    Create {
+        id: u64,
+        key: Key,
+        size: u64,
+    },
+    Seal {
+        id: u64,
+        generation: u64,
+    },
     /// The creation ends unsealed.
-    Abort { generation: u64 },
-    Get { id: u64, key: Key },
+    Abort {
+        generation: u64,
+    },
+    Get {
+        id: u64,
+        key: Key,
+    },
     /// The client has pinned what the reply to `Get` held for it, or gave up.
-    Unhold { generation: u64 },
-    Contains { id: u64, key: Key },
-    Free { keys: Vec<Key> },
+    Unhold {
+        generation: u64,
+    },
+    Contains {
+        id: u64,
+        key: Key,
+    },
+    Free {
+        keys: Vec<Key>,
+    },
     /// The client ends in order: it has no pin and no creation left.
     Bye,
 }
@@ -47,10 +66,21 @@ pub(crate) struct Reply {
 /// A good answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Granted { generation: u64, offset: u64, backed: bool },
-    Sealed { slot: u32 },
+    Granted {
+        generation: u64,
+        offset: u64,
+        backed: bool,
+    },
+    Sealed {
+        slot: u32,
+    },
     /// In memory, and held for the client until it says `Unhold`.
-    Found { generation: u64, slot: u32, offset: u64, size: u64 },
+    Found {
+        generation: u64,
+        slot: u32,
+        offset: u64,
+        size: u64,
+    },
     Contains(bool),
 }
 
@@ -75,7 +105,12 @@ impl Out {
         self
     }
     fn text(self, text: &str) -> Self {
-        let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= 1024).last().unwrap_or(0);
+        let end = text
+            .char_indices()
+            .map(|(at, c)| at + c.len_utf8())
+            .take_while(|end| *end <= 1024)
+            .last()
+            .unwrap_or(0);
         let mut out = self.u32(end as u32);
         out.0.extend(&text.as_bytes()[..end]);
         out
@@ -113,7 +148,13 @@ impl<'a> In<'a> {
 
 impl Hello {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        Out::default().u64(MAGIC).u32(PROTOCOL).u64(self.segment_len).u32(self.buckets).u32(self.slots).0
+        Out::default()
+            .u64(MAGIC)
+            .u32(PROTOCOL)
+            .u64(self.segment_len)
+            .u32(self.buckets)
+            .u32(self.slots)
+            .0
     }
 
     pub(crate) fn decode(packet: &[u8]) -> Result<Self, Error> {
@@ -123,10 +164,20 @@ impl Hello {
             return Err(Error::corrupt("the descriptor does not lead to an object store"));
         }
         if protocol != Some(PROTOCOL) {
-            return Err(Error::corrupt(format!("the store speaks protocol {protocol:?}, this client {PROTOCOL}")));
+            return Err(Error::corrupt(format!(
+                "the store speaks protocol {protocol:?}, this client {PROTOCOL}"
+            )));
         }
-        let hello = (|| Some(Self { segment_len: from.u64()?, buckets: from.u32()?, slots: from.u32()? }))();
-        hello.filter(|hello| hello.buckets > 0).ok_or_else(|| Error::corrupt("a greeting cut short"))
+        let hello = (|| {
+            Some(Self {
+                segment_len: from.u64()?,
+                buckets: from.u32()?,
+                slots: from.u32()?,
+            })
+        })();
+        hello
+            .filter(|hello| hello.buckets > 0)
+            .ok_or_else(|| Error::corrupt("a greeting cut short"))
     }
 }
 
@@ -149,18 +200,37 @@ impl Request {
     pub(crate) fn decode(packet: &[u8]) -> Option<Self> {
         let mut from = In(packet);
         Some(match from.u8()? {
-            1 => Self::Create { id: from.u64()?, key: from.key()?, size: from.u64()? },
-            2 => Self::Seal { id: from.u64()?, generation: from.u64()? },
-            3 => Self::Abort { generation: from.u64()? },
-            4 => Self::Get { id: from.u64()?, key: from.key()? },
-            5 => Self::Unhold { generation: from.u64()? },
-            6 => Self::Contains { id: from.u64()?, key: from.key()? },
+            1 => Self::Create {
+                id: from.u64()?,
+                key: from.key()?,
+                size: from.u64()?,
+            },
+            2 => Self::Seal {
+                id: from.u64()?,
+                generation: from.u64()?,
+            },
+            3 => Self::Abort {
+                generation: from.u64()?,
+            },
+            4 => Self::Get {
+                id: from.u64()?,
+                key: from.key()?,
+            },
+            5 => Self::Unhold {
+                generation: from.u64()?,
+            },
+            6 => Self::Contains {
+                id: from.u64()?,
+                key: from.key()?,
+            },
             7 => {
                 let len = from.u32()? as usize;
                 if len > KEYS_PER_PACKET {
                     return None;
                 }
-                Self::Free { keys: (0..len).map(|_| from.key()).collect::<Option<_>>()? }
+                Self::Free {
+                    keys: (0..len).map(|_| from.key()).collect::<Option<_>>()?,
+                }
             }
             8 => Self::Bye,
             _ => return None,
@@ -172,13 +242,18 @@ impl Reply {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let out = Out::default().u64(self.id);
         match &self.result {
-            Ok(Answer::Granted { generation, offset, backed }) => {
-                out.u8(1).u64(*generation).u64(*offset).u8(u8::from(*backed))
-            }
+            Ok(Answer::Granted {
+                generation,
+                offset,
+                backed,
+            }) => out.u8(1).u64(*generation).u64(*offset).u8(u8::from(*backed)),
             Ok(Answer::Sealed { slot }) => out.u8(2).u32(*slot),
-            Ok(Answer::Found { generation, slot, offset, size }) => {
-                out.u8(3).u64(*generation).u32(*slot).u64(*offset).u64(*size)
-            }
+            Ok(Answer::Found {
+                generation,
+                slot,
+                offset,
+                size,
+            }) => out.u8(3).u64(*generation).u32(*slot).u64(*offset).u64(*size),
             Ok(Answer::Contains(yes)) => out.u8(4).u8(u8::from(*yes)),
             Err(error) => encode_error(out.u8(0), error),
         }
@@ -189,7 +264,11 @@ impl Reply {
         let mut from = In(packet);
         let id = from.u64()?;
         let result = match from.u8()? {
-            1 => Ok(Answer::Granted { generation: from.u64()?, offset: from.u64()?, backed: from.u8()? != 0 }),
+            1 => Ok(Answer::Granted {
+                generation: from.u64()?,
+                offset: from.u64()?,
+                backed: from.u8()? != 0,
+            }),
             2 => Ok(Answer::Sealed { slot: from.u32()? }),
             3 => Ok(Answer::Found {
                 generation: from.u64()?,
@@ -210,10 +289,26 @@ fn encode_error(out: Out, error: &Error) -> Out {
     match error {
         Error::NotFound { key } => out.key(key),
         Error::Lost { key, reason } => out.key(key).text(reason),
-        Error::Full { requested, waited, usage, spill_error } => {
-            let out = out.u64(*requested).u64(waited.as_millis() as u64).u64(usage.capacity).u64(usage.creating);
-            let out = out.u64(usage.sealed).u64(usage.dying).u64(usage.spilled).u32(usage.holders.len() as u32);
-            let out = usage.holders.iter().fold(out, |out, holder| out.u32(holder.pid).u64(holder.bytes));
+        Error::Full {
+            requested,
+            waited,
+            usage,
+            spill_error,
+        } => {
+            let out = out
+                .u64(*requested)
+                .u64(waited.as_millis() as u64)
+                .u64(usage.capacity)
+                .u64(usage.creating);
+            let out = out
+                .u64(usage.sealed)
+                .u64(usage.dying)
+                .u64(usage.spilled)
+                .u32(usage.holders.len() as u32);
+            let out = usage
+                .holders
+                .iter()
+                .fold(out, |out, holder| out.u32(holder.pid).u64(holder.bytes));
             match spill_error {
                 Some(text) => out.u8(1).text(text),
                 None => out.u8(0),
@@ -231,7 +326,10 @@ fn encode_error(out: Out, error: &Error) -> Out {
 fn decode_error(from: &mut In<'_>) -> Option<Error> {
     Some(match from.u32()? {
         1001 => Error::NotFound { key: from.key()? },
-        1002 => Error::Lost { key: from.key()?, reason: from.text()? },
+        1002 => Error::Lost {
+            key: from.key()?,
+            reason: from.text()?,
+        },
         1003 => {
             let (requested, waited) = (from.u64()?, Duration::from_millis(from.u64()?));
             let mut usage = Usage {
@@ -243,18 +341,35 @@ fn decode_error(from: &mut In<'_>) -> Option<Error> {
                 holders: Vec::new(),
             };
             for _ in 0..from.u32()? {
-                usage.holders.push(Holder { pid: from.u32()?, bytes: from.u64()? });
+                usage.holders.push(Holder {
+                    pid: from.u32()?,
+                    bytes: from.u64()?,
+                });
             }
             let spill_error = if from.u8()? == 1 { Some(from.text()?) } else { None };
-            Error::Full { requested, waited, usage, spill_error }
+            Error::Full {
+                requested,
+                waited,
+                usage,
+                spill_error,
+            }
         }
-        1004 => Error::TooLarge { requested: from.u64()?, capacity: from.u64()? },
+        1004 => Error::TooLarge {
+            requested: from.u64()?,
+            capacity: from.u64()?,
+        },
         1005 => Error::TooManyObjects { limit: from.u64()? },
         1006 => Error::TooManyPins { limit: from.u64()? },
-        1007 => Error::NoMemory { requested: from.u64()?, reason: from.text()? },
+        1007 => Error::NoMemory {
+            requested: from.u64()?,
+            reason: from.text()?,
+        },
         1008 => Error::StoreGone,
         1009 => Error::Corrupt { what: from.text()? },
-        1010 => Error::Io { what: "the object store failed", reason: from.text()? },
+        1010 => Error::Io {
+            what: "the object store failed",
+            reason: from.text()?,
+        },
         _ => return None,
     })
 }

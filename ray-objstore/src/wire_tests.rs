@@ -5,13 +5,19 @@ const KEY: Key = Key([9; 20]);
 #[test]
 fn every_request_survives_its_packet_and_a_cut_one_is_refused() {
     let requests = [
-        Request::Create { id: 1, key: KEY, size: u64::MAX },
+        Request::Create {
+            id: 1,
+            key: KEY,
+            size: u64::MAX,
+        },
         Request::Seal { id: 2, generation: 3 },
         Request::Abort { generation: 4 },
         Request::Get { id: 5, key: KEY },
         Request::Unhold { generation: 6 },
         Request::Contains { id: 7, key: KEY },
-        Request::Free { keys: vec![KEY; KEYS_PER_PACKET] },
+        Request::Free {
+            keys: vec![KEY; KEYS_PER_PACKET],
+        },
         Request::Bye,
     ];
     for request in requests {
@@ -25,22 +31,53 @@ fn every_request_survives_its_packet_and_a_cut_one_is_refused() {
 
 #[test]
 fn every_reply_survives_its_packet() {
-    let usage = Usage { capacity: 1, creating: 2, sealed: 3, dying: 4, spilled: 5, holders: vec![Holder { pid: 6, bytes: 7 }] };
+    let usage = Usage {
+        capacity: 1,
+        creating: 2,
+        sealed: 3,
+        dying: 4,
+        spilled: 5,
+        holders: vec![Holder { pid: 6, bytes: 7 }],
+    };
     let (waited, spill_error) = (Duration::from_secs(3), Some("no space left on device".to_owned()));
     let results = [
-        Ok(Answer::Granted { generation: 1, offset: 2, backed: true }),
+        Ok(Answer::Granted {
+            generation: 1,
+            offset: 2,
+            backed: true,
+        }),
         Ok(Answer::Sealed { slot: 3 }),
-        Ok(Answer::Found { generation: 1, slot: 2, offset: 3, size: 4 }),
+        Ok(Answer::Found {
+            generation: 1,
+            slot: 2,
+            offset: 3,
+            size: 4,
+        }),
         Ok(Answer::Contains(true)),
         Err(Error::NotFound { key: KEY }),
-        Err(Error::Lost { key: KEY, reason: "gone".into() }),
-        Err(Error::Full { requested: 9, waited, usage, spill_error }),
-        Err(Error::TooLarge { requested: 2, capacity: 1 }),
+        Err(Error::Lost {
+            key: KEY,
+            reason: "gone".into(),
+        }),
+        Err(Error::Full {
+            requested: 9,
+            waited,
+            usage,
+            spill_error,
+        }),
+        Err(Error::TooLarge {
+            requested: 2,
+            capacity: 1,
+        }),
         Err(Error::TooManyObjects { limit: 5 }),
         Err(Error::StoreGone),
     ];
     for result in results {
-        let packet = Reply { id: 42, result: result.clone() }.encode();
+        let packet = Reply {
+            id: 42,
+            result: result.clone(),
+        }
+        .encode();
         let back = Reply::decode(&packet).unwrap();
         assert_eq!((back.id, format!("{:?}", back.result)), (42, format!("{result:?}")));
     }
@@ -48,7 +85,11 @@ fn every_reply_survives_its_packet() {
 
 #[test]
 fn a_greeting_of_another_protocol_is_refused() {
-    let hello = Hello { segment_len: 1, buckets: 2, slots: 3 };
+    let hello = Hello {
+        segment_len: 1,
+        buckets: 2,
+        slots: 3,
+    };
     let mut packet = hello.encode();
     assert_eq!(Hello::decode(&packet).unwrap(), hello);
     packet[8] = 99;

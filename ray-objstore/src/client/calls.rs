@@ -31,7 +31,12 @@ struct State {
 
 impl Calls {
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, ids: AtomicU64::new(0), state: Mutex::default(), changed: Condvar::new() }
+        Self {
+            socket,
+            ids: AtomicU64::new(0),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
     /// Sends what needs no answer.

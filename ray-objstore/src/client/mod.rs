@@ -50,8 +50,12 @@ impl Client {
     /// Takes the descriptor that [`Store::connect`](crate::Store::connect) gave, in this process or another.
     pub fn new(socket: OwnedFd) -> Result<Self, Error> {
         let (hello, [segment, index, pins, ring]) = handshake::receive(socket.as_fd())?;
-        let segment_len = usize::try_from(hello.segment_len).map_err(|_| Error::corrupt("a segment over all memory"))?;
-        let geometry = Geometry { buckets: hello.buckets, slots: hello.slots };
+        let segment_len =
+            usize::try_from(hello.segment_len).map_err(|_| Error::corrupt("a segment over all memory"))?;
+        let geometry = Geometry {
+            buckets: hello.buckets,
+            slots: hello.slots,
+        };
         let shared = Shared {
             calls: Calls::new(socket),
             objects: Mapping::read_only(segment.as_fd(), segment_len)?,
@@ -63,7 +67,9 @@ impl Client {
             pins: PinTable::new(pins.as_fd())?,
             ring,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Grants memory for a new object of `size` bytes. Blocks while the store is full, until there is space or the
@@ -71,11 +77,28 @@ impl Client {
     ///
     /// Sealing under a key that is sealed already replaces the old object; those who read it keep it.
     pub fn create(&self, key: Key, size: usize) -> Result<Writer, Error> {
-        let answer = self.shared.calls.call(|id| Request::Create { id, key, size: size as u64 })?;
-        let Answer::Granted { generation, offset, backed } = answer else {
+        let answer = self.shared.calls.call(|id| Request::Create {
+            id,
+            key,
+            size: size as u64,
+        })?;
+        let Answer::Granted {
+            generation,
+            offset,
+            backed,
+        } = answer
+        else {
             return Err(Error::corrupt(format!("{answer:?} for a creation")));
         };
-        Writer::new(&self.shared, writer::Grant { generation, offset, size, backed })
+        Writer::new(
+            &self.shared,
+            writer::Grant {
+                generation,
+                offset,
+                size,
+                backed,
+            },
+        )
     }
 
     /// The object, read in place. Blocks only if it has to be restored from disk.
@@ -85,10 +108,21 @@ impl Client {
                 return Ok(view);
             }
             let answer = self.shared.calls.call(|id| Request::Get { id, key: *key })?;
-            let Answer::Found { generation, slot, offset, size } = answer else {
+            let Answer::Found {
+                generation,
+                slot,
+                offset,
+                size,
+            } = answer
+            else {
                 return Err(Error::corrupt(format!("{answer:?} for a get")));
             };
-            let view = self.shared.view(Located { slot, generation, offset, size });
+            let view = self.shared.view(Located {
+                slot,
+                generation,
+                offset,
+                size,
+            });
             self.shared.calls.send(&Request::Unhold { generation })?;
             // The entry can be dying for a moment while the server tries to move the object out.
             if let Some(view) = view? {
@@ -101,7 +135,9 @@ impl Client {
     /// [`get`](Self::get) tells which.
     pub fn try_get(&self, key: &Key) -> Result<Option<View>, Error> {
         for _ in 0..TRIES {
-            let Some(located) = self.shared.index.find(*key) else { return Ok(None) };
+            let Some(located) = self.shared.index.find(*key) else {
+                return Ok(None);
+            };
             if let Some(view) = self.shared.view(located)? {
                 return Ok(Some(view));
             }
@@ -134,9 +170,17 @@ impl Client {
 impl Shared {
     /// Pins what was located, if it is still what it was.
     fn view(self: &Arc<Self>, located: Located) -> Result<Option<View>, Error> {
-        let Located { slot, generation, offset, size } = located;
+        let Located {
+            slot,
+            generation,
+            offset,
+            size,
+        } = located;
         let pin = Pin::take(self, slot, generation)?;
-        let entry = self.index.entry_word(slot).ok_or_else(|| Error::corrupt(format!("index slot {slot}")))?;
+        let entry = self
+            .index
+            .entry_word(slot)
+            .ok_or_else(|| Error::corrupt(format!("index slot {slot}")))?;
         if !guard::pin(pin.word()?, entry, generation) {
             return Ok(None);
         }
@@ -157,7 +201,9 @@ impl Shared {
     }
 
     fn pin_slot(&self) -> Result<u32, Error> {
-        self.pins.take().ok_or(Error::TooManyPins { limit: u64::from(LIMIT) })
+        self.pins.take().ok_or(Error::TooManyPins {
+            limit: u64::from(LIMIT),
+        })
     }
 
     /// Tells the server that a dying object may have lost its last pin. Never blocks.

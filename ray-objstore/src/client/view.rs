@@ -34,7 +34,13 @@ impl View {
     pub(super) fn new(pin: Pin, offset: u64, size: u64) -> Result<Self, Error> {
         let address = pin.shared.objects.address(offset, size);
         let address = address.ok_or_else(|| Error::corrupt(format!("an object at {offset} of {size} bytes")))?;
-        Ok(Self { inner: Arc::new(Inner { _pin: pin, address, len: size as usize }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                _pin: pin,
+                address,
+                len: size as usize,
+            }),
+        })
     }
 }
 
@@ -71,11 +77,19 @@ pub(super) struct Pin {
 impl Pin {
     pub(super) fn take(shared: &Arc<Shared>, entry_slot: u32, generation: u64) -> Result<Self, Error> {
         let pin_slot = shared.pin_slot()?;
-        Ok(Self { shared: Arc::clone(shared), pin_slot, entry_slot, generation })
+        Ok(Self {
+            shared: Arc::clone(shared),
+            pin_slot,
+            entry_slot,
+            generation,
+        })
     }
 
     pub(super) fn word(&self) -> Result<&AtomicU64, Error> {
-        self.shared.pins.word(self.pin_slot).ok_or_else(|| Error::corrupt("a pin outside its table"))
+        self.shared
+            .pins
+            .word(self.pin_slot)
+            .ok_or_else(|| Error::corrupt("a pin outside its table"))
     }
 
     /// The entry is known only after the server has published it.
@@ -87,8 +101,10 @@ impl Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         let shared = &self.shared;
-        if let (Some(word), Some(entry)) = (shared.pins.word(self.pin_slot), shared.index.entry_word(self.entry_slot))
-            && guard::unpin(word, entry, self.generation)
+        if let (Some(word), Some(entry)) = (
+            shared.pins.word(self.pin_slot),
+            shared.index.entry_word(self.entry_slot),
+        ) && guard::unpin(word, entry, self.generation)
         {
             shared.ring();
         }
@@ -98,6 +114,8 @@ impl Drop for Pin {
 
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pin").field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Pin")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }

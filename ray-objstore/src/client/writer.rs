@@ -37,13 +37,20 @@ struct Open {
 
 impl Writer {
     pub(super) fn new(shared: &Arc<Shared>, grant: Grant) -> Result<Self, Error> {
-        let open = Open { shared: Arc::clone(shared), grant, sealed: false };
+        let open = Open {
+            shared: Arc::clone(shared),
+            grant,
+            sealed: false,
+        };
         if !grant.backed {
             // Memory that is missing is an error here, where a later touch would be a signal.
             reserve(shared.segment.as_fd(), grant.offset, grant.size.max(1) as u64)?;
         }
         let bytes = shared.writable()?.granted(grant.offset, grant.size as u64);
         let bytes = bytes.ok_or_else(|| Error::corrupt(format!("a grant at {}", grant.offset)))?;
+        if !grant.backed {
+            bytes.forget_populated();
+        }
         Ok(Self { open, bytes })
     }
 
@@ -53,14 +60,17 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`] if the range does not lie inside the object, or if the kernel refuses.
     pub fn write_parallel(&mut self, at: usize, data: &[u8]) -> Result<(), Error> {
-        let outside = || Error::Io { what: "writing an object", reason: format!("{} bytes at {at} are outside", data.len()) };
-        let end = at.checked_add(data.len()).ok_or_else(outside)?;
-        let target = self.bytes.get_mut(at..end).ok_or_else(outside)?;
+        let outside = || Error::Io {
+            what: "writing an object",
+            reason: format!("{} bytes at {at} are outside", data.len()),
+        };
         let Grant { offset, backed, .. } = self.open.grant;
         if backed {
-            copy::into_backed(target, data);
+            copy::into_backed(self.bytes.steps(at, data.len()).ok_or_else(outside)?, data);
             return Ok(());
         }
+        let end = at.checked_add(data.len()).ok_or_else(outside)?;
+        let target = self.bytes.get_mut(at..end).ok_or_else(outside)?;
         copy::into_fresh(self.open.shared.segment.as_fd(), offset + at as u64, target, data)
     }
 
@@ -69,7 +79,12 @@ impl Writer {
         let Self { mut open, bytes } = self;
         // The only `&mut` ends before anyone can read.
         drop(bytes);
-        let Grant { generation, offset, size, .. } = open.grant;
+        let Grant {
+            generation,
+            offset,
+            size,
+            ..
+        } = open.grant;
         // Pinned before it is visible, so that a free cannot come between seal and view.
         let mut pin = Pin::take(&open.shared, 0, generation)?;
         pin.word()?.store(generation, Ordering::SeqCst);
@@ -105,7 +120,9 @@ impl Drop for Open {
         if self.sealed {
             return;
         }
-        if let Err(error) = self.shared.calls.send(&Request::Abort { generation: self.grant.generation }) {
+        if let Err(error) = self.shared.calls.send(&Request::Abort {
+            generation: self.grant.generation,
+        }) {
             tracing::debug!(%error, "an unsealed creation was not given back");
         }
     }
@@ -113,6 +130,8 @@ impl Drop for Open {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }

@@ -50,7 +50,10 @@ pub(crate) struct Segment {
 
 impl Segment {
     pub(crate) fn new(len: u64) -> Result<Self, Error> {
-        Ok(Self { file: Arc::new(sealed_file("ray-objects", len)?), len })
+        Ok(Self {
+            file: Arc::new(sealed_file("ray-objects", len)?),
+            len,
+        })
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -63,7 +66,12 @@ impl Segment {
 
     /// Gives whole pages back to the kernel; they read as zero afterwards.
     pub(crate) fn punch(&self, offset: u64, len: u64) -> rustix::io::Result<()> {
-        rustix::fs::fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)
+        rustix::fs::fallocate(
+            &self.file,
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            offset,
+            len,
+        )
     }
 
     pub(crate) fn read_at(&self, mut offset: u64, mut into: &mut [u8]) -> std::io::Result<()> {

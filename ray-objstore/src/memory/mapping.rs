@@ -31,7 +31,14 @@ impl Mapping {
     fn new(file: BorrowedFd<'_>, len: usize, protection: ProtFlags) -> Result<Self, Error> {
         // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
         let base = unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED | MapFlags::NORESERVE, file, 0)
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                len,
+                protection,
+                MapFlags::SHARED | MapFlags::NORESERVE,
+                file,
+                0,
+            )
         };
         let base = base.map_err(Error::os("mapping shared memory"))?;
         let base = NonNull::new(base.cast()).ok_or_else(|| Error::corrupt("a mapping at address zero"))?;

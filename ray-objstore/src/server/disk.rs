@@ -24,17 +24,41 @@ pub(super) struct SpillItem {
 
 #[derive(Debug)]
 pub(super) enum DiskTask {
-    Spill { file: u64, path: PathBuf, items: Vec<SpillItem> },
-    Restore { path: PathBuf, position: u64, item: SpillItem },
-    Punch { job: u32, segment: Segment, ranges: Vec<Range> },
-    Remove { path: PathBuf },
+    Spill {
+        file: u64,
+        path: PathBuf,
+        items: Vec<SpillItem>,
+    },
+    Restore {
+        path: PathBuf,
+        position: u64,
+        item: SpillItem,
+    },
+    Punch {
+        job: u32,
+        segment: Segment,
+        ranges: Vec<Range>,
+    },
+    Remove {
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug)]
 pub(super) enum DiskDone {
-    Spilled { file: u64, items: Vec<SpillItem>, result: Result<Vec<u64>, String> },
-    Restored { generation: u64, result: Result<(), RestoreError> },
-    Punched { job: u32, ranges: Vec<Range> },
+    Spilled {
+        file: u64,
+        items: Vec<SpillItem>,
+        result: Result<Vec<u64>, String>,
+    },
+    Restored {
+        generation: u64,
+        result: Result<(), RestoreError>,
+    },
+    Punched {
+        job: u32,
+        ranges: Vec<Range>,
+    },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -62,7 +86,10 @@ impl Disk {
     /// Two threads, so that a restore need not wait for a long spill. `done` is called on them.
     pub(super) fn start(done: impl Fn(DiskDone) + Send + Clone + 'static) -> Result<Self, Error> {
         let queue = Arc::new(Queue::default());
-        let mut disk = Self { queue: Arc::clone(&queue), threads: Vec::new() };
+        let mut disk = Self {
+            queue: Arc::clone(&queue),
+            threads: Vec::new(),
+        };
         for _ in 0..2 {
             let (queue, done) = (Arc::clone(&queue), done.clone());
             let thread = std::thread::Builder::new().name("ray-store-disk".into());
@@ -128,7 +155,10 @@ fn perform(task: DiskTask) -> Option<DiskDone> {
         }
         DiskTask::Restore { path, position, item } => {
             let result = spill_file::read(&path, position, &item);
-            Some(DiskDone::Restored { generation: item.generation, result })
+            Some(DiskDone::Restored {
+                generation: item.generation,
+                result,
+            })
         }
         DiskTask::Punch { job, segment, ranges } => {
             for range in &ranges {

@@ -72,9 +72,15 @@ impl Store {
         let spill_dir = limits.spill_dir.clone();
         let server = Server::start(State::new(limits))?;
         let theirs = Arc::clone(&server);
-        let thread = std::thread::Builder::new().name("ray-store".into()).spawn(move || theirs.run());
+        let thread = std::thread::Builder::new()
+            .name("ray-store".into())
+            .spawn(move || theirs.run());
         let loop_thread = Some(thread.map_err(Error::io("starting the store's thread"))?);
-        Ok(Self { server, loop_thread, spill_dir })
+        Ok(Self {
+            server,
+            loop_thread,
+            spill_dir,
+        })
     }
 
     /// A new client of `job`: the descriptor goes to the process `pid`, where [`Client::new`](crate::Client::new)
@@ -91,7 +97,8 @@ impl Store {
 
     /// Frees each object, of any job, whose key starts with `prefix`: all that one process owned.
     pub fn free_owned_by(&self, prefix: [u8; 8]) {
-        self.server.with(|state| state.free_where(|_, key| key.owner_prefix() == prefix));
+        self.server
+            .with(|state| state.free_where(|_, key| key.owner_prefix() == prefix));
     }
 
     /// Frees objects of any job. Views of them stay valid; their memory is reused when the last one drops.
@@ -134,7 +141,10 @@ fn check_spill_dir(dir: &Path) -> Result<(), Error> {
     if metadata.is_dir() {
         return Ok(());
     }
-    Err(Error::Io { what: "opening the spill directory", reason: format!("{} is no directory", dir.display()) })
+    Err(Error::Io {
+        what: "opening the spill directory",
+        reason: format!("{} is no directory", dir.display()),
+    })
 }
 
 /// A directory of this store's own below `dir`, so that two stores can share `dir`.
@@ -148,7 +158,10 @@ fn own_spill_dir(dir: &Path) -> Result<PathBuf, Error> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => {
                 let reason = format!("{}: {error}", own.display());
-                return Err(Error::Io { what: "making the spill directory", reason });
+                return Err(Error::Io {
+                    what: "making the spill directory",
+                    reason,
+                });
             }
         }
     }

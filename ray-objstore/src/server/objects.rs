@@ -13,9 +13,22 @@ impl State {
     pub(super) fn create(&mut self, peer: PeerId, id: u64, key: Key, size: u64) {
         let capacity = self.limits.capacity;
         if size > capacity || crate::alloc::rounded(size) > capacity {
-            return self.reply(peer, id, Err(Error::TooLarge { requested: size, capacity }));
+            return self.reply(
+                peer,
+                id,
+                Err(Error::TooLarge {
+                    requested: size,
+                    capacity,
+                }),
+            );
         }
-        self.waiting.push_back(Waiting::Create { peer, id, key, size, since: self.now });
+        self.waiting.push_back(Waiting::Create {
+            peer,
+            id,
+            key,
+            size,
+            since: self.now,
+        });
         self.serve_waiting();
     }
 
@@ -24,10 +37,16 @@ impl State {
         let last_use = self.next_use();
         let sealed = (self.objects.get_mut(&generation)).filter(|object| object.stage == Stage::Creating { by: peer });
         let Some(object) = sealed else {
-            return self.reply(peer, id, Err(Error::corrupt("a seal of what this client does not create")));
+            return self.reply(
+                peer,
+                id,
+                Err(Error::corrupt("a seal of what this client does not create")),
+            );
         };
         let (key, job_id, doomed) = (object.key, object.job, object.doomed);
-        let (Some(range), Some(job)) = (object.range, self.jobs.get_mut(&job_id)) else { return };
+        let (Some(range), Some(job)) = (object.range, self.jobs.get_mut(&job_id)) else {
+            return;
+        };
         let Some(slot) = job.index.publish(key, generation, range.offset, object.size) else {
             let limit = u64::from(job.index.geometry().slots);
             self.drop_object(generation);
@@ -38,7 +57,11 @@ impl State {
         object.stage = Stage::Sealed;
         object.last_use = last_use;
         self.recency.insert((last_use, generation));
-        let replaced = if doomed { Some(generation) } else { job.by_key.insert(key, generation) };
+        let replaced = if doomed {
+            Some(generation)
+        } else {
+            job.by_key.insert(key, generation)
+        };
         self.reply(peer, id, Ok(Answer::Sealed { slot }));
         if let Some(old) = replaced {
             self.retire(&[old]);
@@ -47,7 +70,11 @@ impl State {
     }
 
     pub(super) fn abort(&mut self, peer: PeerId, generation: u64) {
-        if self.objects.get(&generation).is_some_and(|object| object.stage == Stage::Creating { by: peer }) {
+        if self
+            .objects
+            .get(&generation)
+            .is_some_and(|object| object.stage == Stage::Creating { by: peer })
+        {
             self.drop_object(generation);
         }
     }
@@ -57,7 +84,9 @@ impl State {
             return self.reply(peer, id, Err(Error::NotFound { key }));
         };
         let now = self.now;
-        let Some(object) = self.objects.get_mut(&generation) else { return };
+        let Some(object) = self.objects.get_mut(&generation) else {
+            return;
+        };
         match &object.stage {
             Stage::Sealed => self.answer_found(peer, id, generation),
             Stage::Restoring => object.waiters.push((peer, id)),
@@ -81,18 +110,29 @@ impl State {
     /// Tells a peer where an object lies, and holds it until the peer says it has pinned it.
     pub(super) fn answer_found(&mut self, peer: PeerId, id: u64, generation: u64) {
         let now_used = self.next_use();
-        let Some(object) = self.objects.get_mut(&generation) else { return };
-        let (Some(range), Some(slot), Some(holder)) = (object.range, object.slot, self.peers.get_mut(&peer)) else { return };
+        let Some(object) = self.objects.get_mut(&generation) else {
+            return;
+        };
+        let (Some(range), Some(slot), Some(holder)) = (object.range, object.slot, self.peers.get_mut(&peer)) else {
+            return;
+        };
         *holder.holds.entry(generation).or_default() += 1;
         self.recency.remove(&(object.last_use, generation));
         object.last_use = now_used;
         self.recency.insert((now_used, generation));
-        let found = Answer::Found { generation, slot, offset: range.offset, size: object.size };
+        let found = Answer::Found {
+            generation,
+            slot,
+            offset: range.offset,
+            size: object.size,
+        };
         self.reply(peer, id, Ok(found));
     }
 
     pub(super) fn unhold(&mut self, peer: PeerId, generation: u64) {
-        let Some(holder) = self.peers.get_mut(&peer) else { return };
+        let Some(holder) = self.peers.get_mut(&peer) else {
+            return;
+        };
         let job = holder.job;
         if let Some(count) = holder.holds.get_mut(&generation) {
             *count -= 1;
@@ -100,7 +140,11 @@ impl State {
                 holder.holds.remove(&generation);
             }
         }
-        if self.objects.get(&generation).is_some_and(|object| object.stage == Stage::Dying) {
+        if self
+            .objects
+            .get(&generation)
+            .is_some_and(|object| object.stage == Stage::Dying)
+        {
             self.reclaim_dying(job);
         }
     }
@@ -133,12 +177,16 @@ impl State {
     fn retire(&mut self, generations: &[u64]) {
         let mut jobs = HashSet::new();
         for generation in generations {
-            let Some(object) = self.objects.get_mut(generation) else { continue };
+            let Some(object) = self.objects.get_mut(generation) else {
+                continue;
+            };
             match object.stage {
                 Stage::Sealed => {
                     object.stage = Stage::Dying;
                     self.recency.remove(&(object.last_use, *generation));
-                    let (Some(slot), Some(job)) = (object.slot, self.jobs.get_mut(&object.job)) else { continue };
+                    let (Some(slot), Some(job)) = (object.slot, self.jobs.get_mut(&object.job)) else {
+                        continue;
+                    };
                     job.index.begin_dying(slot, *generation);
                     job.dying.insert(*generation);
                     jobs.insert(object.job);
@@ -153,7 +201,9 @@ impl State {
 
     /// Reclaims what is dying and neither pinned nor held.
     pub(super) fn reclaim_dying(&mut self, job: u32) {
-        let Some(entry) = self.jobs.get(&job).filter(|entry| !entry.dying.is_empty()) else { return };
+        let Some(entry) = self.jobs.get(&job).filter(|entry| !entry.dying.is_empty()) else {
+            return;
+        };
         let dying: Vec<u64> = entry.dying.iter().copied().collect();
         let pinned = self.pinned(job);
         for generation in dying.into_iter().filter(|generation| !pinned.contains(generation)) {
@@ -166,12 +216,16 @@ impl State {
     pub(super) fn pinned(&self, job: u32) -> HashSet<u64> {
         guard::settle();
         let peers = self.peers.values().filter(|peer| peer.job == job);
-        peers.flat_map(|peer| peer.pins.pinned().chain(peer.holds.keys().copied())).collect()
+        peers
+            .flat_map(|peer| peer.pins.pinned().chain(peer.holds.keys().copied()))
+            .collect()
     }
 
     /// Takes an unpinned, dying object out of the index.
     pub(super) fn unpublish(&mut self, generation: u64) {
-        let Some(object) = self.objects.get_mut(&generation) else { return };
+        let Some(object) = self.objects.get_mut(&generation) else {
+            return;
+        };
         if let (Some(slot), Some(job)) = (object.slot.take(), self.jobs.get_mut(&object.job)) {
             job.index.remove(slot, object.key);
         }
@@ -180,7 +234,9 @@ impl State {
     /// Forgets an object that nobody can see: its memory, its copy on disk, its record.
     pub(super) fn drop_object(&mut self, generation: u64) {
         self.release_range(generation);
-        let Some(object) = self.objects.remove(&generation) else { return };
+        let Some(object) = self.objects.remove(&generation) else {
+            return;
+        };
         self.recency.remove(&(object.last_use, generation));
         if let Some(copy) = object.disk {
             self.release_file(copy.file);
@@ -202,7 +258,9 @@ impl State {
         *count -= 1;
         if *count == 0 {
             self.files.remove(&file);
-            self.effects.push(Effect::Disk(DiskTask::Remove { path: self.file_path(file) }));
+            self.effects.push(Effect::Disk(DiskTask::Remove {
+                path: self.file_path(file),
+            }));
         }
     }
 

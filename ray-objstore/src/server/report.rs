@@ -84,16 +84,29 @@ impl State {
         let mut pins = HashMap::<u64, Vec<PinReport>>::new();
         for peer in self.peers.values() {
             let mut counts = HashMap::<u64, u32>::new();
-            peer.pins.pinned().for_each(|generation| *counts.entry(generation).or_default() += 1);
+            peer.pins
+                .pinned()
+                .for_each(|generation| *counts.entry(generation).or_default() += 1);
             for (generation, count) in counts {
-                pins.entry(generation).or_default().push(PinReport { client: peer.client, pid: peer.pid, count });
+                pins.entry(generation).or_default().push(PinReport {
+                    client: peer.client,
+                    pid: peer.pid,
+                    count,
+                });
             }
         }
         for (generation, object) in &self.objects {
             if let Stage::Creating { by } = object.stage
                 && let Some(peer) = self.peers.get(&by)
             {
-                pins.insert(*generation, vec![PinReport { client: peer.client, pid: peer.pid, count: 1 }]);
+                pins.insert(
+                    *generation,
+                    vec![PinReport {
+                        client: peer.client,
+                        pid: peer.pid,
+                        count: 1,
+                    }],
+                );
             }
         }
         pins
@@ -104,7 +117,10 @@ impl State {
     }
 
     fn usage_with(&self, pins: &HashMap<u64, Vec<PinReport>>) -> Usage {
-        let mut usage = Usage { capacity: self.limits.capacity, ..Usage::default() };
+        let mut usage = Usage {
+            capacity: self.limits.capacity,
+            ..Usage::default()
+        };
         let mut held = HashMap::<u32, u64>::new();
         for (generation, object) in &self.objects {
             let bytes = object.range.map_or(object.size, |range| range.len);
@@ -120,7 +136,9 @@ impl State {
             }
         }
         usage.holders = held.into_iter().map(|(pid, bytes)| Holder { pid, bytes }).collect();
-        usage.holders.sort_by_key(|holder| std::cmp::Reverse((holder.bytes, holder.pid)));
+        usage
+            .holders
+            .sort_by_key(|holder| std::cmp::Reverse((holder.bytes, holder.pid)));
         usage.holders.truncate(HOLDERS);
         usage
     }

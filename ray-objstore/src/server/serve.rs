@@ -49,10 +49,21 @@ impl Server {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(Error::os("creating an epoll set"))?;
         let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
         let wake = rustix::event::eventfd(0, flags).map_err(Error::os("creating an eventfd"))?;
-        epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN).map_err(Error::os("watching an eventfd"))?;
-        let inner = Mutex::new(Inner { state, links: HashMap::new() });
+        epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN)
+            .map_err(Error::os("watching an eventfd"))?;
+        let inner = Mutex::new(Inner {
+            state,
+            links: HashMap::new(),
+        });
         let (disk, stopping) = (Mutex::new(None), AtomicBool::new(false));
-        let server = Arc::new(Self { inner, disk, epoll, wake, stopping, born: Instant::now() });
+        let server = Arc::new(Self {
+            inner,
+            disk,
+            epoll,
+            wake,
+            stopping,
+            born: Instant::now(),
+        });
         let weak: Weak<Self> = Arc::downgrade(&server);
         let disk = Disk::start(move |done| {
             if let Some(server) = weak.upgrade() {
@@ -84,9 +95,15 @@ impl Server {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let new_job = !inner.state.jobs.contains_key(&job);
         let (peer, pins) = inner.state.connect(job, client, pid)?;
-        let Some(entry) = inner.state.jobs.get(&job) else { return Err(Error::StoreGone) };
+        let Some(entry) = inner.state.jobs.get(&job) else {
+            return Err(Error::StoreGone);
+        };
         let geometry = entry.index.geometry();
-        let hello = Hello { segment_len: entry.segment.len(), buckets: geometry.buckets, slots: geometry.slots };
+        let hello = Hello {
+            segment_len: entry.segment.len(),
+            buckets: geometry.buckets,
+            slots: geometry.slots,
+        };
         let shared = [entry.segment.fd(), entry.index.fd(), pins.as_fd(), entry.ring.as_fd()];
         let greeted = handshake::greet(ours.as_fd(), &hello, shared);
         let watched = greeted.and_then(|()| {
@@ -94,13 +111,20 @@ impl Server {
                 let token = EventData::new_u64(RING | u64::from(job));
                 epoll::add(&self.epoll, &entry.ring, token, EventFlags::IN).map_err(Error::os("watching a ring"))?;
             }
-            epoll::add(&self.epoll, &ours, EventData::new_u64(peer), EventFlags::IN).map_err(Error::os("watching a client"))
+            epoll::add(&self.epoll, &ours, EventData::new_u64(peer), EventFlags::IN)
+                .map_err(Error::os("watching a client"))
         });
         if let Err(error) = watched {
             inner.state.request(peer, Request::Bye);
             return Err(error);
         }
-        inner.links.insert(peer, Link { socket: ours, outbox: VecDeque::new() });
+        inner.links.insert(
+            peer,
+            Link {
+                socket: ours,
+                outbox: VecDeque::new(),
+            },
+        );
         Ok(theirs)
     }
 
@@ -125,14 +149,26 @@ impl Server {
     pub(super) fn run(&self) {
         let mut events = Vec::with_capacity(64);
         while !self.stopping.load(Ordering::SeqCst) {
-            let next = self.inner.lock().unwrap_or_else(PoisonError::into_inner).state.next_tick();
+            let next = self
+                .inner
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .state
+                .next_tick();
             let now = self.born.elapsed().as_millis() as u64;
             let timeout = next.map(|at| {
                 let millis = at.saturating_sub(now);
-                rustix::event::Timespec { tv_sec: (millis / 1000) as i64, tv_nsec: (millis % 1000 * 1_000_000) as i64 }
+                rustix::event::Timespec {
+                    tv_sec: (millis / 1000) as i64,
+                    tv_nsec: (millis % 1000 * 1_000_000) as i64,
+                }
             });
             events.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+            match epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                timeout.as_ref(),
+            ) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
                     tracing::error!(%error, "the object store cannot wait for its clients and ends");
@@ -231,7 +267,11 @@ fn flush(epoll: &OwnedFd, peer: PeerId, inner: &mut Inner) {
     }
     let waits = !link.outbox.is_empty();
     if waits || had_to_wait {
-        let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        let flags = if waits {
+            EventFlags::IN | EventFlags::OUT
+        } else {
+            EventFlags::IN
+        };
         if let Err(error) = epoll::modify(epoll, &link.socket, EventData::new_u64(peer), flags) {
             tracing::warn!(%error, "a client's socket cannot be watched");
         }

@@ -29,7 +29,9 @@ impl State {
     }
 
     pub(super) fn release_range(&mut self, generation: u64) {
-        let Some(object) = self.objects.get_mut(&generation) else { return };
+        let Some(object) = self.objects.get_mut(&generation) else {
+            return;
+        };
         let Some(range) = object.range.take() else { return };
         self.used -= range.len;
         if let Some(job) = self.jobs.get_mut(&object.job) {
@@ -45,7 +47,11 @@ impl State {
         for (&job, entry) in &mut self.jobs {
             let ranges = entry.alloc.take_idle(until, limit);
             if !ranges.is_empty() {
-                self.effects.push(Effect::Disk(DiskTask::Punch { job, segment: entry.segment.clone(), ranges }));
+                self.effects.push(Effect::Disk(DiskTask::Punch {
+                    job,
+                    segment: entry.segment.clone(),
+                    ranges,
+                }));
             }
         }
     }
@@ -56,7 +62,9 @@ impl State {
             self.punch(until, u64::MAX);
         }
         let (now, wait) = (self.now, self.limits.wait);
-        let (expired, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|w| w.since() + wait <= now);
+        let (expired, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|w| w.since() + wait <= now);
         self.waiting = waiting;
         for waiting in Vec::from(expired) {
             self.give_up(waiting);
@@ -67,7 +75,11 @@ impl State {
     /// When [`Self::tick`] is needed next.
     pub(super) fn next_tick(&self) -> Option<u64> {
         let waits = self.waiting.iter().map(|waiting| waiting.since() + self.limits.wait);
-        let idle = self.jobs.values().filter_map(|job| job.alloc.oldest_idle()).map(|at| at + self.limits.reuse);
+        let idle = self
+            .jobs
+            .values()
+            .filter_map(|job| job.alloc.oldest_idle())
+            .map(|at| at + self.limits.reuse);
         let spill = (!self.waiting.is_empty() && self.spill_again_at > self.now).then_some(self.spill_again_at);
         waits.chain(idle).chain(spill).min()
     }
@@ -76,7 +88,9 @@ impl State {
         let (requested, callers) = match waiting {
             Waiting::Create { peer, id, size, .. } => (size, vec![(peer, id)]),
             Waiting::Restore { generation, .. } => {
-                let Some(object) = self.objects.get_mut(&generation) else { return };
+                let Some(object) = self.objects.get_mut(&generation) else {
+                    return;
+                };
                 object.stage = Stage::Spilled;
                 let callers = std::mem::take(&mut object.waiters);
                 let (size, doomed) = (object.size, object.doomed);
@@ -100,7 +114,9 @@ impl State {
     /// Serves those who wait, in order, as far as there is space, and makes space for the next.
     pub(super) fn serve_waiting(&mut self) {
         while let Some(first) = self.waiting.pop_front() {
-            let Some((job, size)) = self.wants(&first) else { continue };
+            let Some((job, size)) = self.wants(&first) else {
+                continue;
+            };
             if let Some(range) = self.allocate(job, size) {
                 self.grant(first, range);
                 continue;
@@ -126,22 +142,42 @@ impl State {
 
     fn grant(&mut self, waiting: Waiting, range: Range) {
         match waiting {
-            Waiting::Create { peer, id, key, size, .. } => self.grant_creation(peer, id, key, size, range),
+            Waiting::Create {
+                peer, id, key, size, ..
+            } => self.grant_creation(peer, id, key, size, range),
             Waiting::Restore { generation, .. } => {
-                let Some(object) = self.objects.get_mut(&generation) else { return };
+                let Some(object) = self.objects.get_mut(&generation) else {
+                    return;
+                };
                 object.range = Some(range);
-                let (Some(copy), Some(job)) = (object.disk, self.jobs.get(&object.job)) else { return };
+                let (Some(copy), Some(job)) = (object.disk, self.jobs.get(&object.job)) else {
+                    return;
+                };
                 let (key, size, segment) = (object.key, object.size, job.segment.clone());
-                let item = SpillItem { generation, key, offset: range.offset, size, segment };
+                let item = SpillItem {
+                    generation,
+                    key,
+                    offset: range.offset,
+                    size,
+                    segment,
+                };
                 let path = self.file_path(copy.file);
-                self.effects.push(Effect::Disk(DiskTask::Restore { path, position: copy.position, item }));
+                self.effects.push(Effect::Disk(DiskTask::Restore {
+                    path,
+                    position: copy.position,
+                    item,
+                }));
             }
         }
     }
 
     fn grant_creation(&mut self, peer: PeerId, id: u64, key: Key, size: u64, range: Range) {
         if let Some(generation) = self.add_created(peer, key, size, range) {
-            let granted = Answer::Granted { generation, offset: range.offset, backed: range.backed };
+            let granted = Answer::Granted {
+                generation,
+                offset: range.offset,
+                backed: range.backed,
+            };
             self.reply(peer, id, Ok(granted));
         }
     }
@@ -164,7 +200,9 @@ impl State {
             if on_the_way >= bytes {
                 break;
             }
-            let Some(object) = self.objects.get(generation) else { continue };
+            let Some(object) = self.objects.get(generation) else {
+                continue;
+            };
             if pinned.contains(generation) || object.spilling {
                 continue;
             }
@@ -186,18 +224,32 @@ impl State {
         let mut items = Vec::new();
         let mut bytes = 0;
         for (index, generation) in generations.iter().enumerate() {
-            let Some(object) = self.objects.get_mut(generation) else { continue };
-            let (Some(range), Some(job)) = (object.range, self.jobs.get(&object.job)) else { continue };
+            let Some(object) = self.objects.get_mut(generation) else {
+                continue;
+            };
+            let (Some(range), Some(job)) = (object.range, self.jobs.get(&object.job)) else {
+                continue;
+            };
             object.spilling = true;
             self.spilling_bytes += range.len;
             bytes += object.size;
             let (key, offset, size, segment) = (object.key, range.offset, object.size, job.segment.clone());
-            items.push(SpillItem { generation: *generation, key, offset, size, segment });
+            items.push(SpillItem {
+                generation: *generation,
+                key,
+                offset,
+                size,
+                segment,
+            });
             if bytes >= FUSE || index + 1 == generations.len() {
                 let file = self.next_file();
                 let path = self.file_path(file);
                 self.files.insert(file, items.len());
-                self.effects.push(Effect::Disk(DiskTask::Spill { file, path, items: std::mem::take(&mut items) }));
+                self.effects.push(Effect::Disk(DiskTask::Spill {
+                    file,
+                    path,
+                    items: std::mem::take(&mut items),
+                }));
                 bytes = 0;
             }
         }
@@ -217,7 +269,9 @@ impl State {
         let pinned: HashSet<u64> = jobs.into_iter().flat_map(|job| self.pinned(job)).collect();
         let mut freed = false;
         for generation in generations {
-            let Some(object) = self.objects.get_mut(generation) else { continue };
+            let Some(object) = self.objects.get_mut(generation) else {
+                continue;
+            };
             if pinned.contains(generation) {
                 if let (Some(slot), Some(job)) = (object.slot, self.jobs.get(&object.job)) {
                     job.index.revive(slot, *generation);
@@ -252,18 +306,18 @@ impl State {
         for (index, item) in items.iter().enumerate() {
             self.spilling_bytes -= rounded(item.size);
             let position = result.as_ref().ok().and_then(|positions| positions.get(index)).copied();
-            let object = self.objects.get_mut(&item.generation).map(|object| {
-                object.spilling = false;
-                object
-            });
-            match (object, position) {
-                (Some(object), Some(position)) => {
-                    object.disk = Some(DiskCopy { file, position });
-                    if object.stage == Stage::Sealed {
-                        written.push(item.generation);
-                    }
-                }
-                _ => self.release_file(file),
+            let Some(object) = self.objects.get_mut(&item.generation) else {
+                self.release_file(file);
+                continue;
+            };
+            object.spilling = false;
+            let Some(position) = position else {
+                self.release_file(file);
+                continue;
+            };
+            object.disk = Some(DiskCopy { file, position });
+            if object.stage == Stage::Sealed {
+                written.push(item.generation);
             }
         }
         match result {
@@ -279,13 +333,17 @@ impl State {
 
     fn restored(&mut self, generation: u64, result: Result<(), RestoreError>) {
         let last_use = self.next_use();
-        let Some(object) = self.objects.get_mut(&generation) else { return };
+        let Some(object) = self.objects.get_mut(&generation) else {
+            return;
+        };
         let waiters = std::mem::take(&mut object.waiters);
         let (key, size, job_id, range) = (object.key, object.size, object.job, object.range);
         if object.doomed {
             // Freed, or replaced by a newer generation, which those who wait may have.
             self.drop_object(generation);
-            return waiters.into_iter().for_each(|(peer, id)| self.get(peer, job_id, id, key));
+            return waiters
+                .into_iter()
+                .for_each(|(peer, id)| self.get(peer, job_id, id, key));
         }
         let error = match (result, range, self.jobs.get_mut(&job_id)) {
             (Ok(()), Some(range), Some(job)) => match job.index.publish(key, generation, range.offset, size) {
@@ -293,17 +351,24 @@ impl State {
                     job.alloc.confirm(range);
                     (object.slot, object.stage, object.last_use) = (Some(slot), Stage::Sealed, last_use);
                     self.recency.insert((last_use, generation));
-                    waiters.into_iter().for_each(|(peer, id)| self.answer_found(peer, id, generation));
+                    waiters
+                        .into_iter()
+                        .for_each(|(peer, id)| self.answer_found(peer, id, generation));
                     return;
                 }
                 None => {
                     object.stage = Stage::Spilled;
-                    Error::TooManyObjects { limit: u64::from(job.index.geometry().slots) }
+                    Error::TooManyObjects {
+                        limit: u64::from(job.index.geometry().slots),
+                    }
                 }
             },
             (Err(RestoreError::NoMemory(reason)), ..) => {
                 object.stage = Stage::Spilled;
-                Error::NoMemory { requested: size, reason }
+                Error::NoMemory {
+                    requested: size,
+                    reason,
+                }
             }
             (Err(RestoreError::Lost(reason)), ..) => {
                 object.stage = Stage::Lost(reason.clone());
@@ -312,7 +377,9 @@ impl State {
             (Ok(()), ..) => Error::StoreGone,
         };
         self.release_range(generation);
-        waiters.into_iter().for_each(|(peer, id)| self.reply(peer, id, Err(error.clone())));
+        waiters
+            .into_iter()
+            .for_each(|(peer, id)| self.reply(peer, id, Err(error.clone())));
     }
 
     pub(super) fn file_path(&self, file: u64) -> PathBuf {

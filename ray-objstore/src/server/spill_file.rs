@@ -23,7 +23,9 @@ fn header(item: &SpillItem, crc: u32) -> [u8; HEADER] {
 }
 
 fn chunks(size: u64) -> impl Iterator<Item = (u64, usize)> {
-    (0..size).step_by(CHUNK).map(move |at| (at, CHUNK.min((size - at) as usize)))
+    (0..size)
+        .step_by(CHUNK)
+        .map(move |at| (at, CHUNK.min((size - at) as usize)))
 }
 
 /// Writes objects one after another; gives the position of each.
@@ -52,17 +54,23 @@ pub(super) fn read(path: &Path, position: u64, item: &SpillItem) -> Result<(), R
     let lost = |what: String| RestoreError::Lost(format!("spill file {}: {what}", path.display()));
     let file = File::open(path).map_err(|error| lost(error.to_string()))?;
     let mut found = [0; HEADER];
-    file.read_exact_at(&mut found, position).map_err(|error| lost(error.to_string()))?;
+    file.read_exact_at(&mut found, position)
+        .map_err(|error| lost(error.to_string()))?;
     let mut buffer = vec![0; CHUNK];
     let mut crc = crc32fast::Hasher::new();
     for (at, len) in chunks(item.size) {
         let from = position + HEADER as u64 + at;
-        file.read_exact_at(&mut buffer[..len], from).map_err(|error| lost(error.to_string()))?;
+        file.read_exact_at(&mut buffer[..len], from)
+            .map_err(|error| lost(error.to_string()))?;
         crc.update(&buffer[..len]);
         let written = item.segment.write_at(item.offset + at, &buffer[..len]);
         written.map_err(|error| RestoreError::NoMemory(error.to_string()))?;
     }
-    if found == header(item, crc.finalize()) { Ok(()) } else { Err(lost("its checksum does not match".into())) }
+    if found == header(item, crc.finalize()) {
+        Ok(())
+    } else {
+        Err(lost("its checksum does not match".into()))
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +85,13 @@ mod tests {
         let mut items = Vec::new();
         for (index, size) in sizes.into_iter().enumerate() {
             segment.write_at(offset, &vec![index as u8 + 1; size as usize]).unwrap();
-            items.push(SpillItem { generation: 5, key: Key([index as u8; 20]), offset, size, segment: segment.clone() });
+            items.push(SpillItem {
+                generation: 5,
+                key: Key([index as u8; 20]),
+                offset,
+                size,
+                segment: segment.clone(),
+            });
             offset += size;
         }
         items
@@ -91,7 +105,10 @@ mod tests {
         let items = items(&segment);
         let positions = write(&path, &items).unwrap();
         for (index, (item, position)) in items.iter().zip(positions).enumerate() {
-            let moved = SpillItem { offset: item.offset + (8 << 20), ..item.clone() };
+            let moved = SpillItem {
+                offset: item.offset + (8 << 20),
+                ..item.clone()
+            };
             read(&path, position, &moved).unwrap();
             let mut bytes = vec![0; item.size as usize];
             segment.read_at(moved.offset, &mut bytes).unwrap();

@@ -104,8 +104,17 @@ pub(super) struct Object {
 /// Someone who waits for space.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    Create { peer: PeerId, id: u64, key: Key, size: u64, since: u64 },
-    Restore { generation: u64, since: u64 },
+    Create {
+        peer: PeerId,
+        id: u64,
+        key: Key,
+        size: u64,
+        since: u64,
+    },
+    Restore {
+        generation: u64,
+        since: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -175,12 +184,23 @@ impl State {
         let file = pins_file()?;
         let pins = PinsReader::new(std::os::fd::AsFd::as_fd(&file))?;
         self.peer_ids += 1;
-        self.peers.insert(self.peer_ids, Peer { job, client, pid, pins, holds: HashMap::new() });
+        self.peers.insert(
+            self.peer_ids,
+            Peer {
+                job,
+                client,
+                pid,
+                pins,
+                holds: HashMap::new(),
+            },
+        );
         Ok((self.peer_ids, file))
     }
 
     pub(super) fn request(&mut self, peer: PeerId, request: Request) {
-        let Some(job) = self.peers.get(&peer).map(|p| p.job) else { return };
+        let Some(job) = self.peers.get(&peer).map(|p| p.job) else {
+            return;
+        };
         match request {
             Request::Create { id, key, size } => self.create(peer, id, key, size),
             Request::Seal { id, generation } => self.seal(peer, id, generation),
@@ -199,14 +219,20 @@ impl State {
 
     /// The peer's socket closed. Its pins stay until its process is known to be dead.
     pub(super) fn disconnected(&mut self, peer: PeerId) {
-        self.waiting.retain(|waiting| !matches!(waiting, Waiting::Create { peer: who, .. } if *who == peer));
+        self.waiting
+            .retain(|waiting| !matches!(waiting, Waiting::Create { peer: who, .. } if *who == peer));
         for object in self.objects.values_mut() {
             object.waiters.retain(|(who, _)| *who != peer);
         }
     }
 
     pub(super) fn client_died(&mut self, client: ClientId) {
-        let dead: Vec<PeerId> = self.peers.iter().filter(|(_, p)| p.client == client).map(|(id, _)| *id).collect();
+        let dead: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, p)| p.client == client)
+            .map(|(id, _)| *id)
+            .collect();
         dead.into_iter().for_each(|peer| self.forget_peer(peer));
     }
 

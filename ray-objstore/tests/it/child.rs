@@ -19,8 +19,12 @@ pub(crate) struct Child {
 impl Child {
     pub(crate) fn spawn(role: &str, store: Option<OwnedFd>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "child::a_child_plays_its_role", "--nocapture"]).env(ROLE, role);
-        command.stdin(store.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped());
+        command
+            .args(["--exact", "child::a_child_plays_its_role", "--nocapture"])
+            .env(ROLE, role);
+        command
+            .stdin(store.map_or_else(Stdio::null, Stdio::from))
+            .stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap());
         Self { process, lines }
@@ -101,7 +105,11 @@ fn a_child_plays_its_role() {
             let client = store();
             say("started");
             for number in 0.. {
-                put(&client, key(number % 50), &pattern(number, 1 + number as usize * 37 % 100_000));
+                put(
+                    &client,
+                    key(number % 50),
+                    &pattern(number, 1 + number as usize * 37 % 100_000),
+                );
                 client.get(&key(number % 50)).ok();
                 client.free(&[key((number + 25) % 50)]);
             }

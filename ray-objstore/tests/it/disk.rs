@@ -7,15 +7,26 @@ use std::time::Duration;
 use ray_objstore::{Client, Error, ObjectState, Options, Store};
 
 use crate::child::Child;
-use crate::support::{Fixture, MIB, fixture, fixture_with, id, key, pattern, put, resident_object_bytes, skip, wait_until};
+use crate::support::{
+    Fixture, MIB, fixture, fixture_with, id, key, pattern, put, resident_object_bytes, skip, wait_until,
+};
 
 fn spill_files(dir: &Path) -> Vec<PathBuf> {
     let own = std::fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
-    own.flat_map(|dir| std::fs::read_dir(dir).unwrap().flatten()).map(|entry| entry.path()).collect()
+    own.flat_map(|dir| std::fs::read_dir(dir).unwrap().flatten())
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn bytes_in(fixture: &Fixture, wanted: ObjectState) -> u64 {
-    fixture.store.report().objects.iter().filter(|object| object.state == wanted).map(|object| object.size).sum()
+    fixture
+        .store
+        .report()
+        .objects
+        .iter()
+        .filter(|object| object.state == wanted)
+        .map(|object| object.size)
+        .sum()
 }
 
 /// Runs in a process of its own, whose memory is not other tests'.
@@ -102,8 +113,12 @@ fn a_spill_file_that_is_missing_or_damaged_makes_its_objects_lost() {
     put(&client, key(0), &pattern(0, 2 * MIB));
     assert_eq!(client.get(&key(0)).unwrap()[..], pattern(0, 2 * MIB)[..]);
 
-    let missing = (1..10).find(|number| client.try_get(&key(*number)).unwrap().is_none()).unwrap();
-    spill_files(fixture.spill.path()).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let missing = (1..10)
+        .find(|number| client.try_get(&key(*number)).unwrap().is_none())
+        .unwrap();
+    spill_files(fixture.spill.path())
+        .iter()
+        .for_each(|path| std::fs::remove_file(path).unwrap());
     assert!(matches!(client.get(&key(missing)), Err(Error::Lost { .. })));
 }
 
@@ -157,7 +172,9 @@ impl Drop for Mounted {
 
 #[test]
 fn a_full_disk_is_an_error_that_says_so_and_loses_nothing() {
-    let Some(disk) = Mounted::tmpfs(4 * MIB) else { return skip("the right to mount a small tmpfs") };
+    let Some(disk) = Mounted::tmpfs(4 * MIB) else {
+        return skip("the right to mount a small tmpfs");
+    };
     let mut options = Options::new(16 << 20, disk.0.path());
     options.wait = Duration::from_millis(300);
     let store = Store::start(options).unwrap();
@@ -171,11 +188,20 @@ fn a_full_disk_is_an_error_that_says_so_and_loses_nothing() {
         put(&client, key(sealed), &pattern(sealed, 2 * MIB));
         sealed += 1;
     };
-    let Error::Full { spill_error: Some(reason), .. } = &error else { panic!("{error}") };
+    let Error::Full {
+        spill_error: Some(reason),
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
     assert!(reason.contains("No space left"), "{reason}");
     assert!(sealed >= 7);
     // Everything is still readable, what is on disk as soon as there is room to bring it back.
-    let in_memory = (0..sealed).rev().find(|number| client.try_get(&key(*number)).unwrap().is_some()).unwrap();
+    let in_memory = (0..sealed)
+        .rev()
+        .find(|number| client.try_get(&key(*number)).unwrap().is_some())
+        .unwrap();
     client.free(&[key(in_memory)]);
     for number in (0..sealed).filter(|number| *number != in_memory) {
         assert_eq!(client.get(&key(number)).unwrap()[..], pattern(number, 2 * MIB)[..]);

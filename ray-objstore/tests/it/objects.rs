@@ -61,7 +61,10 @@ fn sealing_a_key_again_replaces_the_object_and_readers_of_the_old_one_keep_it() 
     put(&client, key(1), b"old");
     let old = client.get(&key(1)).unwrap();
     put(&client, key(1), b"new!");
-    assert_eq!((&old[..], &client.get(&key(1)).unwrap()[..]), (&b"old"[..], &b"new!"[..]));
+    assert_eq!(
+        (&old[..], &client.get(&key(1)).unwrap()[..]),
+        (&b"old"[..], &b"new!"[..])
+    );
     drop(old);
     wait_until(|| fixture.store.report().objects.len() == 1);
 }
@@ -105,7 +108,10 @@ fn free_owned_by_frees_what_starts_with_the_prefix_and_free_job_the_rest() {
 #[test]
 fn an_object_that_can_never_fit_is_refused_at_once() {
     let fixture = fixture(MIB);
-    assert!(matches!(fixture.client(1).create(key(1), MIB + 1), Err(Error::TooLarge { .. })));
+    assert!(matches!(
+        fixture.client(1).create(key(1), MIB + 1),
+        Err(Error::TooLarge { .. })
+    ));
 }
 
 #[test]
@@ -136,9 +142,14 @@ fn a_store_that_stays_full_says_who_holds_the_memory() {
     let _view = client.get(&key(1)).unwrap();
     let _writer = client.create(key(2), 2 * MIB).unwrap();
     let error = client.create(key(3), 8 * MIB).unwrap_err();
-    let Error::Full { requested, usage, .. } = &error else { panic!("{error}") };
+    let Error::Full { requested, usage, .. } = &error else {
+        panic!("{error}")
+    };
     assert_eq!((*requested, usage.sealed, usage.creating), (8 << 20, 10 << 20, 2 << 20));
-    assert_eq!((usage.holders[0].pid, usage.holders[0].bytes), (std::process::id(), 12 << 20));
+    assert_eq!(
+        (usage.holders[0].pid, usage.holders[0].bytes),
+        (std::process::id(), 12 << 20)
+    );
 }
 
 #[test]

@@ -27,7 +27,14 @@ fn the_pins_of_a_killed_process_hold_until_its_death_is_reported() {
     wait_until(|| fixture.store.report().objects[0].state == ObjectState::Dying);
     child.kill();
     let report = fixture.store.report();
-    assert_eq!(report.objects[0].pins.iter().map(|pin| (pin.pid, pin.count)).collect::<Vec<_>>(), [(77, 1)]);
+    assert_eq!(
+        report.objects[0]
+            .pins
+            .iter()
+            .map(|pin| (pin.pid, pin.count))
+            .collect::<Vec<_>>(),
+        [(77, 1)]
+    );
     fixture.store.client_died(id(2));
     assert!(fixture.store.report().objects.is_empty());
     assert!(matches!(client.get(&key(1)), Err(Error::NotFound { .. })));
@@ -65,7 +72,10 @@ fn a_client_killed_at_any_moment_leaves_the_store_whole() {
     assert_eq!(client.get(&key(1000)).unwrap()[..], pattern(1000, MIB)[..]);
     fixture.store.free_owned_by(key(0).owner_prefix());
     wait_until(|| fixture.store.report().objects.is_empty());
-    assert_eq!(fixture.store.report().usage.sealed + fixture.store.report().usage.creating, 0);
+    assert_eq!(
+        fixture.store.report().usage.sealed + fixture.store.report().usage.creating,
+        0
+    );
 }
 
 #[test]

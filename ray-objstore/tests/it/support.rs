@@ -24,7 +24,11 @@ pub(crate) fn fixture_with(capacity: usize, change: impl FnOnce(&mut Options)) -
     let spill = tempfile::tempdir().unwrap();
     let mut options = Options::new(capacity as u64, spill.path());
     change(&mut options);
-    Fixture { store: Store::start(options).unwrap(), spill, _watchdog: Watchdog::start() }
+    Fixture {
+        store: Store::start(options).unwrap(),
+        spill,
+        _watchdog: Watchdog::start(),
+    }
 }
 
 impl Fixture {
@@ -93,8 +97,7 @@ impl Watchdog {
         let name = std::thread::current().name().unwrap_or("?").to_owned();
         std::thread::spawn(move || {
             if disarmed.recv_timeout(Duration::from_secs(300)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                use std::io::Write;
-                writeln!(std::io::stderr(), "watchdog: {name} hangs").unwrap();
+                eprintln!("watchdog: {name} hangs");
                 std::process::abort();
             }
         });
@@ -104,7 +107,9 @@ impl Watchdog {
 
 /// A test that cannot run here says so, or fails where everything must run.
 pub(crate) fn skip(needs: &str) {
-    use std::io::Write;
-    assert!(std::env::var_os("RAY_TEST_REQUIRE_ALL").is_none_or(|all| all != "1"), "cannot run: needs {needs}");
-    writeln!(std::io::stderr(), "skipped: needs {needs}").unwrap();
+    assert!(
+        std::env::var_os("RAY_TEST_REQUIRE_ALL").is_none_or(|all| all != "1"),
+        "cannot run: needs {needs}"
+    );
+    eprintln!("skipped: needs {needs}");
 }
