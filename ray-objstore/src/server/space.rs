@@ -183,6 +183,9 @@ impl State {
     }
 
     pub(super) fn spill_above_threshold(&mut self) {
+        if self.used > self.limits.spill_above {
+            self.settle();
+        }
         let above = self.used.saturating_sub(self.limits.spill_above);
         if above > 0 {
             self.make_room(above);
@@ -192,6 +195,9 @@ impl State {
     /// Frees `bytes` of sealed, unpinned objects, the least recently used first: at once those that have a copy on
     /// disk, the others when they are written. True if something was freed at once.
     fn make_room(&mut self, bytes: u64) -> bool {
+        if self.spilling_bytes >= bytes {
+            return false;
+        }
         let pinned: HashSet<u64> = self.jobs.keys().flat_map(|job| self.pinned(*job)).collect();
         let may_spill = self.now >= self.spill_again_at;
         let mut on_the_way = self.spilling_bytes;
