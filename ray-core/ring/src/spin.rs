@@ -55,28 +55,29 @@ impl Estimate {
     }
 }
 
+/// Whether the pair keeps itself awake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Probe {
-    /// Cold waits to go before the next probe.
-    In(u32),
-    /// This wait is one.
-    Running,
-    /// It ended while spinning; what the next post or wait finds decides whether the pair stays awake.
-    Judged,
+enum Regime {
+    /// Waits spin.
+    Spinning,
+    /// A probe has just succeeded: the next post or wait decides whether the pair stays awake.
+    OnTrial,
+    /// Waits sleep; so many more before the next probe.
+    Sleeping { probe_in: u32 },
+    /// This wait is a probe.
+    Probing,
 }
 
 /// The rule for one waiter, whatever it waits for.
 #[derive(Debug, Clone)]
 pub struct SpinPolicy {
     allowed: bool,
-    cold: bool,
-    /// No post yet since the last wait.
-    fresh: bool,
+    regime: Regime,
     wait: Estimate,
     gap: Estimate,
     last_end: Option<Instant>,
-    probe: Probe,
     probe_every: u32,
+    shares_core: bool,
 }
 
 impl SpinPolicy {
@@ -85,23 +86,23 @@ impl SpinPolicy {
     pub fn new(cpus: f64) -> SpinPolicy {
         SpinPolicy {
             allowed: cpus >= 2.0,
-            cold: false,
-            fresh: true,
+            regime: Regime::Spinning,
             wait: Estimate::ZERO,
             gap: Estimate::ZERO,
             last_end: None,
-            probe: Probe::In(PROBE_EVERY_LEAST),
             probe_every: PROBE_EVERY_LEAST,
+            shares_core: false,
         }
     }
 
-    /// A frame was posted and its receiver's bell rung, with this result. One wake-up among several posts makes the next wait cold.
+    /// A frame was posted and its receiver's bell rung, with this result. After several posts, one wake-up decides.
     #[inline]
     pub fn posted(&mut self, rung: Rung) {
-        self.cold = rung == Rung::Woke || (self.cold && !self.fresh);
-        self.fresh = false;
-        if self.probe == Probe::Judged {
-            self.judge(!self.cold);
+        match (self.regime, rung) {
+            (Regime::Spinning, Rung::Woke) => self.sleep_for_now(),
+            (Regime::OnTrial, Rung::Woke) => self.failed(),
+            (Regime::OnTrial, Rung::Awake) => self.succeeded(),
+            _ => {}
         }
     }
 
@@ -109,17 +110,29 @@ impl SpinPolicy {
     #[inline]
     #[must_use]
     pub fn is_warm(&self) -> bool {
-        self.allowed && !self.cold && self.wait.is_under(WAIT_WORTH)
+        self.allowed && matches!(self.regime, Regime::Spinning | Regime::OnTrial) && self.wait.is_under(WAIT_WORTH)
+    }
+
+    /// Whether the peer was last seen to run on this very core, so that it answers only once we yield.
+    #[inline]
+    #[must_use]
+    pub fn shares_core(&self) -> bool {
+        self.shares_core
+    }
+
+    /// A yield of this core brought the answer, or did not.
+    #[inline]
+    pub fn yielded(&mut self, answered: bool) {
+        self.shares_core = answered;
     }
 
     /// A warm wait ended within a few polls, too short to be timed.
     #[inline]
     pub fn caught(&mut self) {
         self.wait.add(Duration::ZERO);
-        self.fresh = true;
         self.last_end = None;
-        if self.probe == Probe::Judged {
-            self.judge(true);
+        if self.regime == Regime::OnTrial {
+            self.succeeded();
         }
     }
 
@@ -128,18 +141,18 @@ impl SpinPolicy {
         if let Some(last) = self.last_end.take() {
             self.gap.add(now.saturating_duration_since(last));
         }
-        if self.is_warm() {
-            return SPIN_MOST;
-        }
-        let promising = self.wait.is_under(WAIT_WORTH) && self.gap.is_under(SPIN_MOST);
-        match self.probe {
-            _ if !self.allowed || !promising => Duration::ZERO,
-            Probe::In(waits) if waits > 1 => {
-                self.probe = Probe::In(waits - 1);
+        let promising = self.allowed && self.wait.is_under(WAIT_WORTH);
+        match self.regime {
+            _ if !promising => Duration::ZERO,
+            Regime::Spinning | Regime::OnTrial => SPIN_MOST,
+            // The peer sleeps again if we come back late.
+            Regime::Sleeping { .. } if !self.gap.is_under(SPIN_MOST) => Duration::ZERO,
+            Regime::Sleeping { probe_in } if probe_in > 1 => {
+                self.regime = Regime::Sleeping { probe_in: probe_in - 1 };
                 Duration::ZERO
             }
-            _ => {
-                self.probe = Probe::Running;
+            Regime::Sleeping { .. } | Regime::Probing => {
+                self.regime = Regime::Probing;
                 SPIN_MOST
             }
         }
@@ -149,22 +162,28 @@ impl SpinPolicy {
     pub fn ended(&mut self, begin: Instant, now: Instant, end: WaitEnd) {
         self.wait.add(now.saturating_duration_since(begin));
         self.last_end = Some(now);
-        self.cold = end == WaitEnd::Slept;
-        self.fresh = true;
-        match (self.probe, end) {
-            (Probe::Running, WaitEnd::Spun) => self.probe = Probe::Judged,
-            (Probe::Running, WaitEnd::Slept) => self.judge(false),
-            (Probe::Judged, _) => self.judge(!self.cold),
-            (Probe::In(_), _) => {}
+        match (self.regime, end) {
+            (Regime::Probing, WaitEnd::Spun) => self.regime = Regime::OnTrial,
+            (Regime::OnTrial, WaitEnd::Spun) => self.succeeded(),
+            (Regime::Probing | Regime::OnTrial, WaitEnd::Slept) => self.failed(),
+            (Regime::Spinning, WaitEnd::Slept) => self.sleep_for_now(),
+            (Regime::Spinning, WaitEnd::Spun) | (Regime::Sleeping { .. }, _) => {}
         }
     }
 
-    fn judge(&mut self, success: bool) {
-        self.probe_every = if success {
-            PROBE_EVERY_LEAST
-        } else {
-            (self.probe_every * 2).min(PROBE_EVERY_MOST)
+    fn sleep_for_now(&mut self) {
+        self.regime = Regime::Sleeping {
+            probe_in: self.probe_every,
         };
-        self.probe = Probe::In(self.probe_every);
+    }
+
+    fn succeeded(&mut self) {
+        self.probe_every = PROBE_EVERY_LEAST;
+        self.regime = Regime::Spinning;
+    }
+
+    fn failed(&mut self) {
+        self.probe_every = (self.probe_every * 2).min(PROBE_EVERY_MOST);
+        self.sleep_for_now();
     }
 }

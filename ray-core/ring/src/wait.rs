@@ -25,19 +25,14 @@ pub fn wait(
     if ready() {
         return true;
     }
-    if policy.is_warm() {
-        for _ in 0..QUICK_POLLS {
-            spin_loop();
-            if ready() {
-                policy.caught();
-                return true;
-            }
-        }
+    if policy.is_warm() && quick(policy, &mut ready) {
+        policy.caught();
+        return true;
     }
     let begin = Instant::now();
     let budget = policy.begun(begin);
     let budget = deadline.map_or(budget, |deadline| budget.min(deadline.saturating_duration_since(begin)));
-    if !budget.is_zero() && spin(begin, budget, &mut ready) {
+    if !budget.is_zero() && spin(policy, begin, budget, &mut ready) {
         policy.ended(begin, Instant::now(), WaitEnd::Spun);
         return true;
     }
@@ -51,8 +46,23 @@ pub fn wait(
     held
 }
 
+/// The first polls of a warm wait, untimed.
+#[inline]
+fn quick(policy: &mut SpinPolicy, ready: &mut impl FnMut() -> bool) -> bool {
+    if policy.shares_core() {
+        std::thread::yield_now();
+        let answered = ready();
+        policy.yielded(answered);
+        return answered;
+    }
+    (0..QUICK_POLLS).any(|_| {
+        spin_loop();
+        ready()
+    })
+}
+
 /// Spins for at most `budget`, or until somebody else got the core.
-fn spin(begin: Instant, budget: Duration, ready: &mut impl FnMut() -> bool) -> bool {
+fn spin(policy: &mut SpinPolicy, begin: Instant, budget: Duration, ready: &mut impl FnMut() -> bool) -> bool {
     let mut last = begin;
     loop {
         for _ in 0..POLLS_PER_LOOK {
@@ -60,6 +70,13 @@ fn spin(begin: Instant, budget: Duration, ready: &mut impl FnMut() -> bool) -> b
                 return true;
             }
             spin_loop();
+        }
+        // The kernel may have put the peer behind us on this core.
+        std::thread::yield_now();
+        let answered = ready();
+        policy.yielded(answered);
+        if answered {
+            return true;
         }
         let now = Instant::now();
         if now - begin >= budget || now - last >= PREEMPTED {
