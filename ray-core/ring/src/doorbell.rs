@@ -121,20 +121,12 @@ impl Doorbell {
 }
 
 impl Doorbell {
-    #[cfg(any(test, ray_loom))]
-    #[cfg_attr(
-        not(ray_loom),
-        expect(dead_code, reason = "only the models need a bell without a kernel")
-    )]
+    #[cfg(ray_loom)]
     pub(crate) fn on_heap() -> Doorbell {
-        #[cfg(ray_loom)]
-        let event = Event::modelled();
-        #[cfg(not(ray_loom))]
-        let event = Event::create().unwrap();
         Doorbell {
             bell: Arc::new(Bell {
                 memory: Memory::on_heap(1),
-                event,
+                event: Event::modelled(),
             }),
         }
     }

@@ -27,6 +27,8 @@
 //! holds then is an error ([`RingError::Corrupt`]), never undefined behaviour. Shared memory is seen as atomics only, each
 //! word is read once and checked before it is used, and a frame is copied out before anyone looks at it.
 
+#![cfg_attr(ray_loom, allow(dead_code, reason = "the models need no kernel"))]
+
 mod channel;
 mod doorbell;
 mod error;

@@ -170,7 +170,8 @@ impl Receiver {
         }
     }
 
-    /// Marks a taken frame as done. Frames may be finished in any order.
+    /// Marks a taken frame as done. Frames may be finished in any order. Push the answer first: after a death, a frame that is
+    /// finished has been answered, and one that is taken may have been.
     pub fn finish(&mut self, taken: Taken) {
         let index = self
             .passed

@@ -33,7 +33,7 @@ pub enum RecordState {
     Waiting,
     /// The receiver has taken it: what it asks for may have begun.
     Taken,
-    /// The receiver has dealt with it and, unless it was revoked, finished it.
+    /// The receiver has finished it, or passed it after [`Sender::revoke`](crate::Sender::revoke) had said `true`.
     Finished,
     /// The sender has taken it back; the receiver has not passed it yet.
     Revoked,

@@ -3,13 +3,16 @@
 //! Spinning on both sides makes a round trip of a fifth of a microsecond, sleeping costs two wake-ups, but spinning at the wrong
 //! moment is worst: the kernel likes to put a woken peer on its waker's core, where it waits until the spinning ends.
 //!
-//! SPIN-1: after a post that had to wake its receiver, and after a wait that slept, the next wait does not spin (it is *cold*).
+//! SPIN-1: after a post that had to wake its receiver, and after a wait that slept, waits sleep.
 //! SPIN-2: a spin ends after [`SPIN_MOST`], and none begins unless waits have lately been that short, so a waiter whose peer
 //! computes is asleep almost at once, and stays so.
-//! SPIN-3: a cold pair spins again only through a probe: a rare cold wait that spins nevertheless. It is made only when both the
-//! waits and the times between them are short; every failure halves the rate of probes, success restores it.
+//! SPIN-3: waits spin again only after a probe: one that spins nevertheless. It is made only when both the waits and the times
+//! between them are short; every failure halves the rate of probes, success restores it. A post that finds its receiver awake
+//! although the pair sleeps is an invitation to a probe (the peer is probing), at a rate that falls likewise: the peer may as
+//! well have been stopped, by the kernel, on its way to sleep.
 //! SPIN-4: with less than two CPUs nothing ever spins.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use crate::doorbell::Rung;
@@ -20,8 +23,10 @@ pub(crate) const SPIN_MOST: Duration = Duration::from_micros(50);
 const WAIT_WORTH: Duration = Duration::from_micros(100);
 /// One odd wait must not outweigh many.
 const SAMPLE_MOST: Duration = Duration::from_micros(400);
-const PROBE_EVERY_LEAST: u32 = 4;
-const PROBE_EVERY_MOST: u32 = 1024;
+/// Waits from probe to probe.
+const PROBE_EVERY: RangeInclusive<u32> = 4..=128;
+/// Invitations from one accepted to the next.
+const ACCEPT_EVERY: RangeInclusive<u32> = 1..=16;
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,10 +67,49 @@ enum Regime {
     Spinning,
     /// A probe has just succeeded: the next post or wait decides whether the pair stays awake.
     OnTrial,
-    /// Waits sleep; so many more before the next probe.
-    Sleeping { probe_in: u32 },
+    /// Waits sleep.
+    Sleeping,
     /// This wait is a probe.
     Probing,
+}
+
+/// One in so many: the fewer, the more of them have failed.
+#[derive(Debug, Clone)]
+struct Rate {
+    range: RangeInclusive<u32>,
+    every: u32,
+    left: u32,
+}
+
+impl Rate {
+    fn new(range: RangeInclusive<u32>) -> Rate {
+        let least = *range.start();
+        Rate {
+            range,
+            every: least,
+            left: least,
+        }
+    }
+
+    /// Counts one, and says whether it is the one.
+    fn is_due(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        if self.left > 0 {
+            return false;
+        }
+        self.left = self.every;
+        true
+    }
+
+    fn failed(&mut self) {
+        self.every = (self.every * 2).min(*self.range.end());
+        self.left = self.every;
+    }
+
+    fn succeeded(&mut self) {
+        self.every = *self.range.start();
+        self.left = self.every;
+    }
 }
 
 /// The rule for one waiter, whatever it waits for.
@@ -76,7 +120,10 @@ pub struct SpinPolicy {
     wait: Estimate,
     gap: Estimate,
     last_end: Option<Instant>,
-    probe_every: u32,
+    probes: Rate,
+    acceptances: Rate,
+    /// The probe of the next or this wait was invited.
+    invited: bool,
     shares_core: bool,
 }
 
@@ -90,7 +137,9 @@ impl SpinPolicy {
             wait: Estimate::ZERO,
             gap: Estimate::ZERO,
             last_end: None,
-            probe_every: PROBE_EVERY_LEAST,
+            probes: Rate::new(PROBE_EVERY),
+            acceptances: Rate::new(ACCEPT_EVERY),
+            invited: false,
             shares_core: false,
         }
     }
@@ -99,10 +148,12 @@ impl SpinPolicy {
     #[inline]
     pub fn posted(&mut self, rung: Rung) {
         match (self.regime, rung) {
-            (Regime::Spinning, Rung::Woke) => self.sleep_for_now(),
+            (Regime::Spinning, Rung::Woke) => self.regime = Regime::Sleeping,
             (Regime::OnTrial, Rung::Woke) => self.failed(),
             (Regime::OnTrial, Rung::Awake) => self.succeeded(),
-            _ => {}
+            (Regime::Sleeping, Rung::Woke) => self.invited = false,
+            (Regime::Sleeping, Rung::Awake) => self.invited = self.acceptances.is_due(),
+            (Regime::Spinning, Rung::Awake) | (Regime::Probing, _) => {}
         }
     }
 
@@ -126,6 +177,13 @@ impl SpinPolicy {
         self.shares_core = answered;
     }
 
+    /// The spin lost its core to somebody who computes: whether an answer came or not, sleeping would have been better.
+    #[cold]
+    pub fn preempted(&mut self) {
+        self.shares_core = false;
+        self.failed();
+    }
+
     /// A warm wait ended within a few polls, too short to be timed.
     #[inline]
     pub fn caught(&mut self) {
@@ -146,12 +204,9 @@ impl SpinPolicy {
             _ if !promising => Duration::ZERO,
             Regime::Spinning | Regime::OnTrial => SPIN_MOST,
             // The peer sleeps again if we come back late.
-            Regime::Sleeping { .. } if !self.gap.is_under(SPIN_MOST) => Duration::ZERO,
-            Regime::Sleeping { probe_in } if probe_in > 1 => {
-                self.regime = Regime::Sleeping { probe_in: probe_in - 1 };
-                Duration::ZERO
-            }
-            Regime::Sleeping { .. } | Regime::Probing => {
+            Regime::Sleeping if !self.gap.is_under(SPIN_MOST) => Duration::ZERO,
+            Regime::Sleeping if !self.invited && !self.probes.is_due() => Duration::ZERO,
+            Regime::Sleeping | Regime::Probing => {
                 self.regime = Regime::Probing;
                 SPIN_MOST
             }
@@ -166,24 +221,178 @@ impl SpinPolicy {
             (Regime::Probing, WaitEnd::Spun) => self.regime = Regime::OnTrial,
             (Regime::OnTrial, WaitEnd::Spun) => self.succeeded(),
             (Regime::Probing | Regime::OnTrial, WaitEnd::Slept) => self.failed(),
-            (Regime::Spinning, WaitEnd::Slept) => self.sleep_for_now(),
-            (Regime::Spinning, WaitEnd::Spun) | (Regime::Sleeping { .. }, _) => {}
+            (Regime::Spinning, WaitEnd::Slept) => self.regime = Regime::Sleeping,
+            (Regime::Spinning, WaitEnd::Spun) | (Regime::Sleeping, _) => {}
         }
     }
 
-    fn sleep_for_now(&mut self) {
-        self.regime = Regime::Sleeping {
-            probe_in: self.probe_every,
-        };
-    }
-
     fn succeeded(&mut self) {
-        self.probe_every = PROBE_EVERY_LEAST;
+        self.probes.succeeded();
+        self.acceptances.succeeded();
+        self.invited = false;
         self.regime = Regime::Spinning;
     }
 
     fn failed(&mut self) {
-        self.probe_every = (self.probe_every * 2).min(PROBE_EVERY_MOST);
-        self.sleep_for_now();
+        let rate = if self.invited {
+            &mut self.acceptances
+        } else {
+            &mut self.probes
+        };
+        rate.failed();
+        self.invited = false;
+        self.regime = Regime::Sleeping;
+    }
+}
+
+#[cfg(all(test, not(ray_loom)))]
+mod tests {
+    use super::*;
+
+    const MICRO: Duration = Duration::from_micros(1);
+
+    /// A waiter on a clock of its own.
+    struct Bench {
+        policy: SpinPolicy,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(cpus: f64) -> Bench {
+            Bench {
+                policy: SpinPolicy::new(cpus),
+                now: Instant::now(),
+            }
+        }
+
+        /// Posts, then waits: the answer comes `answer` later, 15 µs later still if the wait slept. Says whether it spun at all.
+        fn call(&mut self, rung: Rung, answer: Duration) -> bool {
+            self.policy.posted(rung);
+            self.wait(answer)
+        }
+
+        fn wait(&mut self, answer: Duration) -> bool {
+            if self.policy.is_warm() && answer <= MICRO {
+                self.policy.caught();
+                self.now += answer;
+                return true;
+            }
+            let begin = self.now;
+            let budget = self.policy.begun(begin);
+            let spun = budget >= answer;
+            self.now += if spun { answer } else { answer + 15 * MICRO };
+            self.policy
+                .ended(begin, self.now, if spun { WaitEnd::Spun } else { WaitEnd::Slept });
+            !budget.is_zero()
+        }
+
+        fn think(&mut self, gap: Duration) {
+            self.now += gap;
+        }
+    }
+
+    #[test]
+    fn a_tight_loop_spins_from_the_first_call() {
+        let mut bench = Bench::new(2.0);
+        assert!((0..1000).all(|_| bench.call(Rung::Awake, MICRO)));
+    }
+
+    #[test]
+    fn spin_1_after_a_post_that_woke_its_receiver_the_wait_sleeps() {
+        let mut bench = Bench::new(2.0);
+        assert!(!bench.call(Rung::Woke, 10 * MICRO));
+        bench.policy.posted(Rung::Woke);
+        bench.policy.posted(Rung::Awake);
+        assert!(!bench.policy.is_warm(), "one of two posts woke somebody");
+    }
+
+    #[test]
+    fn spin_2_a_waiter_whose_peer_computes_stops_spinning_and_stays_asleep() {
+        let mut bench = Bench::new(2.0);
+        let spun = (0..1000)
+            .filter(|_| bench.call(Rung::Awake, Duration::from_millis(10)))
+            .count();
+        assert!(spun <= 2, "{spun} of 1,000 waits");
+    }
+
+    #[test]
+    fn spin_2_no_budget_is_over_the_most() {
+        let mut bench = Bench::new(64.0);
+        assert!(bench.policy.begun(bench.now) <= SPIN_MOST);
+    }
+
+    #[test]
+    fn spin_3_paced_calls_never_spin() {
+        let mut bench = Bench::new(2.0);
+        // The pace shows after a few calls.
+        let mut spun = 0;
+        for _ in 0..1000 {
+            bench.think(Duration::from_millis(1));
+            spun += u32::from(bench.call(Rung::Woke, 5 * MICRO));
+        }
+        assert_eq!(spun, 0);
+    }
+
+    #[test]
+    fn spin_3_a_paced_loop_that_becomes_tight_spins_again_soon() {
+        let mut bench = Bench::new(2.0);
+        for _ in 0..100 {
+            bench.think(Duration::from_millis(1));
+            bench.call(Rung::Woke, 5 * MICRO);
+        }
+        // The peer sleeps until a probe keeps us awake.
+        let calls = (0_usize..).take_while(|_| !bench.call(Rung::Woke, 5 * MICRO)).count();
+        assert!(calls < 40, "{calls} calls");
+        assert!((0..100).all(|_| bench.call(Rung::Awake, MICRO)));
+    }
+
+    #[test]
+    fn spin_3_probes_that_fail_become_rare_and_a_success_makes_them_frequent_again() {
+        let mut bench = Bench::new(2.0);
+        let probes = (0..20_000).filter(|_| bench.call(Rung::Woke, 5 * MICRO)).count();
+        assert!((150..170).contains(&probes), "{probes} probes in 20,000 calls");
+        while !bench.call(Rung::Woke, 5 * MICRO) {}
+        assert!(bench.call(Rung::Awake, 5 * MICRO), "it succeeded");
+        bench.call(Rung::Woke, 5 * MICRO);
+        let calls = (0_usize..).take_while(|_| !bench.call(Rung::Woke, 5 * MICRO)).count();
+        assert!(calls <= *PROBE_EVERY.start() as usize, "{calls} calls");
+    }
+
+    #[test]
+    fn spin_3_an_invitation_is_accepted_at_once_and_ever_more_rarely_if_it_was_none() {
+        let mut bench = Bench::new(2.0);
+        bench.call(Rung::Woke, 5 * MICRO);
+        assert!(bench.call(Rung::Awake, MICRO), "accepted");
+        assert!((0..100).all(|_| bench.call(Rung::Awake, MICRO)), "and stayed");
+        let accepted = (0..1600).filter(|_| bench.call(Rung::Awake, 60 * MICRO)).count();
+        assert!(accepted < 160, "{accepted} of 1,600");
+    }
+
+    #[test]
+    fn a_spin_that_loses_its_core_is_a_failure_even_if_the_answer_came() {
+        let mut bench = Bench::new(2.0);
+        assert!(bench.call(Rung::Awake, MICRO));
+        bench.policy.yielded(true);
+        assert!(bench.policy.shares_core());
+        bench.policy.preempted();
+        assert!(!bench.policy.shares_core());
+        assert!(!bench.policy.is_warm());
+        assert!(!bench.wait(MICRO));
+    }
+
+    #[test]
+    fn spin_4_below_two_cpus_nothing_spins() {
+        let mut bench = Bench::new(1.5);
+        assert!(!(0..5000).any(|_| bench.call(Rung::Awake, MICRO)));
+    }
+
+    #[test]
+    fn one_long_pause_costs_one_spin() {
+        let mut bench = Bench::new(2.0);
+        for _ in 0..100 {
+            bench.call(Rung::Awake, MICRO);
+        }
+        assert!(bench.wait(Duration::from_secs(1)));
+        assert!(!bench.wait(Duration::from_secs(1)));
     }
 }

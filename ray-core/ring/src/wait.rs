@@ -26,7 +26,6 @@ pub fn wait(
         return true;
     }
     if policy.is_warm() && quick(policy, &mut ready) {
-        policy.caught();
         return true;
     }
     let begin = Instant::now();
@@ -46,19 +45,35 @@ pub fn wait(
     held
 }
 
-/// The first polls of a warm wait, untimed.
+/// The first polls of a warm wait.
 #[inline]
 fn quick(policy: &mut SpinPolicy, ready: &mut impl FnMut() -> bool) -> bool {
-    if policy.shares_core() {
-        std::thread::yield_now();
-        let answered = ready();
-        policy.yielded(answered);
-        return answered;
+    let caught = if policy.shares_core() {
+        let begin = Instant::now();
+        let answered = yield_core(policy, ready);
+        if begin.elapsed() >= PREEMPTED {
+            policy.preempted();
+            return answered;
+        }
+        answered
+    } else {
+        (0..QUICK_POLLS).any(|_| {
+            spin_loop();
+            ready()
+        })
+    };
+    if caught {
+        policy.caught();
     }
-    (0..QUICK_POLLS).any(|_| {
-        spin_loop();
-        ready()
-    })
+    caught
+}
+
+/// Lets others run on this core: the kernel may have put the peer behind us.
+fn yield_core(policy: &mut SpinPolicy, ready: &mut impl FnMut() -> bool) -> bool {
+    std::thread::yield_now();
+    let answered = ready();
+    policy.yielded(answered);
+    answered
 }
 
 /// Spins for at most `budget`, or until somebody else got the core.
@@ -71,16 +86,14 @@ fn spin(policy: &mut SpinPolicy, begin: Instant, budget: Duration, ready: &mut i
             }
             spin_loop();
         }
-        // The kernel may have put the peer behind us on this core.
-        std::thread::yield_now();
-        let answered = ready();
-        policy.yielded(answered);
-        if answered {
-            return true;
-        }
+        let answered = yield_core(policy, ready);
         let now = Instant::now();
-        if now - begin >= budget || now - last >= PREEMPTED {
-            return false;
+        if now - last >= PREEMPTED {
+            policy.preempted();
+            return answered;
+        }
+        if answered || now - begin >= budget {
+            return answered;
         }
         last = now;
     }

@@ -1,4 +1,5 @@
 //! Two real processes, one of which is killed: what the other one still knows.
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
