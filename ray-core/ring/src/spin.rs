@@ -12,7 +12,6 @@
 //! well have been stopped, by the kernel, on its way to sleep.
 //! SPIN-4: with less than two CPUs nothing ever spins.
 
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use crate::doorbell::Rung;
@@ -23,10 +22,14 @@ pub(crate) const SPIN_MOST: Duration = Duration::from_micros(50);
 const WAIT_WORTH: Duration = Duration::from_micros(100);
 /// One odd wait must not outweigh many.
 const SAMPLE_MOST: Duration = Duration::from_micros(400);
-/// Waits from probe to probe.
-const PROBE_EVERY: RangeInclusive<u32> = 4..=128;
-/// Invitations from one accepted to the next.
-const ACCEPT_EVERY: RangeInclusive<u32> = 1..=16;
+/// Waits from probe to probe: at first, and at most.
+const PROBE_EVERY: [u32; 2] = [4, 128];
+/// Invitations from one accepted to the next: at first, and at most.
+const ACCEPT_EVERY: [u32; 2] = [1, 16];
+/// A lost core costs a time slice, fifty times a spin in vain: such failures count as several, and may make probes so much rarer.
+const LOST_CORE: u32 = 64;
+/// Waits that yield first once a yield has brought the answer.
+const YIELDS: u32 = 16;
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,16 +79,17 @@ enum Regime {
 /// One in so many: the fewer, the more of them have failed.
 #[derive(Debug, Clone)]
 struct Rate {
-    range: RangeInclusive<u32>,
+    least: u32,
+    most: u32,
     every: u32,
     left: u32,
 }
 
 impl Rate {
-    fn new(range: RangeInclusive<u32>) -> Rate {
-        let least = *range.start();
+    fn new([least, most]: [u32; 2]) -> Rate {
         Rate {
-            range,
+            least,
+            most,
             every: least,
             left: least,
         }
@@ -101,14 +105,23 @@ impl Rate {
         true
     }
 
+    /// Halves the rate, down to the least.
     fn failed(&mut self) {
-        self.every = (self.every * 2).min(*self.range.end());
-        self.left = self.every;
+        self.set(self.every.max((self.every * 2).min(self.most)));
+    }
+
+    /// Divides the rate by `factor`, down to the least divided by it.
+    fn failed_badly(&mut self, factor: u32) {
+        self.set((self.every * factor).min(self.most * factor));
     }
 
     fn succeeded(&mut self) {
-        self.every = *self.range.start();
-        self.left = self.every;
+        self.set(self.least);
+    }
+
+    fn set(&mut self, every: u32) {
+        self.every = every;
+        self.left = every;
     }
 }
 
@@ -124,7 +137,8 @@ pub struct SpinPolicy {
     acceptances: Rate,
     /// The probe of the next or this wait was invited.
     invited: bool,
-    shares_core: bool,
+    /// Waits that yield first, before the peer's core is tried again.
+    yields_left: u32,
 }
 
 impl SpinPolicy {
@@ -140,7 +154,7 @@ impl SpinPolicy {
             probes: Rate::new(PROBE_EVERY),
             acceptances: Rate::new(ACCEPT_EVERY),
             invited: false,
-            shares_core: false,
+            yields_left: 0,
         }
     }
 
@@ -164,24 +178,26 @@ impl SpinPolicy {
         self.allowed && matches!(self.regime, Regime::Spinning | Regime::OnTrial) && self.wait.is_under(WAIT_WORTH)
     }
 
-    /// Whether the peer was last seen to run on this very core, so that it answers only once we yield.
+    /// Whether to yield this core before anything else, since the peer was lately seen to run on it. Now and then it says no, so
+    /// that a peer that has moved away is noticed.
     #[inline]
-    #[must_use]
-    pub fn shares_core(&self) -> bool {
-        self.shares_core
+    pub fn yields_first(&mut self) -> bool {
+        self.yields_left = self.yields_left.saturating_sub(1);
+        self.yields_left > 0
     }
 
-    /// A yield of this core brought the answer, or did not.
-    #[inline]
+    /// A yield of this core, after polling in vain, brought the answer or did not.
     pub fn yielded(&mut self, answered: bool) {
-        self.shares_core = answered;
+        self.yields_left = if answered { YIELDS } else { 0 };
     }
 
     /// The spin lost its core to somebody who computes: whether an answer came or not, sleeping would have been better.
     #[cold]
     pub fn preempted(&mut self) {
-        self.shares_core = false;
-        self.failed();
+        self.yields_left = 0;
+        self.rate().failed_badly(LOST_CORE);
+        self.invited = false;
+        self.regime = Regime::Sleeping;
     }
 
     /// A warm wait ended within a few polls, too short to be timed.
@@ -234,14 +250,18 @@ impl SpinPolicy {
     }
 
     fn failed(&mut self) {
-        let rate = if self.invited {
+        self.rate().failed();
+        self.invited = false;
+        self.regime = Regime::Sleeping;
+    }
+
+    /// The rate that the spin at hand was due to.
+    fn rate(&mut self) -> &mut Rate {
+        if self.invited {
             &mut self.acceptances
         } else {
             &mut self.probes
-        };
-        rate.failed();
-        self.invited = false;
-        self.regime = Regime::Sleeping;
+        }
     }
 }
 
@@ -355,7 +375,7 @@ mod tests {
         assert!(bench.call(Rung::Awake, 5 * MICRO), "it succeeded");
         bench.call(Rung::Woke, 5 * MICRO);
         let calls = (0_usize..).take_while(|_| !bench.call(Rung::Woke, 5 * MICRO)).count();
-        assert!(calls <= *PROBE_EVERY.start() as usize, "{calls} calls");
+        assert!(calls <= PROBE_EVERY[0] as usize, "{calls} calls");
     }
 
     #[test]
@@ -369,13 +389,25 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_on_the_same_core_is_yielded_to_but_not_for_ever() {
+        let mut policy = SpinPolicy::new(2.0);
+        assert!(!policy.yields_first());
+        policy.yielded(true);
+        let yields = (0..100).take_while(|_| policy.yields_first()).count();
+        assert!((1..=YIELDS as usize).contains(&yields), "{yields}");
+        policy.yielded(true);
+        policy.yielded(false);
+        assert!(!policy.yields_first());
+    }
+
+    #[test]
     fn a_spin_that_loses_its_core_is_a_failure_even_if_the_answer_came() {
         let mut bench = Bench::new(2.0);
         assert!(bench.call(Rung::Awake, MICRO));
         bench.policy.yielded(true);
-        assert!(bench.policy.shares_core());
+        assert!(bench.policy.yields_first());
         bench.policy.preempted();
-        assert!(!bench.policy.shares_core());
+        assert!(!bench.policy.yields_first());
         assert!(!bench.policy.is_warm());
         assert!(!bench.wait(MICRO));
     }

@@ -48,9 +48,10 @@ pub fn wait(
 /// The first polls of a warm wait.
 #[inline]
 fn quick(policy: &mut SpinPolicy, ready: &mut impl FnMut() -> bool) -> bool {
-    let caught = if policy.shares_core() {
+    let caught = if policy.yields_first() {
         let begin = Instant::now();
-        let answered = yield_core(policy, ready);
+        std::thread::yield_now();
+        let answered = ready();
         if begin.elapsed() >= PREEMPTED {
             policy.preempted();
             return answered;
@@ -68,14 +69,6 @@ fn quick(policy: &mut SpinPolicy, ready: &mut impl FnMut() -> bool) -> bool {
     caught
 }
 
-/// Lets others run on this core: the kernel may have put the peer behind us.
-fn yield_core(policy: &mut SpinPolicy, ready: &mut impl FnMut() -> bool) -> bool {
-    std::thread::yield_now();
-    let answered = ready();
-    policy.yielded(answered);
-    answered
-}
-
 /// Spins for at most `budget`, or until somebody else got the core.
 fn spin(policy: &mut SpinPolicy, begin: Instant, budget: Duration, ready: &mut impl FnMut() -> bool) -> bool {
     let mut last = begin;
@@ -86,7 +79,10 @@ fn spin(policy: &mut SpinPolicy, begin: Instant, budget: Duration, ready: &mut i
             }
             spin_loop();
         }
-        let answered = yield_core(policy, ready);
+        // The kernel may have put the peer behind us on this core.
+        std::thread::yield_now();
+        let answered = ready();
+        policy.yielded(answered);
         let now = Instant::now();
         if now - last >= PREEMPTED {
             policy.preempted();
