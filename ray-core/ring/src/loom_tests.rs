@@ -162,8 +162,10 @@ fn a_sender_that_waits_for_room_is_woken() {
             }
             worker
         });
-        while !owner.sender.has_room(1) {
-            let sender = &owner.sender;
+        // The first look is the one after the announcement.
+        let sender = &owner.sender;
+        bell.sleep(None, || sender.has_room(1));
+        while !sender.has_room(1) {
             bell.sleep(None, || sender.has_room(1));
         }
         owner.sender.try_push(&[b"y"]).unwrap();
