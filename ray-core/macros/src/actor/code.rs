@@ -69,7 +69,8 @@ impl Actor {
             #decode
             let actor: #ty = #actor;
             __ray::require_actor::<#ty>();
-            __ray::Ok(__ray::Box::new(actor))
+            let instance: __ray::Instance = __ray::Box::new(actor);
+            __ray::Ok(instance)
         };
         let result = quote!(__ray::Result<__ray::Instance, __ray::TaskError>);
         let (returned, code) = if asynchronous {
@@ -164,14 +165,15 @@ impl Actor {
             .map(|function| plain(&function.sig))
             .collect();
         let identity = body::identity(&self.name.unraw().to_string(), &signatures.join("; "));
-        let ty = &self.ty;
+        let (ty, count) = (&self.ty, self.methods.len());
         let actor = quote! {
             __ray::ItemKind::Actor(__ray::ActorType::new(
                 __ray::ConstructBody::#kind(__ray_construct),
                 #table,
                 {
-                    static METHODS: &[__ray::ActorMethod] = &[#(#methods),*];
-                    METHODS
+                    // A static: the options in it are filled at first use.
+                    static METHODS: [__ray::ActorMethod; #count] = [#(#methods),*];
+                    &METHODS
                 },
                 || {
                     #[allow(unused_imports)]
