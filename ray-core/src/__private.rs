@@ -1,11 +1,11 @@
 //! What generated code reaches for: no part of the public API, and free to change at any time.
 
-pub use std::option::Option::{self, None, Some};
 pub use std::boxed::Box;
 pub use std::clone::Clone;
 pub use std::convert::Into;
 pub use std::default::Default;
 pub use std::fmt;
+pub use std::option::Option::{self, None, Some};
 pub use std::result::Result::{self, Err, Ok};
 pub use std::string::String;
 pub use std::sync::Arc;
@@ -21,7 +21,7 @@ pub use crate::api::submit;
 pub use crate::registry::{
     ActorMethod, ActorType, Identity, ItemKind, Parameter, REMOTE_ITEMS, RemoteFunction, RemoteItem,
 };
-pub use crate::remote::actor::{deserialize_handle, exclusive, require_actor, require_value, serialize_handle, shared};
+pub use crate::remote::actor::{deserialize_handle, exclusive, instance, serialize_handle, shared};
 pub use crate::remote::failure::{self, require_error};
 pub use crate::remote::returns::FromReturns;
 pub use crate::remote::{

@@ -1,4 +1,5 @@
 //! What `#[remote]` writes of an actor, run without a runtime.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's way to fail")]
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -22,7 +23,13 @@ impl Counter {
 
     /// Starts.
     fn new(start: i64) -> Result<Self, String> {
-        if start < Self::LEAST { Err(format!("{start} is negative")) } else { Ok(Self { total: AtomicI64::new(start) }) }
+        if start < Self::LEAST {
+            Err(format!("{start} is negative"))
+        } else {
+            Ok(Self {
+                total: AtomicI64::new(start),
+            })
+        }
     }
 
     /// Adds.
@@ -63,7 +70,7 @@ impl Counter {
     }
 
     #[local]
-    fn twice<'a>(&'a self) -> i64 {
+    fn twice(&self) -> i64 {
         2 * self.total.load(Ordering::Relaxed)
     }
 }
@@ -76,7 +83,9 @@ impl Checkpoint for Counter {
     }
 
     fn restore(total: i64) -> Self {
-        Self { total: AtomicI64::new(total) }
+        Self {
+            total: AtomicI64::new(total),
+        }
     }
 }
 
@@ -101,7 +110,11 @@ fn evens(up_to: u32) -> impl Iterator<Item = u32> + Send {
 
 #[remote]
 async fn odds(up_to: u32) -> Result<impl IntoIterator<Item = Result<u32, String>, IntoIter: Send>, String> {
-    if up_to == 0 { Err("nothing".to_owned()) } else { Ok((0..up_to).map(|n| if n % 2 == 1 { Ok(n) } else { Err("even".to_owned()) })) }
+    if up_to == 0 {
+        Err("nothing".to_owned())
+    } else {
+        Ok((0..up_to).map(|n| if n % 2 == 1 { Ok(n) } else { Err("even".to_owned()) }))
+    }
 }
 
 fn actor<A: Actor>() -> &'static ActorType {
@@ -134,11 +147,16 @@ fn values<T: serde::de::DeserializeOwned>(outcome: Outcome) -> Vec<T> {
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 fn counter(start: i64) -> Instance {
-    let ConstructBody::Sync(construct) = actor::<Counter>().construct else { panic!("not sync") };
+    let ConstructBody::Sync(construct) = actor::<Counter>().construct else {
+        panic!("not sync")
+    };
     construct(one(start)).unwrap()
 }
 
@@ -148,21 +166,31 @@ fn run<'a>(future: BoxFuture<'a, Outcome>) -> Outcome {
 
 #[test]
 fn a_constructor_gives_an_instance_or_its_error() {
-    let ConstructBody::Sync(construct) = actor::<Counter>().construct else { panic!("not sync") };
+    let ConstructBody::Sync(construct) = actor::<Counter>().construct else {
+        panic!("not sync")
+    };
     assert_eq!(construct(one(-1i64)).unwrap_err().to_string(), "-1 is negative");
     assert!(counter(1).downcast_ref::<Counter>().is_some());
-    let ConstructBody::Async(construct) = actor::<Plain>().construct else { panic!("not async") };
+    let ConstructBody::Async(construct) = actor::<Plain>().construct else {
+        panic!("not async")
+    };
     assert!(block_on(construct(no_arguments())).unwrap().is::<Plain>());
 }
 
 #[test]
 fn methods_run_on_the_instance_by_their_receiver() {
     let mut instance = counter(5);
-    let MethodBody::ExclusiveSync(incr) = method::<Counter>("incr").body else { panic!("not exclusive") };
+    let MethodBody::ExclusiveSync(incr) = method::<Counter>("incr").body else {
+        panic!("not exclusive")
+    };
     assert_eq!(values::<i64>(incr(&mut *instance, one(2i64))), [7]);
-    let MethodBody::SharedAsync(value) = method::<Counter>("value").body else { panic!("not shared") };
+    let MethodBody::SharedAsync(value) = method::<Counter>("value").body else {
+        panic!("not shared")
+    };
     assert_eq!(values::<i64>(run(value(&*instance, no_arguments()))), [7]);
-    let MethodBody::ExclusiveAsync(reset) = method::<Counter>("reset").body else { panic!("not exclusive") };
+    let MethodBody::ExclusiveAsync(reset) = method::<Counter>("reset").body else {
+        panic!("not exclusive")
+    };
     assert_eq!(values::<()>(run(reset(&mut *instance, no_arguments()))), [()]);
     let error = run(reset(&mut *instance, no_arguments())).into_result().unwrap_err();
     assert!(error.wants_retry() && error.to_string().contains("zero"));
@@ -172,18 +200,36 @@ fn methods_run_on_the_instance_by_their_receiver() {
 #[test]
 fn several_returns_and_items_are_values_of_their_own() {
     let instance = counter(3);
-    let MethodBody::SharedSync(parts) = method::<Counter>("parts").body else { panic!("not shared") };
+    let MethodBody::SharedSync(parts) = method::<Counter>("parts").body else {
+        panic!("not shared")
+    };
     let parts = parts(&*instance, no_arguments()).into_result().unwrap();
     assert_eq!(parts.len(), 2);
-    assert_eq!(*parts.into_iter().nth(1).unwrap().into_any().downcast::<String>().unwrap(), "3");
-    let MethodBody::SharedIter(up_to) = method::<Counter>("up_to").body else { panic!("no iterator") };
-    let items: Vec<i64> = up_to(&*instance, no_arguments()).unwrap().flat_map(values::<i64>).collect();
+    assert_eq!(
+        *parts
+            .into_iter()
+            .nth(1)
+            .unwrap()
+            .into_any()
+            .downcast::<String>()
+            .unwrap(),
+        "3"
+    );
+    let MethodBody::SharedIter(up_to) = method::<Counter>("up_to").body else {
+        panic!("no iterator")
+    };
+    let items: Vec<i64> = up_to(&*instance, no_arguments())
+        .unwrap()
+        .flat_map(values::<i64>)
+        .collect();
     assert_eq!(items, [0, 1, 2]);
 }
 
 #[test]
 fn a_body_refuses_an_instance_of_another_type() {
-    let MethodBody::SharedSync(parts) = method::<Counter>("parts").body else { panic!("not shared") };
+    let MethodBody::SharedSync(parts) = method::<Counter>("parts").body else {
+        panic!("not shared")
+    };
     let other: &AnyActor = &Plain;
     let error = parts(other, no_arguments()).into_result().unwrap_err();
     assert!(error.to_string().contains("Counter"), "{error}");
@@ -216,7 +262,11 @@ fn a_checkpoint_is_found_where_the_type_implements_it() {
 
 #[test]
 fn handles_are_typed_and_travel_only_as_their_own_type() {
-    let handle: CounterHandle = Counter::options().name("tally").get_if_exists(true).detached().remote(1);
+    let handle: CounterHandle = Counter::options()
+        .name("tally")
+        .get_if_exists(true)
+        .detached()
+        .remote(1);
     let value: ObjectRef<i64> = handle.value();
     let _: ObjectRef<i64> = handle.options().max_task_retries(3).incr(&value);
     let _: (ObjectRef<i64>, ObjectRef<String>) = handle.parts();
@@ -234,15 +284,24 @@ fn handles_are_typed_and_travel_only_as_their_own_type() {
 fn functions_yield_their_items_one_by_one() {
     let function = |name: &str| {
         let name = format!("{}::{name}", module_path!());
-        Registry::global().unwrap().by_name(&name).unwrap().as_function().unwrap()
+        Registry::global()
+            .unwrap()
+            .by_name(&name)
+            .unwrap()
+            .as_function()
+            .unwrap()
     };
-    let FunctionBody::Iter(evens_body) = function("evens").body else { panic!("no iterator") };
+    let FunctionBody::Iter(evens_body) = function("evens").body else {
+        panic!("no iterator")
+    };
     let items: Vec<u32> = evens_body(one(5u32)).unwrap().flat_map(values::<u32>).collect();
     assert_eq!(items, [0, 2, 4]);
     let _: ObjectRefStream<u32> = evens::remote(5);
     let _: ObjectRefStream<u32> = odds::remote(5);
 
-    let FunctionBody::Stream(odds_body) = function("odds").body else { panic!("no stream") };
+    let FunctionBody::Stream(odds_body) = function("odds").body else {
+        panic!("no stream")
+    };
     block_on(async {
         assert_eq!(odds_body(one(0u32)).await.err().unwrap().to_string(), "nothing");
         let mut stream = odds_body(one(2u32)).await.unwrap();

@@ -1,4 +1,5 @@
 //! What `#[remote]` writes for the runtime, run without one: bodies are found in the table and called here.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's way to fail")]
 
 use bytes::Bytes;
 use ray_core::__private::{Arguments, FunctionBody, Outcome, RemoteFunction, RemoteItem};
@@ -25,7 +26,11 @@ async fn concat((left, right): (String, String), mut times: usize) -> String {
 
 #[remote(retry_exceptions = is_small)]
 fn checked(value: u8, least: u8) -> Result<u8, String> {
-    if value >= least { Ok(value) } else { Err(format!("{value} is too small")) }
+    if value >= least {
+        Ok(value)
+    } else {
+        Err(format!("{value} is too small"))
+    }
 }
 
 fn is_small(error: &str) -> bool {
@@ -33,7 +38,10 @@ fn is_small(error: &str) -> bool {
 }
 
 fn item(name: &str) -> &'static RemoteItem {
-    Registry::global().unwrap().by_name(&format!("{}::{name}", module_path!())).unwrap()
+    Registry::global()
+        .unwrap()
+        .by_name(&format!("{}::{name}", module_path!()))
+        .unwrap()
 }
 
 fn function(name: &str) -> &'static RemoteFunction {
@@ -57,13 +65,18 @@ fn value_of<T: serde::de::DeserializeOwned>(outcome: Outcome) -> T {
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 #[test]
 fn a_sync_function_runs_in_both_lanes_and_stays_callable() {
     assert_eq!(add(1, 2), 3);
-    let FunctionBody::Sync(body) = function("add").body else { panic!("not sync") };
+    let FunctionBody::Sync(body) = function("add").body else {
+        panic!("not sync")
+    };
     for lane in [Lane::Process, Lane::Native] {
         let mut call = CallBuilder::new(lane);
         call.argument::<i64>("a", 40);
@@ -74,7 +87,9 @@ fn a_sync_function_runs_in_both_lanes_and_stays_callable() {
 
 #[test]
 fn an_async_function_takes_patterns() {
-    let FunctionBody::Async(body) = function("concat").body else { panic!("not async") };
+    let FunctionBody::Async(body) = function("concat").body else {
+        panic!("not async")
+    };
     let mut call = CallBuilder::new(Lane::Process);
     call.argument::<(String, String)>("argument0", ("a".to_owned(), "b".to_owned()));
     call.argument::<usize>("times", 2usize);
@@ -83,7 +98,9 @@ fn an_async_function_takes_patterns() {
 
 #[test]
 fn an_error_carries_its_value_and_the_answer_of_the_predicate() {
-    let FunctionBody::Sync(body) = function("checked").body else { panic!("not sync") };
+    let FunctionBody::Sync(body) = function("checked").body else {
+        panic!("not sync")
+    };
     let mut call = CallBuilder::new(Lane::Process);
     call.argument::<u8>("value", 1);
     call.argument::<u8>("least", 2);

@@ -60,7 +60,9 @@ pub(crate) fn without_helper_attributes(mut block: ItemImpl) -> ItemImpl {
 }
 
 fn is_helper(attribute: &Attribute) -> bool {
-    ["method", "local", "remote"].iter().any(|name| attribute.path().is_ident(name))
+    ["method", "local", "remote"]
+        .iter()
+        .any(|name| attribute.path().is_ident(name))
 }
 
 fn has(function: &ImplItemFn, name: &str) -> bool {
@@ -85,7 +87,14 @@ impl Actor {
         match (options, constructor) {
             (Some(options), Some(constructor)) => {
                 let block = without_helper_attributes(block);
-                Ok(Self { block, ty, name, options, constructor, methods })
+                Ok(Self {
+                    block,
+                    ty,
+                    name,
+                    options,
+                    constructor,
+                    methods,
+                })
             }
             // Without errors there are both.
             _ => Err(Error::new_spanned(ty, "the actor is incomplete")),
@@ -128,7 +137,11 @@ fn find_constructor(block: &ItemImpl, name: &Ident, ty: &TokenStream) -> Result<
         })
     };
     for function in functions() {
-        if let Some(attribute) = function.attrs.iter().find(|attribute| attribute.path().is_ident("remote")) {
+        if let Some(attribute) = function
+            .attrs
+            .iter()
+            .find(|attribute| attribute.path().is_ident("remote"))
+        {
             let constructor = attribute.parse_args::<Ident>().is_ok_and(|word| word == "constructor");
             if !constructor {
                 let message = "inside an actor there is only `#[remote(constructor)]`: methods are remote by themselves, \
@@ -139,7 +152,10 @@ fn find_constructor(block: &ItemImpl, name: &Ident, ty: &TokenStream) -> Result<
     }
     let marked: Vec<_> = functions().filter(|function| has(function, "remote")).collect();
     if let [_, second, ..] = marked[..] {
-        return Err(Error::new_spanned(&second.sig.ident, "there is another constructor: mark only one"));
+        return Err(Error::new_spanned(
+            &second.sig.ident,
+            "there is another constructor: mark only one",
+        ));
     }
     let named = || functions().find(|function| function.sig.ident == "new" && function.sig.receiver().is_none());
     let Some(function) = marked.first().copied().or_else(named) else {
@@ -150,7 +166,10 @@ fn find_constructor(block: &ItemImpl, name: &Ident, ty: &TokenStream) -> Result<
         return Err(Error::new_spanned(ty, message));
     };
     if let Some(receiver) = function.sig.receiver() {
-        return Err(Error::new_spanned(receiver, "a constructor has no receiver: there is no actor yet"));
+        return Err(Error::new_spanned(
+            receiver,
+            "a constructor has no receiver: there is no actor yet",
+        ));
     }
     let mut errors = Errors::default();
     errors.take(check(&function.sig, "constructor"));
@@ -159,9 +178,16 @@ fn find_constructor(block: &ItemImpl, name: &Ident, ty: &TokenStream) -> Result<
     match output {
         Some(output) if matches!(&output.value, Value::One(made) if same(made, ty)) => {
             let parameters = parameters(&function.sig, Some(ty));
-            Ok(Constructor { item: function.clone(), parameters, output })
+            Ok(Constructor {
+                item: function.clone(),
+                parameters,
+                output,
+            })
         }
-        _ => Err(Error::new_spanned(&function.sig, "a constructor returns `Self` or `Result<Self, E>`")),
+        _ => Err(Error::new_spanned(
+            &function.sig,
+            "a constructor returns `Self` or `Result<Self, E>`",
+        )),
     }
 }
 
@@ -172,8 +198,15 @@ fn same(one: &TokenStream, other: &TokenStream) -> bool {
 impl Method {
     /// A method of the actor; nothing for what stays local.
     fn read(function: &ImplItemFn, ty: &TokenStream, groups: &[String]) -> Result<Option<Self>> {
-        let settings = function.attrs.iter().find(|attribute| attribute.path().is_ident("method"));
-        let receiver = if has(function, "local") { None } else { receiver(&function.sig)? };
+        let settings = function
+            .attrs
+            .iter()
+            .find(|attribute| attribute.path().is_ident("method"));
+        let receiver = if has(function, "local") {
+            None
+        } else {
+            receiver(&function.sig)?
+        };
         let Some(receiver) = receiver else {
             check_local(function, settings)?;
             return Ok(None);
@@ -185,14 +218,20 @@ impl Method {
             errors.add(&function.sig.ident, &message);
         }
         if let Some(condition) = function.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
-            errors.add(condition, "the methods of an actor cannot depend on `cfg`: put it on the whole `impl` block");
+            errors.add(
+                condition,
+                "the methods of an actor cannot depend on `cfg`: put it on the whole `impl` block",
+            );
         }
         errors.take(check(&function.sig, "method"));
         let options = errors.take(settings.map_or_else(
             || Options::parse(TokenStream::new(), Target::Method),
             |attribute| match &attribute.meta {
                 Meta::List(list) => Options::parse(list.tokens.clone(), Target::Method),
-                other => Err(Error::new_spanned(other, "`#[method(..)]` needs options: add some or remove it")),
+                other => Err(Error::new_spanned(
+                    other,
+                    "`#[method(..)]` needs options: add some or remove it",
+                )),
             },
         ));
         let num_returns = options.as_ref().and_then(|options| options.num_returns);
@@ -207,7 +246,13 @@ impl Method {
         }
         errors.finish()?;
         let parameters = parameters(&function.sig, Some(ty));
-        let method = |(options, output)| Self { item: function.clone(), receiver, options, parameters, output };
+        let method = |(options, output)| Self {
+            item: function.clone(),
+            receiver,
+            options,
+            parameters,
+            output,
+        };
         Ok(options.zip(output).map(method))
     }
 }
@@ -215,7 +260,10 @@ impl Method {
 fn check_local(function: &ImplItemFn, settings: Option<&Attribute>) -> Result<()> {
     let name = function.sig.ident.unraw().to_string();
     if let Some(settings) = settings {
-        return Err(Error::new_spanned(settings, "only methods with a receiver are remote: remove the attribute"));
+        return Err(Error::new_spanned(
+            settings,
+            "only methods with a receiver are remote: remove the attribute",
+        ));
     }
     if ACTOR_NAMES.contains(&name.as_str()) {
         let message = format!("`#[remote]` adds a function `{name}` to the actor: give this one another name");
@@ -225,7 +273,9 @@ fn check_local(function: &ImplItemFn, settings: Option<&Attribute>) -> Result<()
 }
 
 fn check_group(options: &Options, groups: &[String]) -> Result<()> {
-    let Some(group) = &options.concurrency_group else { return Ok(()) };
+    let Some(group) = &options.concurrency_group else {
+        return Ok(());
+    };
     let wanted = group.value();
     if groups.contains(&wanted) {
         return Ok(());
@@ -234,7 +284,10 @@ fn check_group(options: &Options, groups: &[String]) -> Result<()> {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("add `concurrency_groups({wanted} = 2)` to `#[remote]`"),
     };
-    Err(Error::new(group.span(), format!("the actor has no concurrency group `{wanted}`: {hint}")))
+    Err(Error::new(
+        group.span(),
+        format!("the actor has no concurrency group `{wanted}`: {hint}"),
+    ))
 }
 
 impl Actor {

@@ -42,7 +42,10 @@ impl Attribute {
     /// Reads the arguments.
     pub(crate) fn parse(tokens: TokenStream) -> Result<Self> {
         let items = Punctuated::<Item, Token![,]>::parse_terminated.parse2(tokens)?;
-        let mut attribute = Self { krate: quote!(::ray_core), entries: Vec::new() };
+        let mut attribute = Self {
+            krate: quote!(::ray_core),
+            entries: Vec::new(),
+        };
         for item in items {
             match item {
                 Item::Crate(path) => attribute.krate = quote!(#path),
@@ -107,9 +110,10 @@ impl Entry {
     pub(crate) fn expr(&self, example: &str) -> Result<&Expr> {
         match &self.value {
             Value::Expr(expr) => Ok(expr),
-            Value::Flag | Value::List(_) => {
-                Err(Error::new(self.span(), format!("`{0}` needs a value: `{0} = {example}`", self.name)))
-            }
+            Value::Flag | Value::List(_) => Err(Error::new(
+                self.span(),
+                format!("`{0}` needs a value: `{0} = {example}`", self.name),
+            )),
         }
     }
 
@@ -130,15 +134,22 @@ mod tests {
         .unwrap();
         assert_eq!(attribute.krate.to_string(), quote!(some::path).to_string());
         assert!(matches!(attribute.take("get_if_exists").unwrap().value, Value::Flag));
-        let Value::List(pairs) = attribute.take("resources").unwrap().value else { panic!("no list") };
-        assert_eq!(pairs.iter().map(|(key, _)| key.value()).collect::<Vec<_>>(), ["tpu", "a-b"]);
+        let Value::List(pairs) = attribute.take("resources").unwrap().value else {
+            panic!("no list")
+        };
+        assert_eq!(
+            pairs.iter().map(|(key, _)| key.value()).collect::<Vec<_>>(),
+            ["tpu", "a-b"]
+        );
         assert!(attribute.take("num_cpus").unwrap().expr("1").is_ok());
         assert!(attribute.entries.is_empty());
     }
 
     #[test]
     fn an_option_given_twice_is_refused() {
-        let error = Attribute::parse(quote!(name = "a", name = "b")).unwrap_err().to_string();
+        let error = Attribute::parse(quote!(name = "a", name = "b"))
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "the option `name` is given twice: remove one");
     }
 }

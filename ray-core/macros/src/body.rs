@@ -68,7 +68,9 @@ pub(crate) fn task_error(retry: &Retry, output: &Output) -> TokenStream {
 pub(crate) fn outcome(value: &TokenStream, output: &Output) -> TokenStream {
     match &output.value {
         Value::Tuple(types) => {
-            let names: Vec<_> = (0..types.len()).map(|index| quote::format_ident!("value{index}")).collect();
+            let names: Vec<_> = (0..types.len())
+                .map(|index| quote::format_ident!("value{index}"))
+                .collect();
             quote! {{
                 let (#(#names,)*) = #value;
                 __ray::Outcome::Returned(__ray::smallvec![#(__ray::NativeValue::new::<#types>(#names)),*])
@@ -82,7 +84,9 @@ pub(crate) fn outcome(value: &TokenStream, output: &Output) -> TokenStream {
 
 /// An expression of the erased iterator or stream that `value` is. In an `async` function an iterator becomes a stream.
 pub(crate) fn items(value: &TokenStream, output: &Output, retry: &Retry, asynchronous: bool) -> TokenStream {
-    let Value::Items { fallible, stream, .. } = &output.value else { return value.clone() };
+    let Value::Items { fallible, stream, .. } = &output.value else {
+        return value.clone();
+    };
     let erase = match (stream, asynchronous) {
         (true, _) => quote!(stream),
         (false, true) => quote!(stream_of_items),
@@ -174,7 +178,10 @@ pub(crate) fn registration(identity: &TokenStream, kind: &TokenStream) -> TokenS
 
 /// The attributes of the user's item that hold for generated items too.
 pub(crate) fn carried<'a>(attributes: &'a [Attribute], names: &[&str]) -> Vec<&'a Attribute> {
-    attributes.iter().filter(|attribute| names.iter().any(|name| attribute.path().is_ident(name))).collect()
+    attributes
+        .iter()
+        .filter(|attribute| names.iter().any(|name| attribute.path().is_ident(name)))
+        .collect()
 }
 
 /// Lints that generated code cannot heed: it repeats what the user wrote.

@@ -27,19 +27,28 @@ pub(crate) fn expand(attribute: TokenStream, item: ItemFn) -> Result<TokenStream
     let output = errors.take(Output::of(&item.sig.output, num_returns, None));
     errors.finish()?;
     // Without errors there are both.
-    let (Some(options), Some(output)) = (options, output) else { return Ok(item.into_token_stream()) };
+    let (Some(options), Some(output)) = (options, output) else {
+        return Ok(item.into_token_stream());
+    };
     check_retry(&options, &output)?;
     let parameters = parameters(&item.sig, None);
-    Ok(Function { item: &item, options, parameters, output }.tokens())
+    Ok(Function {
+        item: &item,
+        options,
+        parameters,
+        output,
+    }
+    .tokens())
 }
 
 /// Refuses `retry_exceptions` where there are no errors.
 pub(crate) fn check_retry(options: &Options, output: &Output) -> Result<()> {
     let has_errors = output.fallible || matches!(output.value, Value::Items { fallible: true, .. });
     match options.retry_span {
-        Some(span) if !has_errors && !matches!(options.retry, Retry::Never) => {
-            Err(Error::new(span, "`retry_exceptions` needs a `Result<T, E>` to be returned: there is no error to retry"))
-        }
+        Some(span) if !has_errors && !matches!(options.retry, Retry::Never) => Err(Error::new(
+            span,
+            "`retry_exceptions` needs a `Result<T, E>` to be returned: there is no error to retry",
+        )),
         _ => Ok(()),
     }
 }
@@ -80,7 +89,11 @@ impl Function<'_> {
         let ItemFn { sig, .. } = self.item;
         let (ident, asynchronous) = (&sig.ident, sig.asyncness.is_some());
         let names = body::names(&self.parameters);
-        let call = if asynchronous { quote!(#ident(#names).await) } else { quote!(#ident(#names)) };
+        let call = if asynchronous {
+            quote!(#ident(#names).await)
+        } else {
+            quote!(#ident(#names))
+        };
         let retry = &self.options.retry;
         let (fail, result) = if let Value::Items { .. } = self.output.value {
             let fail = quote!(__ray::Err(error));
@@ -146,7 +159,11 @@ impl Function<'_> {
         let options = format_ident!("{}RemoteOptions", camel(&ident.unraw().to_string()));
         let documentation = documentation(&ident.unraw().to_string());
         let plain = self.forms(&quote!(), &quote!(__ray::None), &documentation);
-        let with_options = self.forms(&quote!(&self,), &quote!(__ray::Some(__ray::Arc::clone(&self.options))), &documentation);
+        let with_options = self.forms(
+            &quote!(&self,),
+            &quote!(__ray::Some(__ray::Arc::clone(&self.options))),
+            &documentation,
+        );
         let about = format!("Options for some calls of `{}`.", ident.unraw());
         quote! {
             impl #ident {
@@ -179,7 +196,10 @@ impl Function<'_> {
         let vis = &self.item.vis;
         let returned = body::returned(&self.output);
         let parameters = body::caller_parameters(&self.parameters);
-        let lane = quote!(__ray::submit::task_lane(&__RAY_ITEM, __ray::Option::as_ref(&__ray_options)));
+        let lane = quote!(__ray::submit::task_lane(
+            &__RAY_ITEM,
+            __ray::Option::as_ref(&__ray_options)
+        ));
         let build = body::build_call(&self.parameters, &lane);
         let [remote, submit, submit_blocking] = documentation;
         if let Value::Items { .. } = self.output.value {
@@ -194,7 +214,11 @@ impl Function<'_> {
         }
         let num_returns = self.output.num_returns();
         let names = body::names(&self.parameters);
-        let callee = if receiver.is_empty() { quote!(Self::submit(#names)) } else { quote!(self.submit(#names)) };
+        let callee = if receiver.is_empty() {
+            quote!(Self::submit(#names))
+        } else {
+            quote!(self.submit(#names))
+        };
         quote! {
             #[doc = #remote]
             #vis fn remote(#receiver #parameters) -> #returned {
@@ -235,7 +259,9 @@ fn camel(name: &str) -> String {
     name.split('_')
         .flat_map(|word| {
             let mut letters = word.chars();
-            letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>())
+            letters
+                .next()
+                .map(|first| first.to_uppercase().chain(letters).collect::<String>())
         })
         .collect()
 }

@@ -72,7 +72,10 @@ fn expand(attribute: Tokens, item: Tokens) -> Tokens {
         }
         other => {
             let message = "`#[remote]` stands on a function, or on an `impl` block of an actor";
-            with_error(other.to_token_stream(), &syn::Error::new_spanned(first_token(item), message))
+            with_error(
+                other.to_token_stream(),
+                &syn::Error::new_spanned(first_token(item), message),
+            )
         }
     }
 }

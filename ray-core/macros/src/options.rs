@@ -80,8 +80,12 @@ const METHOD: &[(&str, Kind)] = &[
     ("concurrency_group", Kind::Text),
 ];
 /// Resources that have an option of their own.
-const RESERVED: [(&str, &str); 4] =
-    [("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory"), ("object_store_memory", "memory")];
+const RESERVED: [(&str, &str); 4] = [
+    ("CPU", "num_cpus"),
+    ("GPU", "num_gpus"),
+    ("memory", "memory"),
+    ("object_store_memory", "memory"),
+];
 
 impl Target {
     fn kind_of(self, name: &str) -> Option<Kind> {
@@ -103,7 +107,11 @@ impl Target {
             Self::Function | Self::Method => &["num_returns", "retry_exceptions"],
             Self::Actor => &[],
         };
-        tables.iter().flat_map(|table| table.iter().map(|(name, _)| *name)).chain(own.iter().copied()).collect()
+        tables
+            .iter()
+            .flat_map(|table| table.iter().map(|(name, _)| *name))
+            .chain(own.iter().copied())
+            .collect()
     }
 
     fn noun(self) -> &'static str {
@@ -191,7 +199,9 @@ impl Options {
         self.retry_span = Some(entry.span());
         self.retry = match entry.value {
             Value::Flag => Retry::All,
-            Value::Expr(Expr::Lit(ExprLit { lit: Lit::Bool(all), .. })) if all.value => Retry::All,
+            Value::Expr(Expr::Lit(ExprLit {
+                lit: Lit::Bool(all), ..
+            })) if all.value => Retry::All,
             Value::Expr(Expr::Lit(ExprLit { lit: Lit::Bool(_), .. })) => Retry::Never,
             Value::Expr(predicate) if !matches!(predicate, Expr::Lit(_)) => Retry::Matching(predicate),
             Value::Expr(_) | Value::List(_) => {
@@ -204,13 +214,16 @@ impl Options {
             Retry::All => quote!(All),
             Retry::Matching(_) => quote!(Matching),
         };
-        self.assignments.push(quote!(options.retry_exceptions = __ray::RetryExceptions::#which;));
+        self.assignments
+            .push(quote!(options.retry_exceptions = __ray::RetryExceptions::#which;));
         Ok(())
     }
 
     fn assignment(&mut self, entry: &Entry, target: Target) -> Result<TokenStream> {
         let name = &entry.name;
-        let Some(kind) = target.kind_of(&name.to_string()) else { return Err(unknown(entry, target)) };
+        let Some(kind) = target.kind_of(&name.to_string()) else {
+            return Err(unknown(entry, target));
+        };
         let span = match &entry.value {
             Value::Expr(expr) => expr.span(),
             _ => name.span(),
@@ -254,15 +267,21 @@ impl Options {
                 let time = time(expr("\"30s\"")?, true)?;
                 quote!(__ray::Some(#time))
             }
-            Kind::Isolation => {
-                word(expr("\"shared\"")?, "Isolation", &[("process", "Process"), ("shared", "Shared")])?
-            }
-            Kind::Strategy => {
-                word(expr("\"spread\"")?, "SchedulingStrategy", &[("default", "Default"), ("spread", "Spread")])?
-            }
-            Kind::Lifetime => {
-                word(expr("\"detached\"")?, "Lifetime", &[("detached", "Detached"), ("non_detached", "NonDetached")])?
-            }
+            Kind::Isolation => word(
+                expr("\"shared\"")?,
+                "Isolation",
+                &[("process", "Process"), ("shared", "Shared")],
+            )?,
+            Kind::Strategy => word(
+                expr("\"spread\"")?,
+                "SchedulingStrategy",
+                &[("default", "Default"), ("spread", "Spread")],
+            )?,
+            Kind::Lifetime => word(
+                expr("\"detached\"")?,
+                "Lifetime",
+                &[("detached", "Detached"), ("non_detached", "NonDetached")],
+            )?,
             Kind::Flag => match &entry.value {
                 Value::Flag => quote!(true),
                 _ => {
@@ -272,7 +291,10 @@ impl Options {
             },
             Kind::Amounts => map(entry, "tpu = 1", |key, expr| {
                 if let Some((_, option)) = RESERVED.iter().find(|(name, _)| *name == key.value()) {
-                    return Err(Error::new(key.span(), format!("`{}` has an option: use `{option}`", key.value())));
+                    return Err(Error::new(
+                        key.span(),
+                        format!("`{}` has an option: use `{option}`", key.value()),
+                    ));
                 }
                 amount(expr)
             })?,
@@ -296,7 +318,9 @@ impl Options {
     fn text(&mut self, entry: &Entry) -> Result<TokenStream> {
         let expr = entry.expr("\"text\"")?;
         match expr {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text), ..
+            }) => {
                 if text.value().is_empty() {
                     let message = format!("`{}` is empty: give a text, or remove the option", entry.name);
                     return Err(Error::new(text.span(), message));
@@ -327,7 +351,9 @@ fn unknown(entry: &Entry, target: Target) -> Error {
 fn num_returns(entry: &Entry) -> Result<(u32, Span)> {
     let expr = entry.expr("2")?;
     let number = match expr {
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse::<u32>().ok(),
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(number), ..
+        }) => number.base10_parse::<u32>().ok(),
         _ => None,
     };
     match number {
@@ -339,9 +365,16 @@ fn num_returns(entry: &Entry) -> Result<(u32, Span)> {
 /// A number that is written out, with its sign.
 fn literal(expr: &Expr) -> Option<f64> {
     match expr {
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
-        Expr::Lit(ExprLit { lit: Lit::Float(number), .. }) => number.base10_parse().ok(),
-        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => literal(expr).map(|number| -number),
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(number), ..
+        }) => number.base10_parse().ok(),
+        Expr::Lit(ExprLit {
+            lit: Lit::Float(number),
+            ..
+        }) => number.base10_parse().ok(),
+        Expr::Unary(ExprUnary {
+            op: UnOp::Neg(_), expr, ..
+        }) => literal(expr).map(|number| -number),
         Expr::Group(group) => literal(&group.expr),
         Expr::Paren(paren) => literal(&paren.expr),
         _ => None,
@@ -355,7 +388,11 @@ fn check_number(expr: &Expr, least: f64, whole: bool, expected: &str) -> Result<
         (None, Expr::Lit(_)) => true,
         (None, _) => false,
     };
-    if wrong { Err(Error::new(expr.span(), format!("{expected} is expected"))) } else { Ok(()) }
+    if wrong {
+        Err(Error::new_spanned(expr, format!("{expected} is expected")))
+    } else {
+        Ok(())
+    }
 }
 
 fn amount(expr: &Expr) -> Result<TokenStream> {
@@ -377,7 +414,9 @@ fn limit(expr: &Expr) -> Result<TokenStream> {
 fn time(expr: &Expr, numbers_are_wrong: bool) -> Result<TokenStream> {
     const EXPECTED: &str = "a time is expected: a text like \"500ms\", \"30s\", \"5m\" or \"1h\", or a `Duration`";
     match expr {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text), ..
+        }) => {
             let nanoseconds = nanoseconds(&text.value()).ok_or_else(|| Error::new(text.span(), EXPECTED))?;
             Ok(quote!(__ray::Duration::from_nanos(#nanoseconds)))
         }
@@ -390,7 +429,8 @@ fn time(expr: &Expr, numbers_are_wrong: bool) -> Result<TokenStream> {
 fn nanoseconds(text: &str) -> Option<u64> {
     const UNITS: [(&str, f64); 5] = [("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
     let (unit, factor) = UNITS.into_iter().find(|(unit, _)| {
-        text.strip_suffix(unit).is_some_and(|number| number.trim_end().ends_with(|last: char| last.is_ascii_digit()))
+        text.strip_suffix(unit)
+            .is_some_and(|number| number.trim_end().ends_with(|last: char| last.is_ascii_digit()))
     })?;
     let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
     let nanoseconds = number * factor;
@@ -401,7 +441,9 @@ fn nanoseconds(text: &str) -> Option<u64> {
 fn word(expr: &Expr, ty: &str, words: &[(&str, &str)]) -> Result<TokenStream> {
     let ty = format_ident!("{ty}");
     match expr {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text), ..
+        }) => {
             let written = text.value();
             let Some((_, variant)) = words.iter().find(|(word, _)| *word == written) else {
                 let known: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
@@ -440,7 +482,11 @@ mod tests {
     use super::*;
 
     fn error(target: Target, tokens: TokenStream) -> String {
-        Options::parse(tokens, target).unwrap_err().into_iter().map(|error| error.to_string() + "\n").collect()
+        Options::parse(tokens, target)
+            .unwrap_err()
+            .into_iter()
+            .map(|error| error.to_string() + "\n")
+            .collect()
     }
 
     #[test]
@@ -454,16 +500,34 @@ mod tests {
     fn constants_are_checked_and_all_errors_reported_together() {
         let errors = error(
             Target::Function,
-            quote!(num_cpus = -1, name = "", max_retries = -2, timeout = 30, resources(CPU = 1), isolation = "thread"),
+            quote!(
+                num_cpus = -1,
+                name = "",
+                max_retries = -2,
+                timeout = 30,
+                resources(CPU = 1),
+                isolation = "thread"
+            ),
         );
         assert_eq!(errors.lines().count(), 6, "{errors}");
-        assert!(errors.contains("use `num_cpus`") && errors.contains("\"process\" or \"shared\""), "{errors}");
+        assert!(
+            errors.contains("use `num_cpus`") && errors.contains("\"process\" or \"shared\""),
+            "{errors}"
+        );
     }
 
     #[test]
     fn expressions_are_left_to_the_compiler() {
-        Options::parse(quote!(num_cpus = HALF / 2.0, timeout = LIMIT, memory = 1 << 30, max_retries = -1), Target::Function)
-            .unwrap();
+        Options::parse(
+            quote!(
+                num_cpus = HALF / 2.0,
+                timeout = LIMIT,
+                memory = 1 << 30,
+                max_retries = -1
+            ),
+            Target::Function,
+        )
+        .unwrap();
     }
 
     #[test]

@@ -70,7 +70,11 @@ impl Output {
             }
             let (item, item_fallible) = without_result(item, &unit);
             check(item)?;
-            let value = Value::Items { item: written(item), fallible: item_fallible, stream };
+            let value = Value::Items {
+                item: written(item),
+                fallible: item_fallible,
+                stream,
+            };
             return Ok(Self { fallible, value, span });
         }
         check(value)?;
@@ -116,11 +120,15 @@ fn tuple(ty: &Type, number: u32, span: Span) -> Result<impl Iterator<Item = &Typ
     };
     let found = tuple.elems.len();
     if found as u64 != u64::from(number) {
-        let message = format!("`num_returns = {number}`, but a tuple of {found} is returned: write `num_returns = {found}`");
+        let message =
+            format!("`num_returns = {number}`, but a tuple of {found} is returned: write `num_returns = {found}`");
         return Err(Error::new(span, message));
     }
     if !(2..=MOST).contains(&number) {
-        return Err(Error::new(span, format!("`num_returns` is from 1 to {MOST}: return a `Vec` of `ObjectRef`s for more")));
+        return Err(Error::new(
+            span,
+            format!("`num_returns` is from 1 to {MOST}: return a `Vec` of `ObjectRef`s for more"),
+        ));
     }
     Ok(tuple.elems.iter())
 }
@@ -141,7 +149,9 @@ fn items(ty: &Type) -> Result<Option<(&Type, bool)>> {
 
 fn items_of(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Result<Option<(&Type, bool)>> {
     for bound in bounds {
-        let TypeParamBound::Trait(TraitBound { path, .. }) = bound else { continue };
+        let TypeParamBound::Trait(TraitBound { path, .. }) = bound else {
+            continue;
+        };
         let Some(segment) = path.segments.last() else { continue };
         let stream = segment.ident == "Stream";
         if stream || segment.ident == "Iterator" || segment.ident == "IntoIterator" {
@@ -155,7 +165,9 @@ fn items_of(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Result<Option<(&T
 }
 
 fn item_of(path: &Path) -> Option<&Type> {
-    let PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else { return None };
+    let PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else {
+        return None;
+    };
     arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::AssocType(AssocType { ident, ty, .. }) if ident == "Item" => Some(ty),
         _ => None,
@@ -193,20 +205,32 @@ mod tests {
     #[test]
     fn a_tuple_is_split_only_where_asked_for() {
         assert_eq!(describe(parse_quote!(-> (u8, u16)), None), "false one (u8 , u16)");
-        assert_eq!(describe(parse_quote!(-> Result<(u8, u16), E>), Some(2)), "true tuple u8 , u16");
+        assert_eq!(
+            describe(parse_quote!(-> Result<(u8, u16), E>), Some(2)),
+            "true tuple u8 , u16"
+        );
         assert!(describe(parse_quote!(-> (u8, u16)), Some(3)).contains("write `num_returns = 2`"));
         assert!(describe(parse_quote!(-> u8), Some(2)).contains("needs a tuple of 2"));
     }
 
     #[test]
     fn iterators_and_streams_give_their_items() {
-        assert_eq!(describe(parse_quote!(-> impl Iterator<Item = u8> + Send), None), "false items u8 false false");
-        assert_eq!(describe(parse_quote!(-> impl Stream<Item = Result<u8, E>>), None), "false items u8 true true");
+        assert_eq!(
+            describe(parse_quote!(-> impl Iterator<Item = u8> + Send), None),
+            "false items u8 false false"
+        );
+        assert_eq!(
+            describe(parse_quote!(-> impl Stream<Item = Result<u8, E>>), None),
+            "false items u8 true true"
+        );
         assert_eq!(
             describe(parse_quote!(-> Result<Box<dyn Iterator<Item = u8> + Send>, E>), None),
             "true items u8 false false"
         );
-        assert_eq!(describe(parse_quote!(-> Pin<Box<dyn Stream<Item = u8> + Send>>), None), "false items u8 false true");
+        assert_eq!(
+            describe(parse_quote!(-> Pin<Box<dyn Stream<Item = u8> + Send>>), None),
+            "false items u8 false true"
+        );
         assert!(describe(parse_quote!(-> impl Iterator), None).contains("`Item = T`"));
         assert!(describe(parse_quote!(-> impl Display), None).contains("concrete type"));
         assert!(describe(parse_quote!(-> Result<&str, E>), None).contains("owned data"));

@@ -33,7 +33,11 @@ pub(crate) fn check(signature: &syn::Signature, what: &str) -> Result<()> {
     let mut errors = Errors::default();
     let generics = &signature.generics;
     if !generics.params.is_empty() {
-        let hint = if what == "method" { ", or mark it `#[local]`" } else { "" };
+        let hint = if what == "method" {
+            ", or mark it `#[local]`"
+        } else {
+            ""
+        };
         errors.add(
             generics.params.to_token_stream(),
             &format!(
@@ -43,7 +47,10 @@ pub(crate) fn check(signature: &syn::Signature, what: &str) -> Result<()> {
         );
     }
     if let Some(token) = &signature.constness {
-        errors.add(token, &format!("a remote {what} cannot be `const`: remove `const`, or call it from one that is not"));
+        errors.add(
+            token,
+            &format!("a remote {what} cannot be `const`: remove `const`, or call it from one that is not"),
+        );
     }
     if let Some(token) = &signature.unsafety {
         errors.add(
@@ -52,10 +59,16 @@ pub(crate) fn check(signature: &syn::Signature, what: &str) -> Result<()> {
         );
     }
     if let Some(abi) = &signature.abi {
-        errors.add(abi, &format!("a remote {what} cannot be `extern`: write a Rust {what} that calls it"));
+        errors.add(
+            abi,
+            &format!("a remote {what} cannot be `extern`: write a Rust {what} that calls it"),
+        );
     }
     if let Some(variadic) = &signature.variadic {
-        errors.add(variadic, &format!("a remote {what} has a fixed number of arguments: take a `Vec`"));
+        errors.add(
+            variadic,
+            &format!("a remote {what} has a fixed number of arguments: take a `Vec`"),
+        );
     }
     for argument in &signature.inputs {
         match argument {
@@ -91,7 +104,9 @@ fn check_argument(typed: &PatType, errors: &mut Errors) {
 
 /// What to take instead of a reference.
 fn owned_form(ty: &Type) -> String {
-    let Type::Reference(reference) = ty else { return "own the data".to_owned() };
+    let Type::Reference(reference) = ty else {
+        return "own the data".to_owned();
+    };
     match &*reference.elem {
         Type::Slice(slice) => {
             let element = plain(&slice.elem);
@@ -109,9 +124,18 @@ fn owned_form(ty: &Type) -> String {
 /// A type as a person would write it.
 pub(crate) fn plain(tokens: &impl ToTokens) -> String {
     let text = tokens.to_token_stream().to_string();
-    [(" :: ", "::"), (" < ", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" (", "("), (" ;", ";")]
-        .into_iter()
-        .fold(text, |text, (from, to)| text.replace(from, to))
+    [
+        (" :: ", "::"),
+        (" < ", "<"),
+        ("< ", "<"),
+        (" >", ">"),
+        (" ,", ","),
+        ("& ", "&"),
+        (" (", "("),
+        (" ;", ";"),
+    ]
+    .into_iter()
+    .fold(text, |text, (from, to)| text.replace(from, to))
 }
 
 /// The parameters after the receiver.
@@ -144,7 +168,9 @@ pub(crate) fn parameters(signature: &syn::Signature, actor: Option<&TokenStream>
 ///
 /// If it takes the actor by value.
 pub(crate) fn receiver(signature: &syn::Signature) -> Result<Option<Receiver>> {
-    let Some(FnArg::Receiver(receiver)) = signature.inputs.first() else { return Ok(None) };
+    let Some(FnArg::Receiver(receiver)) = signature.inputs.first() else {
+        return Ok(None);
+    };
     match &*receiver.ty {
         Type::Reference(reference) if reference.mutability.is_some() => Ok(Some(Receiver::Exclusive)),
         Type::Reference(_) => Ok(Some(Receiver::Shared)),
@@ -193,7 +219,11 @@ mod tests {
     use super::*;
 
     fn refused(signature: syn::Signature) -> String {
-        check(&signature, "function").unwrap_err().into_iter().map(|error| error.to_string() + "\n").collect()
+        check(&signature, "function")
+            .unwrap_err()
+            .into_iter()
+            .map(|error| error.to_string() + "\n")
+            .collect()
     }
 
     #[test]
@@ -214,7 +244,10 @@ mod tests {
     fn patterns_are_named_by_their_place() {
         let signature = parse_quote!(fn f((a, b): (u8, u8), mut c: u8, _: u8));
         check(&signature, "function").unwrap();
-        let names: Vec<_> = parameters(&signature, None).into_iter().map(|parameter| parameter.name).collect();
+        let names: Vec<_> = parameters(&signature, None)
+            .into_iter()
+            .map(|parameter| parameter.name)
+            .collect();
         assert_eq!(names, ["argument0", "c", "argument2"]);
     }
 }

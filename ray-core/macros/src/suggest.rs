@@ -4,7 +4,10 @@
 pub(crate) fn nearest<'w>(wanted: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let tolerated = wanted.chars().count() / 3 + 1;
     let ranked = known.into_iter().map(|word| (edit_distance(wanted, word), word));
-    ranked.min().filter(|(distance, _)| *distance <= tolerated).map(|(_, word)| word)
+    ranked
+        .min()
+        .filter(|(distance, _)| *distance <= tolerated)
+        .map(|(_, word)| word)
 }
 
 /// Levenshtein's distance in characters.

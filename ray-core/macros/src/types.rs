@@ -54,7 +54,9 @@ pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
 
 /// The first type among a segment's generic arguments.
 pub(crate) fn first_argument(segment: &PathSegment) -> Option<&Type> {
-    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
     arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
@@ -70,9 +72,18 @@ mod tests {
 
     #[test]
     fn references_and_impl_trait_are_found_at_any_depth() {
-        assert!(matches!(obstacle(&parse_quote!(Option<(u8, &str)>)), Some(Obstacle::Reference(_))));
-        assert!(matches!(obstacle(&parse_quote!(Cow<'static, str>)), Some(Obstacle::Reference(_))));
-        assert!(matches!(obstacle(&parse_quote!(Vec<impl Fn()>)), Some(Obstacle::ImplTrait(_))));
+        assert!(matches!(
+            obstacle(&parse_quote!(Option<(u8, &str)>)),
+            Some(Obstacle::Reference(_))
+        ));
+        assert!(matches!(
+            obstacle(&parse_quote!(Cow<'static, str>)),
+            Some(Obstacle::Reference(_))
+        ));
+        assert!(matches!(
+            obstacle(&parse_quote!(Vec<impl Fn()>)),
+            Some(Obstacle::ImplTrait(_))
+        ));
         assert!(obstacle(&parse_quote!(HashMap<String, [f64; 3]>)).is_none());
     }
 

@@ -23,7 +23,10 @@ pub struct ObjectRef<T> {
 impl<T> ObjectRef<T> {
     /// Gives a reference its type.
     pub fn from_raw(raw: RawRef) -> Self {
-        Self { raw, object: PhantomData }
+        Self {
+            raw,
+            object: PhantomData,
+        }
     }
 
     /// The reference without its type.
@@ -70,7 +73,10 @@ pub struct ObjectRefStream<T> {
 impl<T> ObjectRefStream<T> {
     /// Gives a stream its type.
     pub fn from_raw(raw: RawRef) -> Self {
-        Self { raw, items: PhantomData }
+        Self {
+            raw,
+            items: PhantomData,
+        }
     }
 
     /// The stream without its type.

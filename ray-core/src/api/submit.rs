@@ -16,7 +16,11 @@ pub fn task_lane(item: &'static RemoteItem, options: Option<&Arc<TaskOptions>>) 
     let isolation = options
         .map(|options| isolation(options))
         .or_else(|| item.as_function().map(|function| isolation(function.defaults())));
-    if isolation == Some(Isolation::Shared) { Lane::Native } else { Lane::Process }
+    if isolation == Some(Isolation::Shared) {
+        Lane::Native
+    } else {
+        Lane::Process
+    }
 }
 
 /// How the arguments of an actor's constructor travel.
@@ -56,7 +60,9 @@ pub fn admit_task(
 
 /// Submits a task that yields a stream.
 pub fn stream(_item: &'static RemoteItem, _call: CallBuilder, _options: Option<Arc<TaskOptions>>) -> RawRef {
-    RawRef { id: ObjectId::from_bytes([0; 20]) }
+    RawRef {
+        id: ObjectId::from_bytes([0; 20]),
+    }
 }
 
 /// Creates an actor.
@@ -88,7 +94,9 @@ pub fn actor_stream(
     _call: CallBuilder,
     _options: Option<Arc<MethodOptions>>,
 ) -> RawRef {
-    RawRef { id: ObjectId::from_bytes([0; 20]) }
+    RawRef {
+        id: ObjectId::from_bytes([0; 20]),
+    }
 }
 
 /// Why a named actor is not found.

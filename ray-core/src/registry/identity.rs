@@ -113,12 +113,30 @@ pub(super) mod tests {
     #[test]
     fn every_field_changes_the_key() {
         let others = [
-            Identity { crate_name: "other", ..SAMPLE },
-            Identity { crate_version: "0.2.0", ..SAMPLE },
-            Identity { module_path: "app::other", ..SAMPLE },
-            Identity { name: "app::work::sub", ..SAMPLE },
-            Identity { signature: "fn add(a: i32, b: i32) -> i32", ..SAMPLE },
-            Identity { file: "src/other.rs", ..SAMPLE },
+            Identity {
+                crate_name: "other",
+                ..SAMPLE
+            },
+            Identity {
+                crate_version: "0.2.0",
+                ..SAMPLE
+            },
+            Identity {
+                module_path: "app::other",
+                ..SAMPLE
+            },
+            Identity {
+                name: "app::work::sub",
+                ..SAMPLE
+            },
+            Identity {
+                signature: "fn add(a: i32, b: i32) -> i32",
+                ..SAMPLE
+            },
+            Identity {
+                file: "src/other.rs",
+                ..SAMPLE
+            },
             Identity { line: 4, ..SAMPLE },
             Identity { column: 5, ..SAMPLE },
         ];

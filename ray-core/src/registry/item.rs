@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use super::{Identity, ItemKey};
-use crate::remote::{ActorOptions, CheckpointVTable, ConstructBody, FunctionBody, MethodBody, MethodOptions, TaskOptions};
+use crate::remote::{
+    ActorOptions, CheckpointVTable, ConstructBody, FunctionBody, MethodBody, MethodOptions, TaskOptions,
+};
 
 /// A parameter of a remote function, constructor or method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +92,12 @@ impl RemoteFunction {
         num_returns: u32,
         defaults: fn() -> TaskOptions,
     ) -> Self {
-        Self { body, parameters, num_returns, defaults: LazyLock::new(defaults) }
+        Self {
+            body,
+            parameters,
+            num_returns,
+            defaults: LazyLock::new(defaults),
+        }
     }
 
     /// The options of the attribute over Ray's defaults.
@@ -130,7 +137,13 @@ impl ActorType {
         checkpoint: fn() -> Option<CheckpointVTable>,
         defaults: fn() -> ActorOptions,
     ) -> Self {
-        Self { construct, parameters, methods, checkpoint, defaults: LazyLock::new(defaults) }
+        Self {
+            construct,
+            parameters,
+            methods,
+            checkpoint,
+            defaults: LazyLock::new(defaults),
+        }
     }
 
     /// The options of the attribute over Ray's defaults.
@@ -193,7 +206,14 @@ impl ActorMethod {
         concurrency_group: Option<&'static str>,
         defaults: fn() -> MethodOptions,
     ) -> Self {
-        Self { name, body, parameters, num_returns, concurrency_group, defaults: LazyLock::new(defaults) }
+        Self {
+            name,
+            body,
+            parameters,
+            num_returns,
+            concurrency_group,
+            defaults: LazyLock::new(defaults),
+        }
     }
 
     /// Whether calls of it may overlap with others.

@@ -73,7 +73,10 @@ impl Registry {
     /// [`RegistryError::DuplicateKey`].
     pub fn global() -> Result<&'static Self, RegistryError> {
         static REGISTRY: OnceLock<Result<Registry, RegistryError>> = OnceLock::new();
-        REGISTRY.get_or_init(|| Self::new(REMOTE_ITEMS.iter())).as_ref().map_err(Clone::clone)
+        REGISTRY
+            .get_or_init(|| Self::new(REMOTE_ITEMS.iter()))
+            .as_ref()
+            .map_err(Clone::clone)
     }
 
     /// A table of these items.
@@ -91,7 +94,9 @@ impl Registry {
                 second: pair[1].identity().to_string(),
             });
         }
-        let hash = items.iter().fold(FNV_OFFSET, |hash, item| hash_bytes(hash, &item.key().0.to_le_bytes()));
+        let hash = items
+            .iter()
+            .fold(FNV_OFFSET, |hash, item| hash_bytes(hash, &item.key().0.to_le_bytes()));
         Ok(Self { items, hash })
     }
 
@@ -113,7 +118,12 @@ impl Registry {
     ///
     /// [`RegistryError::UnknownName`] with near misses, or [`RegistryError::AmbiguousName`].
     pub fn by_name(&self, name: &str) -> Result<&'static RemoteItem, RegistryError> {
-        let found: Vec<_> = self.items.iter().copied().filter(|item| item.identity().name == name).collect();
+        let found: Vec<_> = self
+            .items
+            .iter()
+            .copied()
+            .filter(|item| item.identity().name == name)
+            .collect();
         match found[..] {
             [item] => Ok(item),
             [] => Err(RegistryError::UnknownName {
@@ -167,14 +177,20 @@ mod tests {
         assert!(std::ptr::eq(registry.by_key(first.key()).unwrap(), first));
         assert!(std::ptr::eq(registry.by_key(second.key()).unwrap(), second));
         let error = registry.by_name(SAMPLE.name).unwrap_err().to_string();
-        assert!(error.contains("src/work.rs:3:1") && error.contains("src/work.rs:30:1"), "{error}");
+        assert!(
+            error.contains("src/work.rs:3:1") && error.contains("src/work.rs:30:1"),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_what_was_meant() {
         let registry = Registry::new([item(SAMPLE)]).unwrap();
         let error = registry.by_name("app::work::ad").unwrap_err().to_string();
-        assert_eq!(error, "no remote function or actor is called `app::work::ad`: did you mean `app::work::add`?");
+        assert_eq!(
+            error,
+            "no remote function or actor is called `app::work::ad`: did you mean `app::work::add`?"
+        );
         assert_eq!(
             registry.by_key(ItemKey(7)).unwrap_err().to_string(),
             "no remote item has the key 0000000000000007: the processes run different builds of the program"

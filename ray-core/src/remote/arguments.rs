@@ -37,7 +37,10 @@ impl Arguments {
     /// Arguments in the order of the parameters.
     pub fn new(incoming: impl IntoIterator<Item = Incoming>) -> Self {
         let incoming: SmallVec<[Incoming; 4]> = incoming.into_iter().collect();
-        Self { incoming: incoming.into_iter(), position: 0 }
+        Self {
+            incoming: incoming.into_iter(),
+            position: 0,
+        }
     }
 
     /// The next argument, which is the parameter `name`.
@@ -50,9 +53,10 @@ impl Arguments {
         let refused = |reason: &dyn fmt::Display| TaskError::argument(self.position, name, type_name::<T>(), reason);
         match self.incoming.next() {
             Some(Incoming::Payload(payload)) => value::decode(&payload).map_err(|error| refused(&error)),
-            Some(Incoming::Native(value)) => {
-                value.downcast().map(|value| *value).map_err(|_| refused(&"the value is of another type"))
-            }
+            Some(Incoming::Native(value)) => value
+                .downcast()
+                .map(|value| *value)
+                .map_err(|_| refused(&"the value is of another type")),
             None => Err(refused(&"the call has fewer arguments")),
         }
     }
@@ -74,7 +78,10 @@ mod tests {
     fn a_wrong_or_missing_argument_is_named_in_the_error() {
         let mut arguments = Arguments::new([Incoming::Native(Box::new(1u8))]);
         let wrong = arguments.next::<String>("text").unwrap_err().to_string();
-        assert!(wrong.contains("argument 1 (`text`)") && wrong.contains("String"), "{wrong}");
+        assert!(
+            wrong.contains("argument 1 (`text`)") && wrong.contains("String"),
+            "{wrong}"
+        );
         let missing = arguments.next::<u8>("more").unwrap_err().to_string();
         assert!(missing.contains("argument 2 (`more`)"), "{missing}");
     }

@@ -72,14 +72,19 @@ impl MethodBody {
     /// Whether calls may overlap with others.
     pub const fn receiver(&self) -> Receiver {
         match self {
-            Self::SharedSync(_) | Self::SharedAsync(_) | Self::SharedIter(_) | Self::SharedStream(_) => Receiver::Shared,
+            Self::SharedSync(_) | Self::SharedAsync(_) | Self::SharedIter(_) | Self::SharedStream(_) => {
+                Receiver::Shared
+            }
             Self::ExclusiveSync(_) | Self::ExclusiveAsync(_) => Receiver::Exclusive,
         }
     }
 
     /// Whether a call is a future or a stream: such calls overlap without threads.
     pub const fn is_async(&self) -> bool {
-        matches!(self, Self::SharedAsync(_) | Self::ExclusiveAsync(_) | Self::SharedStream(_))
+        matches!(
+            self,
+            Self::SharedAsync(_) | Self::ExclusiveAsync(_) | Self::SharedStream(_)
+        )
     }
 
     /// Whether a call gives a stream of objects.

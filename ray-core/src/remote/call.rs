@@ -71,7 +71,14 @@ pub struct CallBuilder {
 impl CallBuilder {
     /// A call without arguments.
     pub fn new(lane: Lane) -> Self {
-        Self { lane, call: Call { buffer: Vec::new(), arguments: SmallVec::new() }, error: None }
+        Self {
+            lane,
+            call: Call {
+                buffer: Vec::new(),
+                arguments: SmallVec::new(),
+            },
+            error: None,
+        }
     }
 
     /// Adds the next argument, which is the parameter `name`.
@@ -96,7 +103,11 @@ impl CallBuilder {
                 });
             }
             Err(source) => {
-                self.error = Some(CallError { position: self.call.arguments.len() + 1, name, source });
+                self.error = Some(CallError {
+                    position: self.call.arguments.len() + 1,
+                    name,
+                    source,
+                });
             }
         }
     }
@@ -141,10 +152,16 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!((ranges[0].start, ranges[0].end, ranges[1].end), (0, ranges[1].start, call.buffer.len()));
+        assert_eq!(
+            (ranges[0].start, ranges[0].end, ranges[1].end),
+            (0, ranges[1].start, call.buffer.len())
+        );
         let bytes = Bytes::from(call.buffer);
         assert_eq!(value::decode::<i64>(&bytes.slice(ranges[0].clone())).unwrap(), 3);
-        assert_eq!(value::decode::<String>(&bytes.slice(ranges[1].clone())).unwrap(), "four");
+        assert_eq!(
+            value::decode::<String>(&bytes.slice(ranges[1].clone())).unwrap(),
+            "four"
+        );
     }
 
     #[test]
@@ -154,7 +171,10 @@ mod tests {
         builder.argument::<Refusing>("b", Refusing);
         builder.argument::<Refusing>("c", Refusing);
         let error = builder.finish().unwrap_err().to_string();
-        assert!(error.starts_with("argument 2 (`b`)") && error.contains("not today"), "{error}");
+        assert!(
+            error.starts_with("argument 2 (`b`)") && error.contains("not today"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -163,7 +183,9 @@ mod tests {
         builder.argument::<Refusing>("a", Refusing);
         let mut call = builder.finish().unwrap();
         assert!(call.buffer.is_empty());
-        let Some(Argument::Native(value)) = call.arguments.pop() else { panic!("not native") };
+        let Some(Argument::Native(value)) = call.arguments.pop() else {
+            panic!("not native")
+        };
         assert!(value.encode().is_err());
         assert!(value.into_any().is::<Refusing>());
     }

@@ -84,7 +84,10 @@ pub trait Implemented {
 
 impl<A: Checkpoint + Send + Sync + 'static> Implemented for &Probe<A> {
     fn vtable(&self) -> Option<CheckpointVTable> {
-        Some(CheckpointVTable { save: save::<A>, restore: restore::<A> })
+        Some(CheckpointVTable {
+            save: save::<A>,
+            restore: restore::<A>,
+        })
     }
 }
 
@@ -101,14 +104,19 @@ impl<A> NotImplemented for Probe<A> {
 }
 
 fn save<A: Checkpoint + 'static>(instance: &AnyActor) -> Result<Encoded, TaskError> {
-    let actor = instance.downcast_ref::<A>().ok_or_else(super::actor::wrong_instance::<A>)?;
+    let actor = instance
+        .downcast_ref::<A>()
+        .ok_or_else(super::actor::wrong_instance::<A>)?;
     value::encode(&actor.save())
         .map_err(|error| TaskError::internal(format!("the state of `{}` cannot be saved: {error}", type_name::<A>())))
 }
 
 fn restore<A: Checkpoint + Send + Sync + 'static>(state: &Bytes) -> Result<Instance, TaskError> {
     let state = value::decode(state).map_err(|error| {
-        TaskError::internal(format!("the checkpoint is not a state of `{}`: {error}", type_name::<A>()))
+        TaskError::internal(format!(
+            "the checkpoint is not a state of `{}`: {error}",
+            type_name::<A>()
+        ))
     })?;
     Ok(Box::new(A::restore(state)))
 }

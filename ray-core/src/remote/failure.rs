@@ -41,7 +41,9 @@ impl<E> Failure<'_, E> {
 }
 
 fn chain_of(error: &(dyn Error + 'static)) -> Vec<String> {
-    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
+    std::iter::successors(Some(error), |&error| error.source())
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// The chain of an error of the standard kind.
@@ -181,7 +183,12 @@ mod tests {
 
     #[test]
     fn a_text_and_any_display_are_errors_too() {
-        assert_eq!(crate::__task_error!(&"no".to_owned(), false).downcast_ref::<String>().unwrap(), "no");
+        assert_eq!(
+            crate::__task_error!(&"no".to_owned(), false)
+                .downcast_ref::<String>()
+                .unwrap(),
+            "no"
+        );
         assert_eq!(crate::__task_error!(&Plain, false).chain(), ["plain"]);
     }
 }

@@ -23,9 +23,7 @@ mod task_error;
 pub use actor::{Actor, ActorHandle, ActorState};
 pub use arg::Arg;
 pub use arguments::{Arguments, Incoming};
-pub use body::{
-    AnyActor, BoxFuture, ConstructBody, FunctionBody, Instance, ItemIterator, ItemStream, MethodBody,
-};
+pub use body::{AnyActor, BoxFuture, ConstructBody, FunctionBody, Instance, ItemIterator, ItemStream, MethodBody};
 pub use call::{Argument, Call, CallBuilder, CallError, Lane};
 pub use checkpoint::{Checkpoint, CheckpointVTable};
 pub use failure::RemoteError;

@@ -22,7 +22,10 @@ impl<T> FromReturns for ObjectRef<T> {
 }
 
 fn next<T>(references: &mut std::vec::IntoIter<RawRef>) -> ObjectRef<T> {
-    #[expect(clippy::expect_used, reason = "generated code asks for exactly as many references as it takes")]
+    #[expect(
+        clippy::expect_used,
+        reason = "generated code asks for exactly as many references as it takes"
+    )]
     ObjectRef::from_raw(references.next().expect("one reference per return"))
 }
 
@@ -60,7 +63,10 @@ pub struct Submission<R> {
 impl<R: FromReturns> Submission<R> {
     /// A call on its way.
     pub fn new(admission: Admission) -> Self {
-        Self { admission, returns: PhantomData }
+        Self {
+            admission,
+            returns: PhantomData,
+        }
     }
 
     /// Waits on this thread until there is room.

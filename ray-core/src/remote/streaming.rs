@@ -23,7 +23,10 @@ where
     S: Stream + Send + 'a,
     S::Item: 'a,
 {
-    Box::pin(Converted { stream: Box::pin(stream), convert })
+    Box::pin(Converted {
+        stream: Box::pin(stream),
+        convert,
+    })
 }
 
 /// The items of an iterator that an `async fn` made, each converted.

@@ -42,7 +42,11 @@ pub struct TaskError {
 impl TaskError {
     /// The error of a function.
     pub(super) fn application(type_name: &str, chain: Vec<String>, value: Option<Bytes>, retry: bool) -> Self {
-        Self { value: value.map(Vec::from), retry, ..Self::new(TaskErrorKind::Application, type_name, chain) }
+        Self {
+            value: value.map(Vec::from),
+            retry,
+            ..Self::new(TaskErrorKind::Application, type_name, chain)
+        }
     }
 
     /// An argument that cannot be read.
@@ -57,7 +61,14 @@ impl TaskError {
     }
 
     fn new(kind: TaskErrorKind, type_name: &str, chain: Vec<String>) -> Self {
-        Self { kind, chain, type_name: type_name.to_owned(), value: None, retry: false, decoded: OnceLock::new() }
+        Self {
+            kind,
+            chain,
+            type_name: type_name.to_owned(),
+            value: None,
+            retry: false,
+            decoded: OnceLock::new(),
+        }
     }
 
     /// Where it comes from.
@@ -85,7 +96,9 @@ impl TaskError {
         let value = self.value.as_ref().filter(|_| self.type_name == type_name::<E>())?;
         if self.decoded.get().is_none() {
             // Whoever loses a race drops what it decoded.
-            let _lost = self.decoded.set(Decoded(Arc::new(value::decode::<E>(&Bytes::copy_from_slice(value)).ok()?)));
+            let _lost = self.decoded.set(Decoded(Arc::new(
+                value::decode::<E>(&Bytes::copy_from_slice(value)).ok()?,
+            )));
         }
         self.decoded.get()?.0.downcast_ref()
     }
@@ -94,7 +107,9 @@ impl TaskError {
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        self.chain.iter().try_for_each(|text| write!(f, "{}{text}", std::mem::replace(&mut separator, ": ")))
+        self.chain
+            .iter()
+            .try_for_each(|text| write!(f, "{}{text}", std::mem::replace(&mut separator, ": ")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The code of an actor: its entry in the table, its handle, and the handle's methods.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Ident, ImplItemFn};
 
@@ -12,8 +12,14 @@ use crate::output::Value;
 use crate::signature::{Receiver, plain};
 
 /// The builder methods of a method call (`ray_core::__private::method_option!`).
-const METHOD_OPTIONS: [&str; 6] =
-    ["name", "max_task_retries", "retry_exceptions", "retry_backoff", "timeout", "concurrency_group"];
+const METHOD_OPTIONS: [&str; 6] = [
+    "name",
+    "max_task_retries",
+    "retry_exceptions",
+    "retry_backoff",
+    "timeout",
+    "concurrency_group",
+];
 
 impl Actor {
     pub(super) fn tokens(&self) -> TokenStream {
@@ -26,7 +32,11 @@ impl Actor {
              stored in values, and passed to tasks and actors. The actor ends when its last handle is gone."
         );
         let registration = self.registration();
-        let bodies = self.methods.iter().enumerate().map(|(index, method)| self.body(index, method));
+        let bodies = self
+            .methods
+            .iter()
+            .enumerate()
+            .map(|(index, method)| self.body(index, method));
         let (construct, creation, traits) = (self.construct(), self.creation(), self.handle_traits());
         let (methods, calls) = (self.handle_methods(), self.calls());
         quote! {
@@ -63,18 +73,24 @@ impl Actor {
         let fail = quote!(__ray::Err(error));
         let decode = body::decode(&constructor.parameters, &fail);
         let asynchronous = constructor.item.sig.asyncness.is_some();
-        let call = if asynchronous { quote!(<#ty>::#function(#names).await) } else { quote!(<#ty>::#function(#names)) };
+        let call = if asynchronous {
+            quote!(<#ty>::#function(#names).await)
+        } else {
+            quote!(<#ty>::#function(#names))
+        };
         let actor = body::unwrap(&call, &constructor.output, &Retry::Never, &fail);
+        let instance = quote_spanned!(self.name.span()=> __ray::instance::<#ty>(actor));
         let code = quote! {
             #decode
             let actor: #ty = #actor;
-            __ray::require_actor::<#ty>();
-            let instance: __ray::Instance = __ray::Box::new(actor);
-            __ray::Ok(instance)
+            __ray::Ok(#instance)
         };
         let result = quote!(__ray::Result<__ray::Instance, __ray::TaskError>);
         let (returned, code) = if asynchronous {
-            (quote!(__ray::BoxFuture<'static, #result>), quote!(__ray::Box::pin(async move { #code })))
+            (
+                quote!(__ray::BoxFuture<'static, #result>),
+                quote!(__ray::Box::pin(async move { #code })),
+            )
         } else {
             (result, code)
         };
@@ -158,7 +174,14 @@ impl Actor {
             .map(|(index, method)| method.options.defaults(&defaults_name(index), "MethodOptions"));
         let defaults = self.options.defaults(&format_ident!("__ray_defaults"), "ActorOptions");
         let constructor = &self.constructor;
-        let kind = format_ident!("{}", if constructor.item.sig.asyncness.is_some() { "Async" } else { "Sync" });
+        let kind = format_ident!(
+            "{}",
+            if constructor.item.sig.asyncness.is_some() {
+                "Async"
+            } else {
+                "Sync"
+            }
+        );
         let table = body::parameter_table(&constructor.parameters);
         let signatures: Vec<_> = std::iter::once(&constructor.item)
             .chain(self.methods.iter().map(|method| &method.item))
@@ -192,7 +215,10 @@ impl Actor {
         let (ty, handle, vis) = (&self.ty, self.handle(), &self.constructor.item.vis);
         let options = format_ident!("{}RemoteOptions", self.name);
         let parameters = body::caller_parameters(&self.constructor.parameters);
-        let lane = quote!(__ray::submit::actor_lane(&__RAY_ITEM, __ray::Option::as_ref(&__ray_options)));
+        let lane = quote!(__ray::submit::actor_lane(
+            &__RAY_ITEM,
+            __ray::Option::as_ref(&__ray_options)
+        ));
         let build = body::build_call(&self.constructor.parameters, &lane);
         let form = |receiver: TokenStream, options: TokenStream| {
             quote! {
@@ -310,7 +336,12 @@ impl Actor {
                 }
             }
         };
-        let get = form("get", "The living actor of this name in the job's own namespace.", quote!(), quote!(__ray::None));
+        let get = form(
+            "get",
+            "The living actor of this name in the job's own namespace.",
+            quote!(),
+            quote!(__ray::None),
+        );
         let get_in = form(
             "get_in",
             "The living actor of this name in a namespace.",
@@ -325,7 +356,10 @@ impl Actor {
         let (handle, vis, call) = (self.handle(), &self.constructor.item.vis, self.call_type());
         let raw = quote!(self.handle);
         let methods = self.caller_methods(&raw, &quote!(__ray::Some(__ray::Arc::clone(&self.options))));
-        let setters = METHOD_OPTIONS.iter().filter(|name| !self.has_method(name)).map(|name| format_ident!("{name}"));
+        let setters = METHOD_OPTIONS
+            .iter()
+            .filter(|name| !self.has_method(name))
+            .map(|name| format_ident!("{name}"));
         let about = format!("Options for some calls of an actor of the type `{}`.", self.name);
         quote! {
             #[doc = #about]

@@ -98,12 +98,18 @@ pub struct CheckpointPolicy {
 impl CheckpointPolicy {
     /// After so many calls.
     pub const fn every_calls(calls: u32) -> Self {
-        Self { every_calls: Some(calls), every: None }
+        Self {
+            every_calls: Some(calls),
+            every: None,
+        }
     }
 
     /// When so much time has passed.
     pub const fn every(interval: Duration) -> Self {
-        Self { every_calls: None, every: Some(interval) }
+        Self {
+            every_calls: None,
+            every: Some(interval),
+        }
     }
 }
 

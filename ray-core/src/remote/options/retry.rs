@@ -51,7 +51,12 @@ pub struct RetryBackoff {
 impl RetryBackoff {
     /// Doubles from `initial` up to a minute; a fifth of each wait is chance.
     pub const fn exponential(initial: Duration) -> Self {
-        Self { initial, factor: 2.0, max: Duration::from_secs(60), jitter: 0.2 }
+        Self {
+            initial,
+            factor: 2.0,
+            max: Duration::from_secs(60),
+            jitter: 0.2,
+        }
     }
 
     /// The same with another cap.

@@ -53,7 +53,9 @@ pub enum OptionsError {
         needed: &'static str,
     },
     /// A back-off that does not describe waits.
-    #[error("the option `retry_backoff` has a factor of {factor} and a jitter of {jitter}: the factor is from 1, the jitter from 0 to 1")]
+    #[error(
+        "the option `retry_backoff` has a factor of {factor} and a jitter of {jitter}: the factor is from 1, the jitter from 0 to 1"
+    )]
     Backoff {
         /// Its factor.
         factor: f64,
@@ -63,8 +65,12 @@ pub enum OptionsError {
 }
 
 /// Resources that have an option of their own.
-const RESERVED: [(&str, &str); 4] =
-    [("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory"), ("object_store_memory", "memory")];
+const RESERVED: [(&str, &str); 4] = [
+    ("CPU", "num_cpus"),
+    ("GPU", "num_gpus"),
+    ("memory", "memory"),
+    ("object_store_memory", "memory"),
+];
 
 impl TaskOptions {
     /// Finds the first value that cannot be meant.
@@ -107,7 +113,10 @@ impl ActorOptions {
             at_least_one("checkpoint", policy.every_calls)?;
         }
         if self.get_if_exists && self.name.is_none() {
-            return Err(OptionsError::Needs { option: "get_if_exists", needed: "name" });
+            return Err(OptionsError::Needs {
+                option: "get_if_exists",
+                needed: "name",
+            });
         }
         Ok(())
     }
@@ -131,14 +140,20 @@ fn quantity(option: &str, value: f64) -> Result<(), OptionsError> {
     if value.is_finite() && value >= 0.0 {
         return Ok(());
     }
-    Err(OptionsError::Quantity { option: option.to_owned(), value })
+    Err(OptionsError::Quantity {
+        option: option.to_owned(),
+        value,
+    })
 }
 
 fn resources(resources: &BTreeMap<String, f64>) -> Result<(), OptionsError> {
     for (name, amount) in resources {
         text("resources", Some(name))?;
         if let Some((_, option)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
-            return Err(OptionsError::ReservedResource { resource: name.clone(), option });
+            return Err(OptionsError::ReservedResource {
+                resource: name.clone(),
+                option,
+            });
         }
         quantity(&format!("resources.{name}"), *amount)?;
     }
@@ -146,15 +161,29 @@ fn resources(resources: &BTreeMap<String, f64>) -> Result<(), OptionsError> {
 }
 
 fn text(option: &'static str, value: Option<&str>) -> Result<(), OptionsError> {
-    if value == Some("") { Err(OptionsError::Empty { option }) } else { Ok(()) }
+    if value == Some("") {
+        Err(OptionsError::Empty { option })
+    } else {
+        Ok(())
+    }
 }
 
 fn limit(option: &'static str, value: i32) -> Result<(), OptionsError> {
-    if value >= UNLIMITED { Ok(()) } else { Err(OptionsError::Limit { option, value }) }
+    if value >= UNLIMITED {
+        Ok(())
+    } else {
+        Err(OptionsError::Limit { option, value })
+    }
 }
 
 fn at_least_one(option: &str, value: Option<u32>) -> Result<(), OptionsError> {
-    if value == Some(0) { Err(OptionsError::Zero { option: option.to_owned() }) } else { Ok(()) }
+    if value == Some(0) {
+        Err(OptionsError::Zero {
+            option: option.to_owned(),
+        })
+    } else {
+        Ok(())
+    }
 }
 
 fn backoff(backoff: Option<RetryBackoff>) -> Result<(), OptionsError> {
@@ -180,12 +209,39 @@ mod tests {
     #[test]
     fn each_bad_value_is_named_with_what_to_do() {
         let cases: [(TaskOptions, &str); 5] = [
-            (TaskOptions { num_cpus: -1.0, ..Default::default() }, "`num_cpus` is -1"),
-            (TaskOptions { num_gpus: f64::NAN, ..Default::default() }, "`num_gpus` is NaN"),
-            (TaskOptions { name: Some(String::new()), ..Default::default() }, "`name` is empty"),
-            (TaskOptions { max_retries: -2, ..Default::default() }, "-1 for none"),
             (
-                TaskOptions { resources: BTreeMap::from([("CPU".to_owned(), 1.0)]), ..Default::default() },
+                TaskOptions {
+                    num_cpus: -1.0,
+                    ..Default::default()
+                },
+                "`num_cpus` is -1",
+            ),
+            (
+                TaskOptions {
+                    num_gpus: f64::NAN,
+                    ..Default::default()
+                },
+                "`num_gpus` is NaN",
+            ),
+            (
+                TaskOptions {
+                    name: Some(String::new()),
+                    ..Default::default()
+                },
+                "`name` is empty",
+            ),
+            (
+                TaskOptions {
+                    max_retries: -2,
+                    ..Default::default()
+                },
+                "-1 for none",
+            ),
+            (
+                TaskOptions {
+                    resources: BTreeMap::from([("CPU".to_owned(), 1.0)]),
+                    ..Default::default()
+                },
                 "use the option `num_cpus`",
             ),
         ];
@@ -197,10 +253,24 @@ mod tests {
 
     #[test]
     fn get_if_exists_needs_a_name_and_a_group_needs_room() {
-        let options = ActorOptions { get_if_exists: true, ..Default::default() };
-        assert_eq!(options.validate().unwrap_err().to_string(), "the option `get_if_exists` needs the option `name`");
-        let options =
-            ActorOptions { concurrency_groups: BTreeMap::from([("io".to_owned(), 0)]), ..Default::default() };
-        assert!(options.validate().unwrap_err().to_string().contains("concurrency_groups.io"));
+        let options = ActorOptions {
+            get_if_exists: true,
+            ..Default::default()
+        };
+        assert_eq!(
+            options.validate().unwrap_err().to_string(),
+            "the option `get_if_exists` needs the option `name`"
+        );
+        let options = ActorOptions {
+            concurrency_groups: BTreeMap::from([("io".to_owned(), 0)]),
+            ..Default::default()
+        };
+        assert!(
+            options
+                .validate()
+                .unwrap_err()
+                .to_string()
+                .contains("concurrency_groups.io")
+        );
     }
 }

@@ -5,9 +5,10 @@ fn add(a: i64, b: i64) -> i64 {
     a + b
 }
 
-fn main() {
-    let text: ObjectRef<String> = todo!();
+fn call(text: ObjectRef<String>) {
     add::remote(1, "two");
     add::remote(1, text);
     add::remote(1);
 }
+
+fn main() {}
