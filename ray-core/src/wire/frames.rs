@@ -675,6 +675,7 @@ wire_types! {
 
     /// What a process asks the GCS.
     #[derive(Debug, Clone)]
+    #[expect(clippy::large_enum_variant, reason = "a question always travels in a box")]
     enum GcsRequest {
         1 =>
         /// Create an actor.

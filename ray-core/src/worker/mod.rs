@@ -103,7 +103,7 @@ impl Worker {
         io: tokio::runtime::Handle,
     ) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State::new(identity.worker, identity.node)),
+            state: Mutex::new(State::new(identity.worker)),
             links: Mutex::new(Links::new(raylet)),
             executor: Executor::new(),
             gcs: GcsClient::default(),

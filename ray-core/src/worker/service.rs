@@ -53,7 +53,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
             GcsEvent::Group { group, state: news } => worker.executor.groups.changed(group, news),
         },
         Frame::NodeReportReply { request, report } => {
-            if worker.gcs.answered(request, Answer::Node(*report)).is_err() {
+            if worker.gcs.answered(request, Answer::Node(*report)).is_some() {
                 tracing::debug!(target: "ray_core::worker", request, "a report that nobody waits for");
             }
         }
@@ -64,7 +64,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
 }
 
 fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
-    if let Err(Answer::Gcs(reply)) = worker.gcs.answered(request, Answer::Gcs(body)) {
+    if let Some(Answer::Gcs(reply)) = worker.gcs.answered(request, Answer::Gcs(body)) {
         // The state's own question.
         worker.with(|state, now, out| state.gcs_replied(request, reply, now, out));
     }
@@ -100,8 +100,8 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
             attempt,
             outcome,
             reusable,
-        } => worker.with(|state, now, out| {
-            state.task_done(from, task, attempt, outcome, reusable, now, out);
+        } => worker.with(|state, _, out| {
+            state.task_done(from, task, attempt, outcome, reusable, out);
         }),
         Frame::Subscribe { object } => worker.with(|state, _, out| state.subscribed_by(object, from, out)),
         Frame::ObjectReady { object, value } => {
@@ -119,7 +119,7 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
             index,
             value,
         } => {
-            worker.with(|state, now, out| state.stream_item(from, task, attempt, index, value, now, out));
+            worker.with(|state, _, out| state.stream_item(from, task, attempt, index, value, out));
         }
         Frame::StreamConsumed { task, consumed } => worker.executor.stream_consumed(task, consumed),
         other => tracing::warn!(target: "ray_core::worker", ?other, %from, "a frame that a worker does not send"),

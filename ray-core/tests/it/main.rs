@@ -8,4 +8,5 @@
 )]
 
 mod process;
+mod remote_bodies;
 mod tasks;

@@ -37,6 +37,10 @@ pub(crate) struct Job {
 
 /// What the main thread does next.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every order is a job: a box would be an allocation a task"
+)]
 enum Order {
     Run(Job),
     Construct(Box<ActorSpec>, u32),

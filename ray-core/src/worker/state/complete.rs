@@ -27,9 +27,9 @@ impl State {
         attempt: u32,
         outcome: TaskOutcome,
         reusable: bool,
-        now: Instant,
         out: &mut Out,
     ) {
+        let now = out.now;
         let current = self
             .tasks
             .get(&task)
@@ -251,7 +251,7 @@ impl State {
                     self.retry(task, now, out);
                 }
             }
-            Timer::Deadline(task, _) => self.deadline(task, now, out),
+            Timer::Deadline(task) => self.deadline(task, now, out),
             Timer::Grace(task, attempt) => {
                 let Some(pending) = self.tasks.get(&task) else { return };
                 if let Phase::Pushed(worker) = pending.phase

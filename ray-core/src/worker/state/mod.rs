@@ -23,7 +23,7 @@ pub(crate) use actors::ActorClient;
 pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::error::RayError;
-use crate::ids::{ActorId, IdHasher, NodeId, ObjectId, TaskId, WorkerId};
+use crate::ids::{ActorId, IdHasher, ObjectId, TaskId, WorkerId};
 use crate::wire::{Frame, LeaseShape};
 use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, RefTable};
@@ -79,7 +79,7 @@ pub(crate) enum Timer {
     /// A task that failed may run again.
     Retry(TaskId),
     /// A task has had its time.
-    Deadline(TaskId, u32),
+    Deadline(TaskId),
     /// A task that was cancelled for its deadline has had its grace.
     Grace(TaskId, u32),
     /// Look for leases that have been idle for long.
@@ -90,7 +90,6 @@ pub(crate) enum Timer {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) me: WorkerId,
-    pub(crate) node: NodeId,
     next_task: u64,
     next_number: u64,
     pub(crate) refs: RefTable,
@@ -114,10 +113,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(me: WorkerId, node: NodeId) -> Self {
+    pub(crate) fn new(me: WorkerId) -> Self {
         Self {
             me,
-            node,
             next_task: 1,
             next_number: 1,
             refs: RefTable::new(me),
