@@ -28,6 +28,11 @@ pub mod wire;
 #[doc(hidden)]
 pub mod worker;
 
+/// The examples of the README are compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub use api::{
     ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, cancel, cancel_with, get, get_async,
     get_timeout, init, init_or_join, kill, list_actors, put, runtime_context, wait, wait_async,
