@@ -28,10 +28,8 @@ pub mod wire;
 #[doc(hidden)]
 pub mod worker;
 
-/// The examples of the README are compiled and run as tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod pages;
 
 pub use api::{
     ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, cancel, cancel_with, get, get_async,
