@@ -8,12 +8,14 @@ pub mod __private;
 pub mod api;
 #[doc(hidden)]
 pub mod clock;
+pub mod config;
 pub mod error;
 #[doc(hidden)]
 pub mod gcs;
 #[doc(hidden)]
 pub mod host;
 pub mod ids;
+pub mod logging;
 #[doc(hidden)]
 pub mod process;
 #[doc(hidden)]

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     #[expect(
         clippy::needless_borrow,
-        reason = "the probe works by the number of references, as generated code writes it"
+        reason = "the references choose the answer, as in generated code"
     )]
     fn the_probe_finds_exactly_the_types_that_implement_it() {
         assert!((&&Probe::<Unsaved>::new()).vtable().is_none());

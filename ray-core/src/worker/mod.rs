@@ -23,6 +23,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use crate::config;
 use crate::error::{RayError, Result};
 use crate::ids::{JobId, NodeId, WorkerId};
 use crate::wire::{DeathCause, Frame, Sender, Welcome};
@@ -65,6 +66,7 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) identity: Identity,
+    pub(crate) config: config::Cluster,
     state: Mutex<State>,
     links: Mutex<Links>,
     pub(crate) store: ray_objstore::Client,
@@ -98,16 +100,18 @@ pub(crate) fn set_current(worker: Option<Arc<Worker>>) {
 impl Worker {
     pub(crate) fn new(
         identity: Identity,
+        config: config::Cluster,
         raylet: Sender,
         store: ray_objstore::Client,
         io: tokio::runtime::Handle,
     ) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State::new(identity.worker)),
+            state: Mutex::new(State::new(identity.worker, &config)),
             links: Mutex::new(Links::new(raylet)),
             executor: Executor::new(),
             gcs: GcsClient::default(),
             identity,
+            config,
             store,
             io,
         })

@@ -306,10 +306,10 @@ impl State {
         for (index, item) in items.iter().enumerate() {
             self.spilling_bytes -= rounded(item.size);
             let position = result.as_ref().ok().and_then(|positions| positions.get(index)).copied();
-            let mut object = self.objects.get_mut(&item.generation);
-            if let Some(object) = &mut object {
+            let object = self.objects.get_mut(&item.generation).map(|object| {
                 object.spilling = false;
-            }
+                object
+            });
             match (object, position) {
                 (Some(object), Some(position)) => {
                     object.disk = Some(DiskCopy { file, position });

@@ -97,7 +97,8 @@ impl Watchdog {
         let name = std::thread::current().name().unwrap_or("?").to_owned();
         std::thread::spawn(move || {
             if disarmed.recv_timeout(Duration::from_secs(300)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("watchdog: {name} hangs");
+                use std::io::Write;
+                writeln!(std::io::stderr(), "watchdog: {name} hangs").unwrap();
                 std::process::abort();
             }
         });
@@ -107,9 +108,10 @@ impl Watchdog {
 
 /// A test that cannot run here says so, or fails where everything must run.
 pub(crate) fn skip(needs: &str) {
+    use std::io::Write;
     assert!(
         std::env::var_os("RAY_TEST_REQUIRE_ALL").is_none_or(|all| all != "1"),
         "cannot run: needs {needs}"
     );
-    eprintln!("skipped: needs {needs}");
+    writeln!(std::io::stderr(), "skipped: needs {needs}").unwrap();
 }

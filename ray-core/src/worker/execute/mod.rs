@@ -84,6 +84,8 @@ impl Executor {
     /// The main loop of a worker process. Returns the exit code.
     pub(crate) fn serve(&self, worker: &Arc<Worker>) -> i32 {
         crate::process::setup::run_worker_setup();
+        // After it, since a program may want another subscriber.
+        crate::logging::in_worker(&worker.config);
         loop {
             match self.next_order(worker) {
                 Order::Run(job) => {

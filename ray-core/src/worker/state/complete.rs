@@ -5,7 +5,7 @@
 //!   only where the task's rule says so.
 //! - CO-3: when a task ends, the holds on its arguments end with it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
@@ -14,9 +14,6 @@ use crate::wire::{DeathCause, Frame, ObjectValue, TaskOutcome};
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
-
-/// What a task that was cancelled for its deadline gets before its worker is killed.
-const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
 
 impl State {
     /// A worker reports the end of an attempt.
@@ -274,7 +271,7 @@ impl State {
             timeout,
         };
         if self.cancel(task, &error, true, now, out).is_some() {
-            out.timers.push((TIMEOUT_GRACE, Timer::Grace(task, attempt)));
+            out.timers.push((self.timeout_grace, Timer::Grace(task, attempt)));
         }
     }
 }

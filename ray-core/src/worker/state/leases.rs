@@ -1,13 +1,13 @@
 //! Leases: workers that the raylet has granted to this process, and the tasks that wait for one.
 //!
 //! - LE-1: a task is in the line of its shape or on one lease, never both.
-//! - LE-2: a lease is returned when its shape has no task left and it was idle for [`LINGER`], or at once when the raylet
+//! - LE-2: a lease is returned when its shape has no task left and it was idle for `worker_lease_timeout_milliseconds`, or at once when the raylet
 //!   says that others wait; then a busy lease is returned after the task that it runs.
 //! - LE-3: never more requests are open than tasks wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
@@ -15,8 +15,6 @@ use crate::ids::{TaskId, WorkerId};
 use crate::wire::{DeathCause, Frame, LeaseShape};
 use crate::worker::task::Phase;
 
-/// How long an idle lease is kept: asking for a worker costs a round trip to the raylet.
-const LINGER: Duration = Duration::from_millis(500);
 /// Open requests a shape, at most: more would only lengthen the raylet's queue.
 const MAX_REQUESTS: usize = 16;
 
@@ -91,7 +89,7 @@ impl State {
         frames.into_iter().for_each(|frame| out.send(Dest::Raylet, frame));
         if !self.idle_check_set && !self.leases.is_empty() {
             self.idle_check_set = true;
-            out.timers.push((LINGER, Timer::IdleLeases));
+            out.timers.push((self.lease_linger, Timer::IdleLeases));
         }
         let _ = now;
     }
@@ -172,7 +170,8 @@ impl State {
     /// Returns leases that have been idle for long.
     pub(crate) fn check_idle_leases(&mut self, now: Instant, out: &mut Out) {
         self.idle_check_set = false;
-        let expired = |lease: &Lease| lease.running.is_none() && now.duration_since(lease.idle_since) >= LINGER;
+        let linger = self.lease_linger;
+        let expired = |lease: &Lease| lease.running.is_none() && now.duration_since(lease.idle_since) >= linger;
         let idle: Vec<u64> = self
             .leases
             .iter()
@@ -182,7 +181,7 @@ impl State {
         idle.into_iter().for_each(|id| self.return_lease(id, true, now, out));
         if !self.leases.is_empty() {
             self.idle_check_set = true;
-            out.timers.push((LINGER, Timer::IdleLeases));
+            out.timers.push((self.lease_linger, Timer::IdleLeases));
         }
     }
 

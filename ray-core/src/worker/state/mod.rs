@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 pub(crate) use actors::ActorClient;
 pub(crate) use submit::{Argument, NewCall, NewTask};
 
+use crate::config;
 use crate::error::RayError;
 use crate::ids::{ActorId, IdHasher, ObjectId, TaskId, WorkerId};
 use crate::wire::{Frame, LeaseShape};
@@ -92,6 +93,10 @@ pub(crate) struct State {
     pub(crate) me: WorkerId,
     next_task: u64,
     next_number: u64,
+    /// How long an idle lease is kept.
+    lease_linger: Duration,
+    /// What a task that was cancelled for its deadline gets before its worker is killed.
+    timeout_grace: Duration,
     pub(crate) refs: RefTable,
     pub(crate) objects: Objects,
     pub(crate) tasks: HashMap<TaskId, Box<PendingTask>, IdHasher>,
@@ -113,11 +118,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(me: WorkerId) -> Self {
+    pub(crate) fn new(me: WorkerId, config: &config::Cluster) -> Self {
         Self {
             me,
             next_task: 1,
             next_number: 1,
+            lease_linger: Duration::from_millis(config.worker_lease_timeout_milliseconds),
+            timeout_grace: Duration::from_millis(config.timeout_grace_ms),
             refs: RefTable::new(me),
             objects: Objects::default(),
             tasks: HashMap::default(),

@@ -1,4 +1,5 @@
 //! What `#[remote]` writes for the runtime, run without one: bodies are found in the table and called here.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's way to fail")]
 
 use bytes::Bytes;
 use ray_core::__private::{Arguments, FunctionBody, Outcome, RemoteFunction, RemoteItem};
