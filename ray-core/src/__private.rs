@@ -18,10 +18,11 @@ pub use smallvec::smallvec;
 
 pub use crate::api::object_ref::{ObjectRef, ObjectRefStream, RawActorHandle};
 pub use crate::api::submit;
+pub use crate::error::RayError;
 pub use crate::registry::{
     ActorMethod, ActorType, Identity, ItemKind, Parameter, REMOTE_ITEMS, RemoteFunction, RemoteItem,
 };
-pub use crate::remote::actor::{deserialize_handle, exclusive, require_actor, require_value, serialize_handle, shared};
+pub use crate::remote::actor::{deserialize_handle, exclusive, instance, serialize_handle, shared};
 pub use crate::remote::failure::{self, require_error};
 pub use crate::remote::returns::FromReturns;
 pub use crate::remote::{

@@ -47,6 +47,8 @@ pub(crate) struct RangeAllocator {
     by_len: BTreeSet<(u64, u64)>,
     /// Idle pages: start to end and the time of their release.
     idle: BTreeMap<u64, (u64, u64)>,
+    /// The same by time of release.
+    idle_by_age: BTreeSet<(u64, u64)>,
     idle_bytes: u64,
     /// Pages that have memory for certain: start to end.
     backed: BTreeMap<u64, u64>,
@@ -58,6 +60,7 @@ impl RangeAllocator {
             free: BTreeMap::new(),
             by_len: BTreeSet::new(),
             idle: BTreeMap::new(),
+            idle_by_age: BTreeSet::new(),
             idle_bytes: 0,
             backed: BTreeMap::new(),
         };
@@ -108,25 +111,20 @@ impl RangeAllocator {
         let last = (hull + whole).min((start + len) / PAGE * PAGE);
         if first < last {
             self.cut_idle(first, last);
-            self.idle.insert(first, (last, now));
-            self.idle_bytes += last - first;
+            self.insert_idle(first, last, now);
         }
     }
 
     /// Takes idle pages released at or before `until` out of the allocator, at most `limit` bytes or one range more,
     /// the longest idle first. They are neither free nor idle until [`Self::punched`].
     pub(crate) fn take_idle(&mut self, until: u64, limit: u64) -> Vec<Range> {
-        let mut aged: Vec<(u64, u64, u64)> = (self.idle.iter())
-            .filter(|(_, (_, released))| *released <= until)
-            .map(|(start, (end, released))| (*released, *start, *end))
-            .collect();
-        aged.sort_unstable();
         let mut taken = Vec::new();
         let mut bytes = 0;
-        for (_, start, end) in aged {
-            if bytes >= limit {
-                break;
-            }
+        while bytes < limit
+            && let Some(&(released, start)) = self.idle_by_age.first()
+            && released <= until
+            && let Some(&(end, _)) = self.idle.get(&start)
+        {
             bytes += end - start;
             self.cut_idle(start, end);
             self.cut_backed(start, end);
@@ -147,11 +145,17 @@ impl RangeAllocator {
 
     /// When the longest idle pages were released.
     pub(crate) fn oldest_idle(&self) -> Option<u64> {
-        self.idle.values().map(|(_, released)| *released).min()
+        self.idle_by_age.first().map(|(released, _)| *released)
     }
 
     pub(crate) fn idle_bytes(&self) -> u64 {
         self.idle_bytes
+    }
+
+    fn insert_idle(&mut self, start: u64, end: u64, released: u64) {
+        self.idle.insert(start, (end, released));
+        self.idle_by_age.insert((released, start));
+        self.idle_bytes += end - start;
     }
 
     fn insert_free(&mut self, offset: u64, len: u64) {
@@ -196,11 +200,11 @@ impl RangeAllocator {
         while let Some((&from, &(to, released))) = self.idle.range(..end).next_back().filter(|(_, (to, _))| *to > start)
         {
             self.idle.remove(&from);
+            self.idle_by_age.remove(&(released, from));
             self.idle_bytes -= to - from;
             for (piece, piece_end) in [(from, start.min(to)), (end.max(from), to)] {
                 if piece < piece_end {
-                    self.idle.insert(piece, (piece_end, released));
-                    self.idle_bytes += piece_end - piece;
+                    self.insert_idle(piece, piece_end, released);
                 }
             }
         }

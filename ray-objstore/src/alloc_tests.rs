@@ -73,6 +73,7 @@ proptest! {
         prop_assert_eq!(allocator.by_len.len(), 1);
         let idle: u64 = allocator.idle.iter().map(|(start, (end, _))| end - start).sum();
         prop_assert_eq!(idle, allocator.idle_bytes());
+        prop_assert_eq!(allocator.idle.len(), allocator.idle_by_age.len());
     }
 }
 

@@ -10,6 +10,8 @@ pub(crate) const PROTOCOL: u32 = 1;
 const MAGIC: u64 = u64::from_le_bytes(*b"rayobj\0\0");
 /// No packet is longer.
 pub(crate) const MAX_PACKET: usize = 32 * 1024;
+/// No reply is longer: texts in it are cut at 1 KiB.
+pub(crate) const MAX_REPLY: usize = 4 * 1024;
 /// Keys in one [`Request::Free`].
 pub(crate) const KEYS_PER_PACKET: usize = 1024;
 

@@ -78,6 +78,7 @@ fn every_reply_survives_its_packet() {
             result: result.clone(),
         }
         .encode();
+        assert!(packet.len() <= MAX_REPLY);
         let back = Reply::decode(&packet).unwrap();
         assert_eq!((back.id, format!("{:?}", back.result)), (42, format!("{result:?}")));
     }

@@ -389,7 +389,7 @@ fn check_number(expr: &Expr, least: f64, whole: bool, expected: &str) -> Result<
         (None, _) => false,
     };
     if wrong {
-        Err(Error::new(expr.span(), format!("{expected} is expected")))
+        Err(Error::new_spanned(expr, format!("{expected} is expected")))
     } else {
         Ok(())
     }

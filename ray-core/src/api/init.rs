@@ -187,7 +187,7 @@ async fn join(options: raylet::Options, driver: WorkerId) -> Result<Joined> {
     let store = ray_objstore::Client::new(store).map_err(|error| start(&error))?;
     let identity = Identity::new(driver, &welcome);
     let config = config::Cluster::received(&welcome.config).map_err(|error| start(&error))?;
-    let worker = Worker::new(identity, config, sender, store, tokio::runtime::Handle::current());
+    let worker = Worker::new(identity, config, sender, store, tokio::runtime::Handle::current())?;
     Ok((worker, receiver, raylet))
 }
 

@@ -4,7 +4,7 @@ use std::any::{Any, type_name};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{AnyActor, TaskError};
+use super::{AnyActor, Instance, TaskError};
 use crate::api::object_ref::RawActorHandle;
 use crate::registry::{ItemKey, RemoteItem};
 
@@ -21,7 +21,7 @@ pub trait ActorState: Any + Send + Sync {}
 impl<A: Any + Send + Sync> ActorState for A {}
 
 /// A type with a `#[remote] impl`.
-pub trait Actor: ActorState + Sized {
+pub trait Actor: Any + Sized {
     /// Its handle.
     type Handle: ActorHandle<Actor = Self>;
 
@@ -41,18 +41,17 @@ pub trait ActorHandle: Clone + Serialize + for<'de> Deserialize<'de> + Send + Sy
     fn from_raw(raw: RawActorHandle) -> Self;
 }
 
-/// Fails to compile, on the user's type, if it cannot be an actor.
-pub const fn require_actor<A: ActorState>() {}
-
-/// Fails to compile, on the user's type, if it cannot be sent.
-pub const fn require_value<T: super::RemoteValue>() {}
+/// A new instance; this is where an actor's type must be an [`ActorState`], so that the compiler says it once.
+pub fn instance<A: ActorState>(actor: A) -> Instance {
+    Box::new(actor)
+}
 
 /// The instance as the type that the body was made for.
 ///
 /// # Errors
 ///
 /// If the runtime called the body on an instance of another type.
-pub fn shared<A: ActorState>(instance: &AnyActor) -> Result<&A, TaskError> {
+pub fn shared<A: Any>(instance: &AnyActor) -> Result<&A, TaskError> {
     instance.downcast_ref().ok_or_else(wrong_instance::<A>)
 }
 
@@ -61,7 +60,7 @@ pub fn shared<A: ActorState>(instance: &AnyActor) -> Result<&A, TaskError> {
 /// # Errors
 ///
 /// If the runtime called the body on an instance of another type.
-pub fn exclusive<A: ActorState>(instance: &mut AnyActor) -> Result<&mut A, TaskError> {
+pub fn exclusive<A: Any>(instance: &mut AnyActor) -> Result<&mut A, TaskError> {
     instance.downcast_mut().ok_or_else(wrong_instance::<A>)
 }
 

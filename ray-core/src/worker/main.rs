@@ -25,6 +25,8 @@ enum Error {
     #[error("its thread `ray-io` has ended")]
     Thread,
     #[error(transparent)]
+    Ray(#[from] crate::RayError),
+    #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("the raylet refused it: {0}")]
     Refused(String),
@@ -100,6 +102,6 @@ async fn join(control: OwnedFd) -> Result<(Arc<Worker>, crate::wire::Receiver), 
     let store = ray_objstore::Client::new(store)?;
     let identity = Identity::new(welcome.worker, &welcome);
     let config = config::Cluster::received(&welcome.config)?;
-    let worker = Worker::new(identity, config, sender, store, tokio::runtime::Handle::current());
+    let worker = Worker::new(identity, config, sender, store, tokio::runtime::Handle::current())?;
     Ok((worker, receiver))
 }

@@ -82,7 +82,7 @@ impl Worker {
             return false;
         }
         let _released = self.release_cpu();
-        waiter.block(deadline)
+        self.rings.wait_for(self, &waiter, deadline)
     }
 
     /// Returns when `wanted` of the objects are ready.
@@ -104,7 +104,7 @@ impl Worker {
                 continue;
             }
             released = released.or_else(|| self.release_cpu());
-            if !waiter.block(deadline) {
+            if !self.rings.wait_for(self, &waiter, deadline) {
                 return false;
             }
         }
@@ -133,7 +133,13 @@ impl Worker {
     /// While a task waits, its CPU serves others.
     pub(crate) fn release_cpu(self: &Arc<Self>) -> Option<Blocked> {
         context::in_leased_task().then(|| {
-            self.with(|_, _, out| out.send(Dest::Raylet, Frame::Blocked {}));
+            let owners = self.rings.owners();
+            self.with(|_, _, out| {
+                out.send(Dest::Raylet, Frame::Blocked {});
+                for owner in owners {
+                    out.send(Dest::Worker(owner), Frame::Stalled {});
+                }
+            });
             Blocked(self.clone())
         })
     }

@@ -10,5 +10,8 @@
 
 mod logs;
 mod process;
+mod remote_actors;
+mod remote_bodies;
 mod support;
 mod tasks;
+mod ui;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::error::Error;
-use crate::wire::{Answer, MAX_PACKET, Reply, Request};
+use crate::wire::{Answer, MAX_REPLY, Reply, Request};
 
 #[derive(Debug)]
 pub(super) struct Calls {
@@ -97,7 +97,7 @@ impl Calls {
 
     /// The next reply, or `None` when the store has ended or sends what no store sends.
     fn receive(&self) -> Option<Reply> {
-        let mut packet = [0u8; MAX_PACKET];
+        let mut packet = [0u8; MAX_REPLY];
         loop {
             match rustix::net::recv(&self.socket, &mut packet, RecvFlags::empty()) {
                 Ok((len, _)) if len > 0 => return Reply::decode(packet.get(..len)?),

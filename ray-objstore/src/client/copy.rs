@@ -5,51 +5,47 @@
 //! exclude each other, so a second thread does not help there.
 
 use std::os::fd::BorrowedFd;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::memory::{populate, write_all_at};
+use crate::memory::{Step, write_all_at};
 
 /// From this size on a second thread pays for its start.
 const PARALLEL_FROM: usize = 16 << 20;
-/// One step of a thread: small enough to share the work evenly, large enough to populate in one call.
-const STEP: usize = 2 << 20;
 /// Below this the page faults are cheaper than a system call.
 const DIRECT_BELOW: usize = 64 << 10;
 
-/// Copies into pages that have memory.
-pub(super) fn into_backed(target: &mut [u8], data: &[u8]) {
-    if data.len() < PARALLEL_FROM {
-        for (target, data) in target.chunks_mut(STEP).zip(data.chunks(STEP)) {
-            copy_step(target, data);
-        }
-        return;
-    }
-    let steps = Mutex::new(target.chunks_mut(STEP).zip(data.chunks(STEP)));
-    let work = || {
+/// Copies `data` into steps of the same length together, whose pages have memory.
+pub(super) fn into_backed<'a>(steps: impl Iterator<Item = Step<'a>> + Send, data: &[u8]) {
+    let parallel = data.len() >= PARALLEL_FROM;
+    let work = Mutex::new((steps, data));
+    let copy = || {
         loop {
-            let step = steps.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((target, data)) = step else { return };
-            copy_step(target, data);
+            let mut left = work.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(mut step) = left.0.next() else { return };
+            let Some((data, rest)) = left.1.split_at_checked(step.bytes.len()) else {
+                return;
+            };
+            left.1 = rest;
+            drop(left);
+            if data.len() >= DIRECT_BELOW {
+                step.populate();
+            }
+            step.bytes.copy_from_slice(data);
         }
     };
+    if !parallel {
+        return copy();
+    }
     std::thread::scope(|scope| {
         let second = std::thread::Builder::new()
             .name("ray-store-copy".into())
-            .spawn_scoped(scope, work);
+            .spawn_scoped(scope, copy);
         if let Err(error) = second {
             tracing::debug!(%error, "copying with one thread");
         }
-        work();
+        copy();
     });
-}
-
-fn copy_step(target: &mut [u8], data: &[u8]) {
-    if target.len() > DIRECT_BELOW {
-        populate(target);
-    }
-    target.copy_from_slice(data);
 }
 
 /// Copies into pages that were reserved and never touched.

@@ -48,6 +48,9 @@ impl Writer {
         }
         let bytes = shared.writable()?.granted(grant.offset, grant.size as u64);
         let bytes = bytes.ok_or_else(|| Error::corrupt(format!("a grant at {}", grant.offset)))?;
+        if !grant.backed {
+            bytes.forget_populated();
+        }
         Ok(Self { open, bytes })
     }
 
@@ -61,13 +64,13 @@ impl Writer {
             what: "writing an object",
             reason: format!("{} bytes at {at} are outside", data.len()),
         };
-        let end = at.checked_add(data.len()).ok_or_else(outside)?;
-        let target = self.bytes.get_mut(at..end).ok_or_else(outside)?;
         let Grant { offset, backed, .. } = self.open.grant;
         if backed {
-            copy::into_backed(target, data);
+            copy::into_backed(self.bytes.steps(at, data.len()).ok_or_else(outside)?, data);
             return Ok(());
         }
+        let end = at.checked_add(data.len()).ok_or_else(outside)?;
+        let target = self.bytes.get_mut(at..end).ok_or_else(outside)?;
         copy::into_fresh(self.open.shared.segment.as_fd(), offset + at as u64, target, data)
     }
 

@@ -8,7 +8,7 @@ mod write_map;
 pub(crate) use file::{Segment, page_hull, reserve, write_all_at};
 pub(crate) use mapping::Mapping;
 pub(crate) use words::{WordsReader, WordsWriter, words_file};
-pub(crate) use write_map::{GrantedBytes, WriteMap, populate};
+pub(crate) use write_map::{GrantedBytes, Step, WriteMap};
 
 /// The granularity of reserving and punching.
 pub(crate) const PAGE: u64 = 4096;

@@ -1,6 +1,7 @@
 //! The life of an object: created, sealed, got, freed, dying, gone.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::disk::DiskTask;
 use super::state::{Effect, Object, PeerId, Stage, State, Waiting};
@@ -21,6 +22,10 @@ impl State {
                     capacity,
                 }),
             );
+        }
+        if self.used + crate::alloc::rounded(size) > capacity {
+            // What was freed a moment ago makes room before anything is spilled.
+            self.settle();
         }
         self.waiting.push_back(Waiting::Create {
             peer,
@@ -53,6 +58,7 @@ impl State {
             return self.reply(peer, id, Err(Error::TooManyObjects { limit }));
         };
         job.alloc.confirm(range);
+        forget_creation(&mut job.creating, key, generation);
         object.slot = Some(slot);
         object.stage = Stage::Sealed;
         object.last_use = last_use;
@@ -145,25 +151,23 @@ impl State {
             .get(&generation)
             .is_some_and(|object| object.stage == Stage::Dying)
         {
-            self.reclaim_dying(job);
+            self.unsettled.insert(job);
         }
     }
 
     pub(super) fn free_in(&mut self, job: u32, keys: &[Key]) {
-        let wanted: HashSet<&Key> = keys.iter().collect();
-        for object in self.objects.values_mut() {
-            // A scan only over what is unsealed would need its own list; creations are few, frees come in batches.
-            if matches!(object.stage, Stage::Creating { .. }) && object.job == job && wanted.contains(&object.key) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        for generation in keys.iter().filter_map(|key| entry.creating.get(key)).flatten() {
+            if let Some(object) = self.objects.get_mut(generation) {
                 object.doomed = true;
             }
         }
-        let Some(entry) = self.jobs.get_mut(&job) else { return };
         let generations: Vec<u64> = keys.iter().filter_map(|key| entry.by_key.remove(key)).collect();
         self.retire(&generations);
     }
 
     pub(super) fn free_where(&mut self, which: impl Fn(u32, &Key) -> bool) {
-        let mut by_job = std::collections::HashMap::<u32, HashSet<Key>>::new();
+        let mut by_job = HashMap::<u32, HashSet<Key>>::new();
         for object in self.objects.values().filter(|object| which(object.job, &object.key)) {
             by_job.entry(object.job).or_default().insert(object.key);
         }
@@ -175,7 +179,6 @@ impl State {
 
     /// Starts the end of objects that no key names any more.
     fn retire(&mut self, generations: &[u64]) {
-        let mut jobs = HashSet::new();
         for generation in generations {
             let Some(object) = self.objects.get_mut(generation) else {
                 continue;
@@ -189,18 +192,24 @@ impl State {
                     };
                     job.index.begin_dying(slot, *generation);
                     job.dying.insert(*generation);
-                    jobs.insert(object.job);
+                    self.unsettled.insert(object.job);
                 }
                 Stage::Restoring | Stage::Creating { .. } => object.doomed = true,
                 Stage::Spilled | Stage::Lost(_) => self.drop_object(*generation),
                 Stage::Dying => {}
             }
         }
-        jobs.into_iter().for_each(|job| self.reclaim_dying(job));
+    }
+
+    /// Reclaims what a batch of requests left dying: one look at the pins for all of them.
+    pub(super) fn settle(&mut self) {
+        for job in std::mem::take(&mut self.unsettled) {
+            self.reclaim_dying(job);
+        }
     }
 
     /// Reclaims what is dying and neither pinned nor held.
-    pub(super) fn reclaim_dying(&mut self, job: u32) {
+    fn reclaim_dying(&mut self, job: u32) {
         let Some(entry) = self.jobs.get(&job).filter(|entry| !entry.dying.is_empty()) else {
             return;
         };
@@ -243,6 +252,7 @@ impl State {
         }
         if let Some(job) = self.jobs.get_mut(&object.job) {
             job.dying.remove(&generation);
+            forget_creation(&mut job.creating, object.key, generation);
             job.objects -= 1;
             if job.by_key.get(&object.key) == Some(&generation) {
                 job.by_key.remove(&object.key);
@@ -268,7 +278,9 @@ impl State {
     pub(super) fn add_created(&mut self, peer: PeerId, key: Key, size: u64, range: crate::alloc::Range) -> Option<u64> {
         let job_id = self.peers.get(&peer)?.job;
         let generation = self.next_generation();
-        self.jobs.get_mut(&job_id)?.objects += 1;
+        let job = self.jobs.get_mut(&job_id)?;
+        job.objects += 1;
+        job.creating.entry(key).or_default().push(generation);
         let object = Object {
             key,
             job: job_id,
@@ -284,5 +296,14 @@ impl State {
         };
         self.objects.insert(generation, object);
         Some(generation)
+    }
+}
+
+fn forget_creation(creating: &mut HashMap<Key, Vec<u64>>, key: Key, generation: u64) {
+    if let Entry::Occupied(mut of_key) = creating.entry(key) {
+        of_key.get_mut().retain(|other| *other != generation);
+        if of_key.get().is_empty() {
+            of_key.remove();
+        }
     }
 }

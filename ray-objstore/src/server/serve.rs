@@ -80,6 +80,7 @@ impl Server {
         let before = inner.state.next_tick();
         inner.state.now = self.born.elapsed().as_millis() as u64;
         let result = step(&mut inner.state);
+        inner.state.settle();
         self.carry_out(&mut inner);
         if inner.state.next_tick() != before {
             // The loop sleeps until the old time.
@@ -193,7 +194,7 @@ impl Server {
             if let Some(entry) = state.jobs.get(&job) {
                 drain(&entry.ring);
             }
-            state.reclaim_dying(job);
+            state.unsettled.insert(job);
         });
     }
 
@@ -221,6 +222,8 @@ impl Server {
             }
             self.carry_out(&mut inner);
         }
+        inner.state.settle();
+        self.carry_out(&mut inner);
     }
 
     fn carry_out(&self, inner: &mut Inner) {

@@ -183,6 +183,9 @@ impl State {
     }
 
     pub(super) fn spill_above_threshold(&mut self) {
+        if self.used > self.limits.spill_above {
+            self.settle();
+        }
         let above = self.used.saturating_sub(self.limits.spill_above);
         if above > 0 {
             self.make_room(above);
@@ -192,6 +195,9 @@ impl State {
     /// Frees `bytes` of sealed, unpinned objects, the least recently used first: at once those that have a copy on
     /// disk, the others when they are written. True if something was freed at once.
     fn make_room(&mut self, bytes: u64) -> bool {
+        if self.spilling_bytes >= bytes {
+            return false;
+        }
         let pinned: HashSet<u64> = self.jobs.keys().flat_map(|job| self.pinned(*job)).collect();
         let may_spill = self.now >= self.spill_again_at;
         let mut on_the_way = self.spilling_bytes;
@@ -306,18 +312,18 @@ impl State {
         for (index, item) in items.iter().enumerate() {
             self.spilling_bytes -= rounded(item.size);
             let position = result.as_ref().ok().and_then(|positions| positions.get(index)).copied();
-            let object = self.objects.get_mut(&item.generation).map(|object| {
-                object.spilling = false;
-                object
-            });
-            match (object, position) {
-                (Some(object), Some(position)) => {
-                    object.disk = Some(DiskCopy { file, position });
-                    if object.stage == Stage::Sealed {
-                        written.push(item.generation);
-                    }
-                }
-                _ => self.release_file(file),
+            let Some(object) = self.objects.get_mut(&item.generation) else {
+                self.release_file(file);
+                continue;
+            };
+            object.spilling = false;
+            let Some(position) = position else {
+                self.release_file(file);
+                continue;
+            };
+            object.disk = Some(DiskCopy { file, position });
+            if object.stage == Stage::Sealed {
+                written.push(item.generation);
             }
         }
         match result {

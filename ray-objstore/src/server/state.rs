@@ -51,6 +51,8 @@ pub(super) struct Job {
     pub(super) index: IndexWriter,
     pub(super) by_key: HashMap<Key, u64>,
     pub(super) dying: HashSet<u64>,
+    /// Unsealed creations, which [`State::free_in`] dooms.
+    pub(super) creating: HashMap<Key, Vec<u64>>,
     /// Clients ring it when they unpin a dying object.
     pub(super) ring: Arc<OwnedFd>,
     pub(super) objects: usize,
@@ -128,6 +130,8 @@ pub(super) struct State {
     pub(super) waiting: VecDeque<Waiting>,
     /// Spill files and how many objects still lie in each.
     pub(super) files: HashMap<u64, usize>,
+    /// Jobs whose dying objects are looked at by the next [`State::settle`].
+    pub(super) unsettled: HashSet<u32>,
     pub(super) used: u64,
     pub(super) spilling_bytes: u64,
     pub(super) spill_error: Option<String>,
@@ -150,6 +154,7 @@ impl State {
             recency: BTreeSet::new(),
             waiting: VecDeque::new(),
             files: HashMap::new(),
+            unsettled: HashSet::new(),
             used: 0,
             spilling_bytes: 0,
             spill_error: None,
@@ -177,6 +182,7 @@ impl State {
                 index: IndexWriter::new(Geometry::for_capacity(self.limits.capacity))?,
                 by_key: HashMap::new(),
                 dying: HashSet::new(),
+                creating: HashMap::new(),
                 ring: Arc::new(ring),
                 objects: 0,
             });
@@ -246,7 +252,7 @@ impl State {
             .collect();
         unsealed.into_iter().for_each(|generation| self.drop_object(generation));
         self.effects.push(Effect::Close(peer));
-        self.reclaim_dying(gone.job);
+        self.unsettled.insert(gone.job);
         self.drop_job_if_over(gone.job);
     }
 

@@ -45,9 +45,9 @@ pub(crate) fn a_gibibyte_through_64_mebibytes() {
         writer.seal().unwrap();
         check();
     }
-    let mut number = 7;
+    let mut number = 7u32;
     for _ in 0..OBJECTS {
-        number = (number * 1_103_515_245 + 12_345) % OBJECTS;
+        number = number.wrapping_mul(1_103_515_245).wrapping_add(12_345) % OBJECTS;
         assert_eq!(client.get(&key(number)).unwrap()[..], pattern(number, SIZE)[..]);
         check();
     }

@@ -1,5 +1,10 @@
 //! The store with real processes, real files and real deaths.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and says why"
+)]
 
 mod child;
 mod disk;

@@ -97,8 +97,7 @@ impl Watchdog {
         let name = std::thread::current().name().unwrap_or("?").to_owned();
         std::thread::spawn(move || {
             if disarmed.recv_timeout(Duration::from_secs(300)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                use std::io::Write;
-                writeln!(std::io::stderr(), "watchdog: {name} hangs").unwrap();
+                eprintln!("watchdog: {name} hangs");
                 std::process::abort();
             }
         });
@@ -108,10 +107,9 @@ impl Watchdog {
 
 /// A test that cannot run here says so, or fails where everything must run.
 pub(crate) fn skip(needs: &str) {
-    use std::io::Write;
     assert!(
         std::env::var_os("RAY_TEST_REQUIRE_ALL").is_none_or(|all| all != "1"),
         "cannot run: needs {needs}"
     );
-    writeln!(std::io::stderr(), "skipped: needs {needs}").unwrap();
+    eprintln!("skipped: needs {needs}");
 }

@@ -1,7 +1,7 @@
 //! The code of an actor: its entry in the table, its handle, and the handle's methods.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Ident, ImplItemFn};
 
@@ -79,11 +79,11 @@ impl Actor {
             quote!(<#ty>::#function(#names))
         };
         let actor = body::unwrap(&call, &constructor.output, &Retry::Never, &fail);
+        let instance = quote_spanned!(self.name.span()=> __ray::instance::<#ty>(actor));
         let code = quote! {
             #decode
             let actor: #ty = #actor;
-            __ray::require_actor::<#ty>();
-            __ray::Ok(__ray::Box::new(actor))
+            __ray::Ok(#instance)
         };
         let result = quote!(__ray::Result<__ray::Instance, __ray::TaskError>);
         let (returned, code) = if asynchronous {
@@ -188,14 +188,15 @@ impl Actor {
             .map(|function| plain(&function.sig))
             .collect();
         let identity = body::identity(&self.name.unraw().to_string(), &signatures.join("; "));
-        let ty = &self.ty;
+        let (ty, count) = (&self.ty, self.methods.len());
         let actor = quote! {
             __ray::ItemKind::Actor(__ray::ActorType::new(
                 __ray::ConstructBody::#kind(__ray_construct),
                 #table,
                 {
-                    static METHODS: &[__ray::ActorMethod] = &[#(#methods),*];
-                    METHODS
+                    // A static: the options in it are filled at first use.
+                    static METHODS: [__ray::ActorMethod; #count] = [#(#methods),*];
+                    &METHODS
                 },
                 || {
                     #[allow(unused_imports)]
@@ -329,7 +330,7 @@ impl Actor {
                 /// # Errors
                 ///
                 /// If there is none, or it is an actor of another type.
-                #vis fn #function(#parameters name: &str) -> __ray::Result<Self, __ray::submit::GetActorError> {
+                #vis fn #function(#parameters name: &str) -> __ray::Result<Self, __ray::RayError> {
                     let raw = __ray::submit::get_actor(&__RAY_ITEM, #namespace, name)?;
                     __ray::Ok(Self { raw })
                 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Dest, Out, State, Timer};
+use super::{Dest, Out, Outgoing, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
 use crate::value::refs::RefToken;
 use crate::wire::{ActorCallSpec, ArgSpec, Frame, TaskSpec};
@@ -92,6 +92,7 @@ impl State {
             method: call.method,
             sequence: 0,
             answered: 0,
+            order: 0,
             group: options.concurrency_group.clone(),
         });
         let spec = TaskSpec {
@@ -241,17 +242,20 @@ impl State {
             return;
         };
         pending.phase = Phase::Pushed(worker);
-        let spec = pending.spec.clone();
-        if worker != self.me {
-            for arg in &spec.args {
-                if let ArgSpec::Inline { object } = arg {
-                    for token in crate::value::refs_of(object).unwrap_or_default() {
-                        self.hand_over(token.object, worker, out);
-                    }
-                }
+        if worker == self.me {
+            let spec = Box::new(pending.spec.clone());
+            out.send(Dest::Worker(worker), Frame::PushTask { spec });
+            return;
+        }
+        let mut inner = Vec::new();
+        for arg in &pending.spec.args {
+            if let ArgSpec::Inline { object } = arg {
+                inner.extend(crate::value::refs_of(object).unwrap_or_default());
             }
         }
-        out.send(Dest::Worker(worker), Frame::PushTask { spec: Box::new(spec) });
+        let plain = inner.is_empty();
+        inner.iter().for_each(|token| self.hand_over(token.object, worker, out));
+        out.sends.push((Dest::Worker(worker), Outgoing::Task { task, plain }));
     }
 
     /// Runs a task again after a pause.

@@ -1,0 +1,10 @@
+use ray_core::remote;
+
+struct Failed;
+
+#[remote]
+fn fail() -> Result<u8, Failed> {
+    Err(Failed)
+}
+
+fn main() {}
