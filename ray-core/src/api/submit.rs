@@ -25,9 +25,6 @@ use crate::worker::{Worker, current};
 
 pub use super::actors::{create_actor, get_actor};
 
-/// Items of a stream that the producer may be ahead of its consumer.
-const STREAM_AHEAD: u32 = 64;
-
 /// How the arguments of a task travel.
 pub fn task_lane(item: &'static RemoteItem, options: Option<&Arc<TaskOptions>>) -> Lane {
     let isolation = options.map(|options| options.isolation);
@@ -182,7 +179,14 @@ pub fn admit_task(
 /// Submits a task that yields a stream.
 pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<TaskOptions>>) -> RawStream {
     let opened = current().and_then(|worker| {
-        let new = new_task(&worker, item, call, options.as_deref(), 0, Some(STREAM_AHEAD))?;
+        let new = new_task(
+            &worker,
+            item,
+            call,
+            options.as_deref(),
+            0,
+            Some(worker.config.generator_backpressure_num_objects),
+        )?;
         Ok(open_stream(&worker, new))
     });
     opened.unwrap_or_else(RawStream::failed)
@@ -208,7 +212,7 @@ pub fn actor_call(
     options: Option<Arc<MethodOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
-    let submitted = new_call(handle, item, method, call, options.as_deref(), num_returns, None)
+    let submitted = new_call(handle, item, method, call, options.as_deref(), num_returns, false)
         .map(|(worker, new)| submit(&worker, new));
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
@@ -221,7 +225,7 @@ pub fn actor_stream(
     call: CallBuilder,
     options: Option<Arc<MethodOptions>>,
 ) -> RawStream {
-    let opened = new_call(handle, item, method, call, options.as_deref(), 0, Some(STREAM_AHEAD))
+    let opened = new_call(handle, item, method, call, options.as_deref(), 0, true)
         .map(|(worker, new)| open_stream(&worker, new));
     opened.unwrap_or_else(RawStream::failed)
 }
@@ -233,7 +237,7 @@ fn new_call(
     call: CallBuilder,
     options: Option<&MethodOptions>,
     returns: u32,
-    stream: Option<u32>,
+    is_stream: bool,
 ) -> Result<(Arc<Worker>, (NewTask, Prepared))> {
     let (_, _, worker) = handle.handle.target()?;
     let method = item
@@ -270,7 +274,7 @@ fn new_call(
         args: std::mem::take(&mut prepared.args),
         nested: std::mem::take(&mut prepared.nested),
         returns,
-        stream,
+        stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
         max_retries: options.max_task_retries.map_or(actor_retries, retries),
     };
     Ok((worker, (new, prepared)))

@@ -10,7 +10,7 @@ use crate::worker::resolve::Target;
 use crate::worker::{Worker, current};
 
 /// References that are ready and those that are not, each in the order given.
-pub type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
+pub(crate) type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
 
 /// Waits until `num_returns` of the references are ready or the time is over, and splits them.
 ///

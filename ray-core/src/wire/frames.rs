@@ -688,6 +688,7 @@ wire_types! {
 
     /// What a process asks the GCS.
     #[derive(Debug, Clone)]
+    #[expect(clippy::large_enum_variant, reason = "a question always travels in a box")]
     enum GcsRequest {
         1 =>
         /// Create an actor.
@@ -999,7 +1000,10 @@ impl Frame {
             ObjectValue::Failed { .. } => true,
         };
         match self {
-            Self::TaskDone { outcome: TaskOutcome::Returned { values }, .. } => values.iter().all(plain),
+            Self::TaskDone {
+                outcome: TaskOutcome::Returned { values },
+                ..
+            } => values.iter().all(plain),
             Self::TaskDone { .. } => true,
             _ => false,
         }

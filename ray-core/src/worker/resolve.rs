@@ -35,13 +35,13 @@ impl Worker {
             Some(Slot::Inline(bytes)) => Some(Ok(Found::Encoded(bytes))),
             Some(Slot::Native(value)) => Some(Ok(Found::Native(value))),
             Some(Slot::Failed(error)) => Some(Err(error)),
-            Some(Slot::Stored { .. }) => Some(self.from_store(object).map(Found::Encoded)),
+            Some(Slot::Stored { .. }) => Some(self.read_stored(object).map(Found::Encoded)),
             None => Some(Err(RayError::SessionEnded {})),
         }
     }
 
     /// Reads an object from the node's store, in place.
-    pub(crate) fn from_store(&self, object: ObjectId) -> Result<Bytes> {
+    pub(crate) fn read_stored(&self, object: ObjectId) -> Result<Bytes> {
         let key = ray_objstore::Key(*object.as_bytes());
         match self.store.get(&key) {
             Ok(view) => Ok(Bytes::from_owner(view)),

@@ -4,8 +4,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "this is all test code, also outside of functions marked as tests"
 )]
 
+mod logs;
 mod process;
+mod remote_actors;
+mod remote_bodies;
+mod support;
 mod tasks;
+mod ui;

@@ -290,14 +290,21 @@ impl ActorHost {
 
     /// The main thread of an actor: it also sees to what comes by ring.
     fn serve(self: &Arc<Self>, worker: &Arc<Worker>) {
-        let overlapping = self.item.methods.iter().any(|method| method.receiver() == Receiver::Shared);
+        let overlapping = self
+            .item
+            .methods
+            .iter()
+            .any(|method| method.receiver() == Receiver::Shared);
         worker.rings.take_eagerly(overlapping);
         loop {
             self.looked.store(false, Ordering::SeqCst);
             let next = {
                 let mut calls = self.calls();
                 let next = calls.ready.pop_front();
-                if next.is_none() && calls.ending && calls.queue.is_quiet() && !worker.read(|state| state.refs.is_lending())
+                if next.is_none()
+                    && calls.ending
+                    && calls.queue.is_quiet()
+                    && !worker.read(|state| state.refs.is_lending())
                 {
                     return;
                 }

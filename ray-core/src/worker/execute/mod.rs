@@ -41,6 +41,10 @@ pub(crate) struct Job {
 
 /// What the main thread does next.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every order is a job: a box would be an allocation a task"
+)]
 enum Order {
     Run(Job),
     Construct(Box<ActorSpec>, u32),
@@ -84,6 +88,8 @@ impl Executor {
     /// The main loop of a worker process. Returns the exit code.
     pub(crate) fn serve(&self, worker: &Arc<Worker>) -> i32 {
         crate::process::setup::run_worker_setup();
+        // After it, since a program may want another subscriber.
+        crate::logging::in_worker(&worker.config);
         loop {
             if let Some(order) = self.next_order(worker) {
                 match order {
@@ -94,7 +100,14 @@ impl Executor {
                 continue;
             }
             if let Arrival::Task(owner, spec) = worker.rings.next_task(worker, || self.look.load(Ordering::Acquire)) {
-                run::task(worker, Job { spec: *spec, from: owner, held: Vec::new() });
+                run::task(
+                    worker,
+                    Job {
+                        spec: *spec,
+                        from: owner,
+                        held: Vec::new(),
+                    },
+                );
                 worker.rings.task_ended();
             }
         }

@@ -91,7 +91,7 @@ pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Argumen
 pub(super) fn from_specs(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
     let incoming = args.iter().map(|arg| match arg {
         ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
-        ArgSpec::Stored { object, .. } => worker.from_store(*object).map(Incoming::Payload),
+        ArgSpec::Stored { object, .. } => worker.read_stored(*object).map(Incoming::Payload),
     });
     incoming.collect::<Result<Vec<_>>>().map(Arguments::new)
 }

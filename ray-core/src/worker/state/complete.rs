@@ -5,7 +5,7 @@
 //!   only where the task's rule says so.
 //! - CO-3: when a task ends, the holds on its arguments end with it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
@@ -15,9 +15,6 @@ use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 
-/// What a task that was cancelled for its deadline gets before its worker is killed.
-const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
-
 impl State {
     /// A worker reports the end of an attempt.
     pub(crate) fn task_done(
@@ -26,9 +23,9 @@ impl State {
         (task, attempt): (TaskId, u32),
         outcome: TaskOutcome,
         (reusable, ran): (bool, u32),
-        now: Instant,
         out: &mut Out,
     ) {
+        let now = out.now;
         let current = self
             .tasks
             .get(&task)
@@ -254,7 +251,7 @@ impl State {
                     self.retry(task, now, out);
                 }
             }
-            Timer::Deadline(task, _) => self.deadline(task, now, out),
+            Timer::Deadline(task) => self.deadline(task, now, out),
             Timer::Grace(task, attempt) => {
                 let Some(pending) = self.tasks.get(&task) else { return };
                 if let Phase::Pushed(worker) = pending.phase
@@ -277,7 +274,7 @@ impl State {
             timeout,
         };
         if self.cancel(task, &error, true, now, out).is_some() {
-            out.timers.push((TIMEOUT_GRACE, Timer::Grace(task, attempt)));
+            out.timers.push((self.timeout_grace, Timer::Grace(task, attempt)));
         }
     }
 }

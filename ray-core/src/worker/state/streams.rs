@@ -81,9 +81,9 @@ impl State {
         attempt: u32,
         index: u64,
         value: ObjectValue,
-        now: Instant,
         out: &mut Out,
     ) {
+        let now = out.now;
         let current = self
             .tasks
             .get(&task)

@@ -125,7 +125,7 @@ impl State {
         };
         self.tasks.insert(task, Box::new(pending));
         if let Some(timeout) = timeout {
-            out.timers.push((timeout, Timer::Deadline(task, 0)));
+            out.timers.push((timeout, Timer::Deadline(task)));
         }
         if let Some(call) = new.call {
             self.enqueue_call(call.actor, task, now, out);
