@@ -69,6 +69,11 @@ impl RawRef {
         }
     }
 
+    /// Whether the submission failed: there is an error and no object.
+    pub(crate) fn is_failed(&self) -> bool {
+        matches!(self.0, Kind::Failed(_))
+    }
+
     fn token(&self) -> Result<RefToken> {
         let (object, owner, _) = self.target()?;
         Ok(RefToken::object(object, owner))

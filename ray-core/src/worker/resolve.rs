@@ -98,7 +98,7 @@ impl Worker {
         for target in targets {
             let waiter = self.waiter(std::slice::from_ref(target), 1);
             if waiter.is_done() {
-                if self.read(|state| matches!(state.objects.slot(&target.0), Some(Slot::Failed(_)))) {
+                if self.has_failed(target.0) {
                     return true;
                 }
                 continue;
@@ -109,6 +109,11 @@ impl Worker {
             }
         }
         true
+    }
+
+    /// Whether the object will never have a value.
+    pub(crate) fn has_failed(&self, object: ObjectId) -> bool {
+        self.read(|state| matches!(state.objects.slot(&object), Some(Slot::Failed(_))))
     }
 
     /// Refuses a wait, within an exclusive call of an actor, for a call on the same actor: it could never start.

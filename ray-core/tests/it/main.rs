@@ -7,6 +7,13 @@
     reason = "this is all test code, also outside of functions marked as tests"
 )]
 
+mod cancel;
+mod crash;
+mod nesting;
 mod process;
+mod storm;
+mod streams;
 mod support;
 mod tasks;
+mod values;
+mod waiting;
