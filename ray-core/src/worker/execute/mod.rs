@@ -132,6 +132,9 @@ impl Executor {
             });
         }
         let job = Job { spec, from, held };
+        if let Some(stream) = &job.spec.stream {
+            self.streams.open(job.spec.task, stream.consumed);
+        }
         match (&job.spec.call, self.actor.get()) {
             (Some(_), Some(host)) => host.arrived(worker, job),
             (Some(call), None) => {
@@ -262,6 +265,9 @@ impl Executor {
 /// Sends the answer of a job (EX-1) and then lets go of its arguments (EX-2).
 fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) {
     let (task, attempt) = (job.spec.task, job.spec.attempt);
+    if job.spec.stream.is_some() {
+        worker.executor.streams.close(task);
+    }
     worker.with(|state, _, out| {
         out.send(
             Dest::Worker(job.from),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
-use crate::wire::{Frame, ObjectValue};
+use crate::wire::{Frame, ObjectValue, StreamSpec};
 use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 use crate::worker::waiter::Waiter;
@@ -21,6 +21,14 @@ pub(crate) struct Incoming {
     ended: Option<u64>,
     failed: Option<RayError>,
     waiter: Weak<Waiter>,
+}
+
+impl Incoming {
+    /// Tells a new attempt where to go on.
+    pub(super) fn resume(&self, stream: &mut StreamSpec) {
+        stream.received = self.received;
+        stream.consumed = self.taken;
+    }
 }
 
 /// What a consumer gets.

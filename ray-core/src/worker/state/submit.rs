@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::{Dest, Out, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
 use crate::value::refs::RefToken;
-use crate::wire::{ActorCallSpec, ArgSpec, Frame, TaskSpec};
+use crate::wire::{ActorCallSpec, ArgSpec, Frame, StreamSpec, TaskSpec};
 use crate::worker::objects::{Interest, Slot};
 use crate::worker::refs::Hold;
 use crate::worker::task::{Dependency, PendingTask, Phase, Template};
@@ -104,7 +104,11 @@ impl State {
             name: new.name,
             args,
             returns: new.returns,
-            stream: new.stream,
+            stream: new.stream.map(|ahead| StreamSpec {
+                ahead,
+                received: 0,
+                consumed: 0,
+            }),
             retry_exceptions: options.retry_exceptions.into(),
             deadline: timeout,
             group: new.template.shape.strategy.group(),
@@ -241,6 +245,9 @@ impl State {
             return;
         };
         pending.phase = Phase::Pushed(worker);
+        if let (Some(stream), Some(incoming)) = (&mut pending.spec.stream, self.streams.get(&task)) {
+            incoming.resume(stream);
+        }
         let spec = pending.spec.clone();
         if worker != self.me {
             for arg in &spec.args {
