@@ -42,7 +42,7 @@ impl State {
             }
         } else {
             // CO-1: nobody waits for these any more, but the references inside them were handed over.
-            self.drop_values(from, outcome, out);
+            self.drop_values(from, task, outcome, out);
         }
         self.lease_idle(from, task, reusable, now, out);
     }
@@ -59,7 +59,7 @@ impl State {
             return;
         }
         if pending.cancelled {
-            self.drop_values(from, TaskOutcome::Returned { values }, out);
+            self.drop_values(from, task, TaskOutcome::Returned { values }, out);
         } else {
             let results: Vec<ObjectId> = pending.results().collect();
             for (object, value) in results.into_iter().zip(values) {
@@ -103,14 +103,21 @@ impl State {
         self.settle(object, slot, now, out);
     }
 
-    fn drop_values(&mut self, from: WorkerId, outcome: TaskOutcome, out: &mut Out) {
+    fn drop_values(&mut self, from: WorkerId, task: TaskId, outcome: TaskOutcome, out: &mut Out) {
         if let TaskOutcome::Returned { values } = outcome {
-            values.into_iter().for_each(|value| self.drop_value(from, value, out));
+            for (index, value) in (1..).zip(values) {
+                self.drop_value(from, task.object(index), value, out);
+            }
         }
     }
 
-    /// A value that nobody wants: only the references inside it count, and go at once.
-    pub(super) fn drop_value(&mut self, from: WorkerId, value: ObjectValue, out: &mut Out) {
+    /// A value that nobody wants: it leaves the store, and the references inside it go.
+    pub(super) fn drop_value(&mut self, from: WorkerId, object: ObjectId, value: ObjectValue, out: &mut Out) {
+        // An attempt that still runs makes the same object: then it is not touched.
+        let over = self.tasks.get(&object.task()).is_none_or(|pending| pending.cancelled);
+        if over && matches!(value, ObjectValue::Stored { .. }) && object.owner_prefix() == self.me.prefix() {
+            out.free.push(object);
+        }
         let inner = match value {
             ObjectValue::Inline { object } => {
                 let tokens = crate::value::refs_of(&object).unwrap_or_default();

@@ -97,11 +97,12 @@ impl State {
             .get(&task)
             .is_some_and(|pending| pending.spec.attempt == attempt && !pending.cancelled);
         let wanted = current && self.streams.get(&task).is_some_and(|stream| stream.received == index);
-        let object = u32::try_from(index + 1).ok().map(|index| task.object(index));
-        let (true, Some(object)) = (wanted, object) else {
-            self.drop_value(from, value, out);
+        let Ok(number) = u32::try_from(index + 1) else { return };
+        let object = task.object(number);
+        if !wanted {
+            self.drop_value(from, object, value, out);
             return;
-        };
+        }
         self.refs.own(object, Hold::Handle);
         self.objects.expect(object);
         self.accept_value(object, from, value, now, out);
