@@ -47,6 +47,7 @@ impl RawStream {
             },
             Kind::Open { task, session } => {
                 let Some(worker) = session.upgrade() else {
+                    self.0 = Kind::Failed(None);
                     return Ok(Some(RawRef::failed(RayError::SessionEnded {})));
                 };
                 let task = *task;

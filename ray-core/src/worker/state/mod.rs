@@ -196,6 +196,10 @@ impl State {
         for object in pending {
             self.settle(object, Slot::Failed(error.clone()), now, out);
         }
+        let streams: Vec<TaskId> = self.streams.keys().copied().collect();
+        for task in streams {
+            self.fail_stream(task, error, out);
+        }
         let tasks = std::mem::take(&mut self.tasks);
         out.garbage.push(Box::new(tasks));
     }
