@@ -59,6 +59,9 @@ pub(crate) struct Executor {
 #[derive(Debug, Default)]
 struct Orders {
     line: VecDeque<Order>,
+    /// The task that has left the line last, and whether it was cancelled before it was known to run.
+    begun: Option<TaskId>,
+    begun_cancelled: bool,
     /// End when the line is empty.
     ending: bool,
     busy: bool,
@@ -71,6 +74,15 @@ impl Executor {
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a task's context known, so that it can be cancelled. A cancel that came before counts too.
+    fn enter_running(&self, context: &Arc<TaskContext>) {
+        self.running().insert(context.task, context.clone());
+        let orders = self.orders();
+        if orders.begun == Some(context.task) && orders.begun_cancelled {
+            context.cancel.set();
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<TaskContext>, IdHasher>> {
@@ -100,6 +112,11 @@ impl Executor {
         loop {
             if let Some(order) = orders.line.pop_front() {
                 orders.busy = true;
+                orders.begun = match &order {
+                    Order::Run(job) => Some(job.spec.task),
+                    _ => None,
+                };
+                orders.begun_cancelled = false;
                 return order;
             }
             // A worker that owns what others use is not idle: its objects would die with it.
@@ -159,6 +176,7 @@ impl Executor {
                 .line
                 .iter()
                 .position(|order| matches!(order, Order::Run(job) if job.spec.task == task));
+            orders.begun_cancelled |= orders.begun == Some(task);
             place.and_then(|place| orders.line.remove(place))
         };
         if let Some(Order::Run(job)) = waiting {

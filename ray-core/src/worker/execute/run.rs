@@ -29,7 +29,7 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     };
     let name = job.spec.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
     let context = task_context(&job.spec, &name, false);
-    worker.executor.running().insert(job.spec.task, context.clone());
+    worker.executor.enter_running(&context);
     let outcome = match arguments(worker, &job.spec) {
         Err(error) => TaskOutcome::Failed { error, retry: false },
         Ok(arguments) => match function.body {

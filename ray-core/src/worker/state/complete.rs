@@ -242,6 +242,8 @@ impl State {
 
     /// Has the worker killed that still runs a cancelled task.
     pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
+        // Should the task end by itself first, the next one must not be killed in its place.
+        self.use_no_more(worker);
         out.send(Dest::Raylet, Frame::KillWorker { worker, task });
     }
 
