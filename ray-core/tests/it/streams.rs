@@ -1,5 +1,6 @@
 //! Functions that yield many objects, and functions that return several.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -131,20 +132,19 @@ fn fails_twice() -> Result<(u64, u64), String> {
 }
 
 struct Source {
-    next: u64,
+    next: AtomicU64,
 }
 
 #[remote]
 impl Source {
     fn new() -> Self {
-        Self { next: 0 }
+        Self {
+            next: AtomicU64::new(0),
+        }
     }
 
-    fn take(&mut self, number: u64) -> impl Iterator<Item = u64> {
-        (0..number).map(|_| {
-            self.next += 1;
-            self.next
-        })
+    fn take(&self, number: u64) -> impl Iterator<Item = u64> {
+        (0..number).map(|_| self.next.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 

@@ -117,7 +117,7 @@ impl<'a> Producer<'a> {
                 continue;
             }
             let index = u32::try_from(self.made + 1).map_err(|_| fail(RayError::internal("over 2^32 items")))?;
-            let value = returned(self.worker, &self.job.spec, index, &value).map_err(fail)?;
+            let value = returned(self.worker, &self.job.spec, self.name, index, &value)?;
             self.send_value(value);
         }
         Ok(())
