@@ -7,7 +7,7 @@ use crate::api::blocking;
 use crate::api::object_ref::ObjectRef;
 use crate::error::{RayError, Result};
 use crate::worker::resolve::Target;
-use crate::worker::{Worker, current};
+use crate::worker::{Worker, context, current};
 
 /// References that are ready and those that are not, each in the order given.
 pub type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
@@ -64,6 +64,7 @@ pub async fn wait_async<T>(
                 // Only the time matters: whether the objects are ready is looked at afterwards.
                 let _elapsed = tokio::time::timeout(timeout, waiting.done()).await;
             });
+            let _awaiting = context::await_others();
             // The runtime ends only with the session, and then everything is ready.
             let _ended = timer.await;
         }

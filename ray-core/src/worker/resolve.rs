@@ -137,10 +137,13 @@ impl Worker {
 
     /// While a task waits, its CPU serves others.
     pub(crate) fn release_cpu(self: &Arc<Self>) -> Option<Blocked> {
-        context::in_leased_task().then(|| {
-            self.with(|_, _, out| out.send(Dest::Raylet, Frame::Blocked {}));
-            Blocked(self.clone())
-        })
+        context::in_leased_task().then(|| self.lend_cpu())
+    }
+
+    /// Lets the CPU of the running task serve others until the guard drops.
+    pub(crate) fn lend_cpu(self: &Arc<Self>) -> Blocked {
+        self.with(|_, _, out| out.send(Dest::Raylet, Frame::Blocked {}));
+        Blocked(self.clone())
     }
 
     /// Which of the objects are ready, in the order given.

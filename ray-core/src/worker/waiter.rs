@@ -5,6 +5,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use crate::worker::context;
+
 /// Counts down to the moment when enough objects are ready, then wakes whoever waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
@@ -72,6 +74,7 @@ impl Waiter {
 
     /// Returns when enough are ready.
     pub(crate) async fn done(&self) {
+        let _awaiting = context::await_others();
         std::future::poll_fn(|cx| {
             if self.register(cx.waker()) {
                 Poll::Ready(())

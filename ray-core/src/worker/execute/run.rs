@@ -12,7 +12,7 @@ use crate::registry::{ItemKey, Registry, RemoteItem};
 use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
-use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
+use crate::worker::context::{self, TaskContext, WithContext};
 
 /// Runs a task of a function on this thread and answers it.
 pub(super) fn task(worker: &Arc<Worker>, job: Job) {
@@ -38,17 +38,15 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
                 told(worker, &job, &name, ended)
             }
             FunctionBody::Async(body) => {
-                let ended = worker
-                    .executor
-                    .runtime()
-                    .block_on(caught_async(context.clone(), async move { body(arguments).await }));
+                let body = caught_async(context.clone(), async move { body(arguments).await });
+                let ended = worker.executor.runtime().block_on(lending_cpu(worker, &context, body));
                 told(worker, &job, &name, ended)
             }
             FunctionBody::Iter(body) => stream::produce_iter(worker, &job, &name, &context, || body(arguments)),
             FunctionBody::Stream(body) => {
                 let produced =
                     stream::produce_stream(worker, &job, &name, &context, async move { body(arguments).await });
-                worker.executor.runtime().block_on(produced)
+                worker.executor.runtime().block_on(lending_cpu(worker, &context, produced))
             }
         },
     };
@@ -77,7 +75,7 @@ pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool) -> Arc<
         exclusive,
         group: spec.group,
         resources: spec.resources.clone(),
-        cancel: CancelFlag::default(),
+        ..TaskContext::default()
     })
 }
 
@@ -114,6 +112,21 @@ pub(super) async fn caught_async(context: Arc<TaskContext>, body: impl Future<Ou
         () = watched.cancel.wait() => Ended::Cancelled,
         ended = WithContext::new(context, CatchPanic(Box::pin(body))) => ended,
     }
+}
+
+/// Runs the future of a task. While all of it waits, and some of it for other tasks, the task's CPU serves those.
+async fn lending_cpu<F: Future>(worker: &Arc<Worker>, context: &Arc<TaskContext>, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut lent = None;
+    std::future::poll_fn(|cx| {
+        drop(lent.take());
+        let poll = future.as_mut().poll(cx);
+        if poll.is_pending() && context.is_awaiting() {
+            lent = Some(worker.lend_cpu());
+        }
+        poll
+    })
+    .await
 }
 
 struct CatchPanic<F>(Pin<Box<F>>);

@@ -97,6 +97,7 @@ impl<'a> Producer<'a> {
             return !self.context.cancel.is_set();
         }
         let (made, ahead) = (self.made, self.ahead);
+        let _awaiting = self.context.await_others();
         tokio::select! {
             biased;
             () = self.context.cancel.wait() => false,
@@ -169,7 +170,11 @@ pub(super) fn produce_iter<'a>(
         Err(_payload) => return producer.panicked(),
     };
     loop {
-        if !worker.executor.runtime().block_on(producer.room()) {
+        // Who consumes may need the CPU to come to the next item.
+        let lent = if producer.has_room() { None } else { worker.release_cpu() };
+        let room = worker.executor.runtime().block_on(producer.room());
+        drop(lent);
+        if !room {
             return producer.cancelled();
         }
         match std::panic::catch_unwind(AssertUnwindSafe(|| items.next())) {
