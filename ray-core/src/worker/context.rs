@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -26,11 +27,18 @@ pub(crate) struct TaskContext {
     pub(crate) group: Option<PlacementGroupId>,
     pub(crate) resources: BTreeMap<String, i64>,
     pub(crate) cancel: CancelFlag,
+    /// When its time is over.
+    pub(crate) due: Option<Instant>,
     /// How many of its futures wait for objects or for its consumer.
     awaiting: AtomicUsize,
 }
 
 impl TaskContext {
+    /// The time it has left, if it has a limit.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        Some(self.due?.saturating_duration_since(Instant::now()))
+    }
+
     /// Whether a future of the task waits for what other tasks bring about.
     pub(crate) fn is_awaiting(&self) -> bool {
         self.awaiting.load(Ordering::Acquire) > 0

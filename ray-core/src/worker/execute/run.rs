@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::outcome::{Ended, told};
 use super::{Job, answer, panic, stream};
@@ -75,6 +76,7 @@ pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool) -> Arc<
         exclusive,
         group: spec.group,
         resources: spec.resources.clone(),
+        due: spec.deadline.and_then(|left| Instant::now().checked_add(left)),
         ..TaskContext::default()
     })
 }

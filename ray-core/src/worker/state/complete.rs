@@ -260,7 +260,7 @@ impl State {
                     self.retry(task, now, out);
                 }
             }
-            Timer::Deadline(task, _) => self.deadline(task, now, out),
+            Timer::Deadline(task, timeout) => self.deadline(task, timeout, now, out),
             Timer::Grace(task, attempt) => {
                 let Some(pending) = self.tasks.get(&task) else { return };
                 if let Phase::Pushed(worker) = pending.phase
@@ -273,9 +273,8 @@ impl State {
         }
     }
 
-    fn deadline(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+    fn deadline(&mut self, task: TaskId, timeout: Duration, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
-        let timeout = pending.template.options.timeout.unwrap_or_default();
         let attempt = pending.spec.attempt;
         let error = RayError::TaskTimeout {
             task,

@@ -78,8 +78,8 @@ impl Out {
 pub(crate) enum Timer {
     /// A task that failed may run again.
     Retry(TaskId),
-    /// A task has had its time.
-    Deadline(TaskId, u32),
+    /// A task has had its time, which was this long.
+    Deadline(TaskId, Duration),
     /// A task that was cancelled for its deadline has had its grace.
     Grace(TaskId, u32),
     /// Look for leases that have been idle for long.

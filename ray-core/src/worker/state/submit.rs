@@ -46,6 +46,8 @@ pub(crate) struct NewTask {
     pub(crate) returns: u32,
     pub(crate) stream: Option<u32>,
     pub(crate) max_retries: i64,
+    /// The time it has: its own timeout, or what is left to the task that submits it, if that is less.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What the caller gets.
@@ -86,7 +88,6 @@ impl State {
             self.objects.expect(*result);
         }
         let options = &new.template.options;
-        let timeout = options.timeout;
         let call = new.call.map(|call| ActorCallSpec {
             actor: call.actor,
             method: call.method,
@@ -110,7 +111,7 @@ impl State {
                 consumed: 0,
             }),
             retry_exceptions: options.retry_exceptions.into(),
-            deadline: timeout,
+            deadline: None,
             group: new.template.shape.strategy.group(),
             resources: new.template.shape.resources.clone(),
         };
@@ -119,6 +120,7 @@ impl State {
             template: new.template,
             dependencies,
             nested: new.nested,
+            due: new.timeout.and_then(|timeout| now.checked_add(timeout)),
             missing: 0,
             retries_left: new.max_retries,
             phase: Phase::Waiting,
@@ -127,8 +129,8 @@ impl State {
             actor: new.call.map(|call| call.actor),
         };
         self.tasks.insert(task, Box::new(pending));
-        if let Some(timeout) = timeout {
-            out.timers.push((timeout, Timer::Deadline(task, 0)));
+        if let Some(timeout) = new.timeout {
+            out.timers.push((timeout, Timer::Deadline(task, timeout)));
         }
         if let Some(call) = new.call {
             self.enqueue_call(call.actor, task, now, out);
@@ -245,6 +247,7 @@ impl State {
             return;
         };
         pending.phase = Phase::Pushed(worker);
+        pending.spec.deadline = pending.due.map(|due| due.saturating_duration_since(out.now));
         if let (Some(stream), Some(incoming)) = (&mut pending.spec.stream, self.streams.get(&task)) {
             incoming.resume(stream);
         }
