@@ -30,7 +30,7 @@ pub(crate) struct TaskContext {
     /// When its time is over.
     pub(crate) due: Option<Instant>,
     /// How many of its futures wait for objects or for its consumer.
-    awaiting: AtomicUsize,
+    pub(crate) awaiting: AtomicUsize,
 }
 
 impl TaskContext {
