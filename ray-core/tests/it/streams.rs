@@ -163,7 +163,7 @@ fn items_come_one_after_another_in_order_from_functions_and_methods() {
         let numbers: Vec<u64> = (0..500).collect();
         assert_eq!(all(count::remote(500)), numbers);
         assert_eq!(all(count_as_a_stream::remote(500)), numbers);
-        assert_eq!(all(count::remote(0)), []);
+        assert_eq!(all(count::remote(0)), Vec::<u64>::new());
         let source = Source::remote();
         assert_eq!(all(source.take(100)), (1..=100).collect::<Vec<_>>());
         assert_eq!(all(source.take(3)), [101, 102, 103]);
