@@ -43,7 +43,8 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         },
         Frame::PeerGone { worker: peer, cause } => {
             // RC-T3: what it sent before it died comes first.
-            if let Some(cause) = worker.links().dead(peer, cause) {
+            let death = worker.links().dead(peer, cause);
+            if let Some(cause) = death {
                 worker.process_died(peer, &cause);
             }
         }
