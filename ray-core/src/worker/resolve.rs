@@ -97,15 +97,14 @@ impl Worker {
         let mut released = None;
         for target in targets {
             let waiter = self.waiter(std::slice::from_ref(target), 1);
-            if waiter.is_done() {
-                if self.has_failed(target.0) {
-                    return true;
+            if !waiter.is_done() {
+                released = released.or_else(|| self.release_cpu());
+                if !waiter.block(deadline) {
+                    return false;
                 }
-                continue;
             }
-            released = released.or_else(|| self.release_cpu());
-            if !waiter.block(deadline) {
-                return false;
+            if self.has_failed(target.0) {
+                return true;
             }
         }
         true
