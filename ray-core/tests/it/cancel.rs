@@ -259,12 +259,17 @@ fn a_task_that_runs_out_of_time_is_cancelled_and_then_killed() {
             assert_eq!(timeout, limit);
         };
 
-        let obeys = until_cancelled::options().timeout(limit).remote(entered.clone(), seen.clone());
+        let obeys = until_cancelled::options()
+            .timeout(limit)
+            .remote(entered.clone(), seen.clone());
         timed_out(get(&obeys).unwrap_err());
         wait_until(|| seen.count() == entered.count());
 
         let stubborn = signs.tally("stubborn");
-        let first = never_looks::options().timeout(limit).num_cpus(2).remote(stubborn.clone());
+        let first = never_looks::options()
+            .timeout(limit)
+            .num_cpus(2)
+            .remote(stubborn.clone());
         timed_out(get(&first).unwrap_err());
         // It holds both CPUs until its grace is over; then it is killed, and not tried again.
         let gate = signs.gate("gate");

@@ -201,7 +201,11 @@ fn a_worker_that_dies_while_it_runs_decodes_or_returns_costs_one_retry_each_time
                     results.iter().map(|result| get(result).map(drop)).collect();
                 outcomes.push(get(&returned).map(|value| assert_eq!(value.1, vec![7; 1 << 17])));
                 for (outcome, fuse) in outcomes.into_iter().zip(&fuses) {
-                    assert_eq!(fuse.touched.count(), attempts, "{fuse:?}, {retries} retries: {outcome:?}");
+                    assert_eq!(
+                        fuse.touched.count(),
+                        attempts,
+                        "{fuse:?}, {retries} retries: {outcome:?}"
+                    );
                     match outcome {
                         Ok(()) => assert!(lives, "{fuse:?}"),
                         Err(error) => {
@@ -264,19 +268,31 @@ fn a_panic_is_the_tasks_error_with_message_and_place_and_its_worker_lives() {
         let before = get(&pid::remote()).unwrap();
         let fuse = |stage| Fuse::new(&signs, stage, Death::Panic, 9);
         let errors = [
-            ("run", get(&run::options().max_retries(3).remote(fuse("run"))).unwrap_err()),
-            ("async", get(&run_async::options().max_retries(3).remote(fuse("async"))).unwrap_err()),
+            (
+                "run",
+                get(&run::options().max_retries(3).remote(fuse("run"))).unwrap_err(),
+            ),
+            (
+                "async",
+                get(&run_async::options().max_retries(3).remote(fuse("async"))).unwrap_err(),
+            ),
             (
                 "decode",
                 get(&decode::options().max_retries(3).remote(DiesInDecoding(fuse("decode")))).unwrap_err(),
             ),
-            ("encode", get(&encode::options().max_retries(3).remote(fuse("encode"))).unwrap_err()),
+            (
+                "encode",
+                get(&encode::options().max_retries(3).remote(fuse("encode"))).unwrap_err(),
+            ),
         ];
         for (stage, error) in errors {
             let RayError::TaskFailed { failure } = &error else {
                 panic!("{stage}: {error}")
             };
-            assert!(failure.function.contains("run") || failure.function.contains(stage), "{error}");
+            assert!(
+                failure.function.contains("run") || failure.function.contains(stage),
+                "{error}"
+            );
             assert_eq!(failure.chain, ["it blew up"], "{stage}");
             assert_eq!((failure.pid, failure.attempt), (before, 0), "{stage}");
             assert_eq!(failure.node, runtime_context().unwrap().node_id());
@@ -397,7 +413,10 @@ fn an_error_keeps_its_chain_and_value_through_dependants_and_other_processes() {
         assert_eq!(inside, Some(Fault::Permanent(Cause)));
         let error = get(&nested).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("passes_on") && text.contains("the disk is on fire"), "{text}");
+        assert!(
+            text.contains("passes_on") && text.contains("the disk is on fire"),
+            "{text}"
+        );
         assert_eq!(error.downcast_ref::<Fault>(), Some(&Fault::Permanent(Cause)), "{error}");
     });
 }

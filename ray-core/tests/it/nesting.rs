@@ -12,7 +12,11 @@ fn session(cpus: u32) -> Ray {
 
 #[remote]
 fn down(depth: u32) -> u32 {
-    if depth == 0 { 0 } else { get(&down::remote(depth - 1)).unwrap() + 1 }
+    if depth == 0 {
+        0
+    } else {
+        get(&down::remote(depth - 1)).unwrap() + 1
+    }
 }
 
 #[remote]
@@ -128,7 +132,10 @@ fn what_no_node_can_ever_run_is_told_with_what_is_short() {
             let text = error.to_string();
             assert!(text.contains(short) && text.contains("seven"), "{text}");
         }
-        assert_eq!(get(&seven::options().num_cpus(2).resource("licence", 1.0).remote()).unwrap(), 7);
+        assert_eq!(
+            get(&seven::options().num_cpus(2).resource("licence", 1.0).remote()).unwrap(),
+            7
+        );
     });
 }
 
@@ -155,7 +162,9 @@ fn no_more_tasks_hold_a_resource_than_there_is_of_it() {
         let many: Vec<_> = (0..100)
             .map(|number| {
                 let share = if number % 2 == 0 { 1.0 } else { 0.51 };
-                alone::options().resource("one", share).remote(running.clone(), gone.clone())
+                alone::options()
+                    .resource("one", share)
+                    .remote(running.clone(), gone.clone())
             })
             .collect();
         assert!(get(&many).unwrap().into_iter().all(|alone| alone));
@@ -194,7 +203,10 @@ fn neither_another_shape_nor_another_owner_starves() {
         let signs = Signs::new();
         let stop = signs.gate("stop");
         let begun: Vec<Gate> = (0..2).map(|number| signs.gate(&format!("begun {number}"))).collect();
-        let floods: Vec<_> = begun.iter().map(|begun| floods::remote(begun.clone(), stop.clone())).collect();
+        let floods: Vec<_> = begun
+            .iter()
+            .map(|begun| floods::remote(begun.clone(), stop.clone()))
+            .collect();
         begun.iter().for_each(Gate::wait);
         for _ in 0..5 {
             // The driver's own tasks, in shapes of their own, come to their turn.
@@ -230,7 +242,10 @@ fn a_worker_is_used_again_and_retires_after_its_calls() {
         let pids: Vec<u32> = (0..9).map(|_| get(&retiring_pid::remote()).unwrap()).collect();
         let different: HashSet<u32> = pids.iter().copied().collect();
         assert_eq!(different.len(), 3, "{pids:?}");
-        assert!(pids.chunks(3).all(|three| three.iter().all(|pid| *pid == three[0])), "{pids:?}");
+        assert!(
+            pids.chunks(3).all(|three| three.iter().all(|pid| *pid == three[0])),
+            "{pids:?}"
+        );
         let at_once: Vec<_> = (0..30).map(|_| retiring_pid::remote()).collect();
         let pids = get(&at_once).unwrap();
         for pid in &pids {

@@ -72,7 +72,10 @@ fn check(tasks: u64) {
         assert_eq!(value, mix(number));
     }
     for (number, sum) in (0..).zip(get(&sums).unwrap()) {
-        assert_eq!(sum, (0..3).fold(0u64, |sum, child| sum.wrapping_add(mix(number + child))));
+        assert_eq!(
+            sum,
+            (0..3).fold(0u64, |sum, child| sum.wrapping_add(mix(number + child)))
+        );
     }
 }
 

@@ -37,10 +37,7 @@ struct Counting {
 impl Stream for Counting {
     type Item = u64;
 
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<u64>> {
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<u64>> {
         if self.next == self.to {
             return std::task::Poll::Ready(None);
         }
@@ -68,7 +65,13 @@ fn fails_after(number: u64) -> Result<impl Iterator<Item = Result<u64, String>>,
     if number == 0 {
         return Err("refused".to_owned());
     }
-    Ok((0..=number).map(move |item| if item == number { Err(format!("no item {item}")) } else { Ok(item) }))
+    Ok((0..=number).map(move |item| {
+        if item == number {
+            Err(format!("no item {item}"))
+        } else {
+            Ok(item)
+        }
+    }))
 }
 
 #[remote]
@@ -217,7 +220,12 @@ fn an_error_is_the_last_item() {
         let _ray = session();
         let items: Vec<_> = fails_after::remote(5).map(|item| get(&item)).collect();
         assert_eq!(items.len(), 6);
-        assert!(items[..5].iter().enumerate().all(|(index, item)| *item.as_ref().unwrap() == index as u64));
+        assert!(
+            items[..5]
+                .iter()
+                .enumerate()
+                .all(|(index, item)| *item.as_ref().unwrap() == index as u64)
+        );
         assert!(items[5].as_ref().unwrap_err().to_string().contains("no item 5"));
 
         let refused: Vec<_> = fails_after::remote(0).map(|item| get(&item)).collect();
@@ -230,7 +238,10 @@ fn an_error_is_the_last_item() {
         let RayError::TaskFailed { failure } = error else {
             panic!("{error}")
         };
-        assert!(failure.panic_location.as_deref().unwrap().contains("streams.rs"), "{error}");
+        assert!(
+            failure.panic_location.as_deref().unwrap().contains("streams.rs"),
+            "{error}"
+        );
 
         let infeasible: Vec<_> = count::options().num_cpus(99).remote(5).map(|item| get(&item)).collect();
         assert_eq!(infeasible.len(), 1);
@@ -290,7 +301,10 @@ fn several_results_are_references_of_their_own() {
     in_own_process(|| {
         let _ray = session();
         let (number, text, bytes) = three::remote(5);
-        assert_eq!(get((&number, &text, &bytes)).unwrap(), (5, "5".to_owned(), vec![7; 300_000]));
+        assert_eq!(
+            get((&number, &text, &bytes)).unwrap(),
+            (5, "5".to_owned(), vec![7; 300_000])
+        );
         let (number, _, bytes) = three::remote(&number);
         assert_eq!(get(&double::remote(&number)).unwrap(), 10);
         assert_eq!(get(&bytes).unwrap().len(), 300_000);

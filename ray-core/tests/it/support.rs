@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 /// When a test is taken to hang. No assertion depends on it otherwise.
-const HANGS: Duration = Duration::from_secs(30);
+const HANGS: Duration = Duration::from_secs(150);
 /// Names the test that this process is for.
 const OWN_PROCESS: &str = "RAY_TEST_OWN_PROCESS";
 
@@ -88,7 +88,11 @@ pub(crate) fn children() -> Vec<u32> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     let mut pids: Vec<u32> = lists
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .map(|pid| pid.parse().unwrap())
+                .collect::<Vec<_>>()
+        })
         .collect();
     pids.sort_unstable();
     pids
@@ -142,7 +146,11 @@ impl Tally {
     pub(crate) fn add(&self) -> usize {
         let mut count = self.count();
         loop {
-            match OpenOptions::new().write(true).create_new(true).open(self.0.join(count.to_string())) {
+            match OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(self.0.join(count.to_string()))
+            {
                 Ok(_) => return count + 1,
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => count += 1,
                 Err(error) => panic!("{}: {error}", self.0.display()),

@@ -60,7 +60,14 @@ fn echo_buffer(buffer: Buffer) -> Buffer {
 }
 
 #[remote]
-fn echo_many(a: u8, b: String, c: Vec<u8>, d: Option<Buffer>, e: (), f: [u64; 4]) -> (u8, String, usize, usize, (), u64) {
+fn echo_many(
+    a: u8,
+    b: String,
+    c: Vec<u8>,
+    d: Option<Buffer>,
+    e: (),
+    f: [u64; 4],
+) -> (u8, String, usize, usize, (), u64) {
     (a, b, c.len(), d.map_or(0, |buffer| buffer.len()), e, f.iter().sum())
 }
 
@@ -68,17 +75,24 @@ fn echo_many(a: u8, b: String, c: Vec<u8>, d: Option<Buffer>, e: (), f: [u64; 4]
 fn is_in_the_store(bytes: &[u8]) -> bool {
     let address = bytes.as_ptr().addr();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().filter(|line| line.contains("memfd:ray-objects")).any(|line| {
-        let (range, _) = line.split_once(' ').unwrap();
-        let (from, to) = range.split_once('-').unwrap();
-        let [from, to] = [from, to].map(|text| usize::from_str_radix(text, 16).unwrap());
-        (from..to).contains(&address)
-    })
+    maps.lines()
+        .filter(|line| line.contains("memfd:ray-objects"))
+        .any(|line| {
+            let (range, _) = line.split_once(' ').unwrap();
+            let (from, to) = range.split_once('-').unwrap();
+            let [from, to] = [from, to].map(|text| usize::from_str_radix(text, 16).unwrap());
+            (from..to).contains(&address)
+        })
 }
 
 #[remote]
 fn reads_in_place(buffer: Buffer, tensor: Tensor, table: Table, archived: Archived<Vec<u64>>) -> ([bool; 4], i64) {
-    let column = table.batches()[0].column(0).as_any().downcast_ref::<Int64Array>().unwrap().clone();
+    let column = table.batches()[0]
+        .column(0)
+        .as_any()
+        .downcast_ref::<Int64Array>()
+        .unwrap()
+        .clone();
     let in_store = [
         is_in_the_store(buffer.as_slice()),
         is_in_the_store(tensor.data().as_slice()),
@@ -88,7 +102,10 @@ fn reads_in_place(buffer: Buffer, tensor: Tensor, table: Table, archived: Archiv
     let numbers: i64 = column.values().iter().sum();
     let floats: f64 = tensor.view::<f64>().unwrap().iter().sum();
     let archive: u64 = archived.iter().map(|number| number.to_native()).sum();
-    (in_store, numbers + floats as i64 + archive as i64 + i64::from(buffer.as_slice()[7]))
+    (
+        in_store,
+        numbers + floats as i64 + archive as i64 + i64::from(buffer.as_slice()[7]),
+    )
 }
 
 #[remote(max_retries = 3)]
@@ -120,7 +137,14 @@ fn any_serde_type_comes_back_as_it_went() {
         assert_eq!(get(&echo::remote(value.clone())).unwrap(), value);
         assert_eq!(get(&echo::remote(&put(&value).unwrap())).unwrap(), value);
         assert_eq!(get(&echo::remote(&echo::remote(value.clone()))).unwrap(), value);
-        let many = echo_many::remote(1, "two", vec![3; INLINE], Some(Buffer::from_vec(vec![4u8; 1 << 20])), (), [5; 4]);
+        let many = echo_many::remote(
+            1,
+            "two",
+            vec![3; INLINE],
+            Some(Buffer::from_vec(vec![4u8; 1 << 20])),
+            (),
+            [5; 4],
+        );
         assert_eq!(get(&many).unwrap(), (1, "two".to_owned(), INLINE, 1 << 20, (), 20));
         let few = echo_many::remote(1, "two", &put(&vec![3u8]).unwrap(), None, (), [5; 4]);
         assert_eq!(get(&few).unwrap(), (1, "two".to_owned(), 1, 0, (), 20));
@@ -132,13 +156,19 @@ fn sizes_around_every_boundary_come_back_equal() {
     in_own_process(|| {
         let _ray = session();
         let around = |len: usize| [len - 200, len - 64, len - 1, len, len + 1, len + 64];
-        let sizes = [0, 1, 63, 64, 65, 1 << 20, 50 << 20].into_iter().chain(around(INLINE)).chain(around(1 << 16));
+        let sizes = [0, 1, 63, 64, 65, 1 << 20, 50 << 20]
+            .into_iter()
+            .chain(around(INLINE))
+            .chain(around(1 << 16));
         for size in sizes {
             let bytes = pattern(size);
             let buffer = get(&echo_buffer::remote(Buffer::from_vec(bytes.clone()))).unwrap();
             assert!(buffer.as_slice() == bytes, "a buffer of {size}");
             if size <= 1 << 20 {
-                assert!(get(&echo_bytes::remote(bytes.clone())).unwrap() == bytes, "bytes of {size}");
+                assert!(
+                    get(&echo_bytes::remote(bytes.clone())).unwrap() == bytes,
+                    "bytes of {size}"
+                );
             }
             let reference = put(&Buffer::from_vec(bytes.clone())).unwrap();
             let buffer = get(&echo_buffer::remote(&echo_buffer::remote(&reference))).unwrap();

@@ -88,7 +88,10 @@ fn the_first_error_wins_without_a_wait_for_those_after_it() {
         let text = get(vec![&quick, &failed, &slow]).unwrap_err().to_string();
         assert!(text.contains("first"), "{text}");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let text = runtime.block_on(get_async((&quick, &failed, &slow))).unwrap_err().to_string();
+        let text = runtime
+            .block_on(get_async((&quick, &failed, &slow)))
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("first"), "{text}");
         assert!(get_timeout(&slow, Duration::ZERO).is_err());
         gate.open();
@@ -104,7 +107,10 @@ fn wait_gives_exactly_as_many_as_asked_for_in_the_order_given() {
         let _ray = session();
         let signs = Signs::new();
         let gates: Vec<Gate> = (0..4).map(|number| signs.gate(&number.to_string())).collect();
-        let open: Vec<_> = (0..).zip(&gates).map(|(number, gate)| hold::remote(gate.clone(), number)).collect();
+        let open: Vec<_> = (0..)
+            .zip(&gates)
+            .map(|(number, gate)| hold::remote(gate.clone(), number))
+            .collect();
         let all = ids(&open);
 
         let (ready, rest) = wait(open, 1, Some(Duration::ZERO)).unwrap();
@@ -189,7 +195,10 @@ fn references_are_awaited_on_runtimes_of_any_kind() {
         let _ray = session();
         let single = tokio::runtime::Builder::new_current_thread().build().unwrap();
         single.block_on(awaits_everything());
-        let many = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let many = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
         many.block_on(awaits_everything());
         many.block_on(async { tokio::spawn(awaits_everything()).await.unwrap() });
     });
@@ -205,9 +214,15 @@ fn a_call_that_blocks_is_refused_on_a_current_thread_runtime_and_moves_aside_on_
         let single = tokio::runtime::Builder::new_current_thread().build().unwrap();
         single.block_on(async {
             assert!(matches!(get(&slow), Err(RayError::BlockingInAsync { .. })));
-            assert!(matches!(wait(vec![slow.clone()], 1, None), Err(RayError::BlockingInAsync { .. })));
+            assert!(matches!(
+                wait(vec![slow.clone()], 1, None),
+                Err(RayError::BlockingInAsync { .. })
+            ));
         });
-        let many = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let many = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
         many.block_on(async {
             let (reference, is_blocked) = (slow.clone(), blocked.clone());
             let blocking = tokio::spawn(async move {
@@ -294,7 +309,10 @@ fn whoever_waits_when_the_session_ends_is_told_and_so_is_who_comes_later() {
         ended(wait(vec![done.clone()], 1, None).map(drop).unwrap_err());
         ended(ray_core::cancel(&pending).unwrap_err());
         let error = get(&square::remote(&done)).unwrap_err();
-        assert!(matches!(error, RayError::NotInitialized {} | RayError::SessionEnded {}), "{error}");
+        assert!(
+            matches!(error, RayError::NotInitialized {} | RayError::SessionEnded {}),
+            "{error}"
+        );
 
         // A new session knows nothing of the old references.
         let _ray = session();

@@ -3,8 +3,8 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use super::panic::{self, Panic};
 use super::Job;
+use super::panic::{self, Panic};
 use crate::error::{ErrorValue, RayError, TaskFailure};
 use crate::remote::{Outcome, TaskError};
 use crate::wire::{ObjectValue, RetryExceptions, TaskOutcome, TaskSpec};

@@ -47,7 +47,10 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
             FunctionBody::Stream(body) => {
                 let produced =
                     stream::produce_stream(worker, &job, &name, &context, async move { body(arguments).await });
-                worker.executor.runtime().block_on(lending_cpu(worker, &context, produced))
+                worker
+                    .executor
+                    .runtime()
+                    .block_on(lending_cpu(worker, &context, produced))
             }
         },
     };

@@ -171,7 +171,11 @@ pub(super) fn produce_iter<'a>(
     };
     loop {
         // Who consumes may need the CPU to come to the next item.
-        let lent = if producer.has_room() { None } else { worker.release_cpu() };
+        let lent = if producer.has_room() {
+            None
+        } else {
+            worker.release_cpu()
+        };
         let room = worker.executor.runtime().block_on(producer.room());
         drop(lent);
         if !room {
