@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{ActorId, NodeId, ObjectId, TaskId, WorkerId};
 use crate::wire::{Reader, Wire, WireError, wire_types};
@@ -455,12 +456,15 @@ codes! {
 
 impl RayError {
     /// The user's own error, if the task failed with a value of type `E` that can be serialised. Works also on the
-    /// error of a task that failed because an argument did.
+    /// error of a task that failed because an argument did, or that returned the error of a task as its own.
     pub fn downcast_ref<E: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<&E> {
         let Self::TaskFailed { failure } = self else {
             return None;
         };
-        failure.value.as_ref()?.downcast_ref()
+        let value = failure.value.as_ref()?;
+        value
+            .downcast_ref()
+            .or_else(|| value.downcast_ref::<Self>()?.downcast_ref())
     }
 
     /// Whether running the task again may help: the system failed, not the task's own code.
@@ -473,6 +477,33 @@ impl RayError {
 
     pub(crate) fn internal(why: impl fmt::Display) -> Self {
         Self::Internal { why: why.to_string() }
+    }
+}
+
+/// As a value, it travels in the form that it has in frames: a task may return the error of another as its own.
+impl Serialize for RayError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&crate::wire::to_bytes(self))
+    }
+}
+
+impl<'de> Deserialize<'de> for RayError {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Encoded;
+
+        impl Visitor<'_> for Encoded {
+            type Value = RayError;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the bytes of a RayError")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<RayError, E> {
+                crate::wire::from_bytes(Bytes::copy_from_slice(bytes)).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_bytes(Encoded)
     }
 }
 

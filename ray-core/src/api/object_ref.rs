@@ -15,6 +15,7 @@ use crate::error::{RayError, Result};
 use crate::ids::{ActorId, ObjectId, WorkerId};
 use crate::value::RefToken;
 use crate::value::refs::{deserialize_ref, serialize_ref};
+use crate::worker::context::{self, Awaiting};
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, current};
 
@@ -67,6 +68,11 @@ impl RawRef {
             Kind::Counted { object, .. } => *object,
             Kind::Failed(_) => ObjectId::default(),
         }
+    }
+
+    /// Whether the submission failed: there is an error and no object.
+    pub(crate) fn is_failed(&self) -> bool {
+        matches!(self.0, Kind::Failed(_))
     }
 
     fn token(&self) -> Result<RefToken> {
@@ -186,6 +192,7 @@ impl<T: DeserializeOwned + 'static> IntoFuture for ObjectRef<T> {
         ObjectFuture {
             reference: self,
             waiter: None,
+            awaiting: None,
         }
     }
 }
@@ -205,6 +212,7 @@ impl<T: DeserializeOwned + 'static> IntoFuture for &ObjectRef<T> {
 pub struct ObjectFuture<T> {
     reference: ObjectRef<T>,
     waiter: Option<Arc<Waiter>>,
+    awaiting: Option<Awaiting>,
 }
 
 impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
@@ -217,8 +225,12 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
         };
         let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&[(object, owner)], 1));
         if !waiter.register(cx.waker()) {
+            if self.awaiting.is_none() {
+                self.awaiting = context::await_others();
+            }
             return Poll::Pending;
         }
+        self.awaiting = None;
         match worker.ready_value(object) {
             Some(found) => Poll::Ready(found.and_then(|found| crate::api::get::decode(object, found))),
             None => {

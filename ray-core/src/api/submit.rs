@@ -150,6 +150,7 @@ fn new_task(
     let max_retries = options.or_else(|| item.as_function().map(|function| function.defaults()));
     let max_retries = retries(max_retries.map_or(3, |options| options.max_retries));
     let name = options.and_then(|options| options.name.clone());
+    let timeout = worker.timeout_within(template.options.timeout);
     let new = |prepared: &mut Prepared| NewTask {
         template,
         item: item.key().0,
@@ -161,6 +162,7 @@ fn new_task(
         returns,
         stream,
         max_retries,
+        timeout,
     };
     let mut prepared = prepare(worker, call)?;
     Ok((new(&mut prepared), prepared))
@@ -265,6 +267,7 @@ fn new_call(
         });
     }
     let mut prepared = prepare(&worker, call)?;
+    let timeout = worker.timeout_within(template.options.timeout);
     let new = NewTask {
         template: Arc::new(template),
         item: item.key().0,
@@ -276,6 +279,7 @@ fn new_call(
         returns,
         stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
         max_retries: options.max_task_retries.map_or(actor_retries, retries),
+        timeout,
     };
     Ok((worker, (new, prepared)))
 }

@@ -522,10 +522,11 @@ impl State {
             return;
         };
         self.resources.release(lease.allocation);
-        let leased = matches!(
-            self.workers.get(&lease.worker).map(|process| &process.role),
-            Some(Role::Leased(_))
-        );
+        // One that is being killed serves nobody any more.
+        let leased = self
+            .workers
+            .get(&lease.worker)
+            .is_some_and(|process| matches!(process.role, Role::Leased(_)) && process.ended_for.is_none());
         if leased {
             if reusable {
                 self.workers.set_idle(lease.worker, now);

@@ -7,15 +7,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::ids::{ActorId, PlacementGroupId, TaskId};
 
 /// The running task.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct TaskContext {
     pub(crate) task: TaskId,
     pub(crate) attempt: u32,
@@ -26,6 +27,38 @@ pub(crate) struct TaskContext {
     pub(crate) group: Option<PlacementGroupId>,
     pub(crate) resources: BTreeMap<String, i64>,
     pub(crate) cancel: CancelFlag,
+    /// When its time is over.
+    pub(crate) due: Option<Instant>,
+    /// How many of its futures wait for objects or for its consumer.
+    pub(crate) awaiting: AtomicUsize,
+}
+
+impl TaskContext {
+    /// The time it has left, if it has a limit.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        Some(self.due?.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether a future of the task waits for what other tasks bring about.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.awaiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Notes that a future of the task waits, until the guard drops.
+    pub(crate) fn await_others(self: &Arc<Self>) -> Awaiting {
+        self.awaiting.fetch_add(1, Ordering::AcqRel);
+        Awaiting(self.clone())
+    }
+}
+
+/// A future of a task waits for what other tasks bring about.
+#[derive(Debug)]
+pub(crate) struct Awaiting(Arc<TaskContext>);
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        self.0.awaiting.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Whether a task was cancelled.
@@ -72,6 +105,11 @@ pub(crate) fn current_task() -> Option<TaskId> {
         .try_with(|current| current.borrow().as_ref().map(|context| context.task))
         .ok()
         .flatten()
+}
+
+/// Notes that a future of the task that runs on this thread waits, until the guard drops.
+pub(crate) fn await_others() -> Option<Awaiting> {
+    current().map(|context| context.await_others())
 }
 
 /// Whether this thread runs a task that holds a lease of the raylet.

@@ -1,6 +1,7 @@
 //! From values to objects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -129,6 +130,12 @@ impl Worker {
             writer,
             parts.segments().map(|(offset, buffer)| (offset, buffer.as_slice())),
         )
+    }
+
+    /// The time that a task submitted here has: its own timeout, or what is left to the running task if that is less.
+    pub(crate) fn timeout_within(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let left = context::current().and_then(|context| context.time_left());
+        timeout.into_iter().chain(left).min()
     }
 
     /// Who submits here: the running task, or nobody.

@@ -97,18 +97,22 @@ impl Worker {
         let mut released = None;
         for target in targets {
             let waiter = self.waiter(std::slice::from_ref(target), 1);
-            if waiter.is_done() {
-                if self.read(|state| matches!(state.objects.slot(&target.0), Some(Slot::Failed(_)))) {
-                    return true;
+            if !waiter.is_done() {
+                released = released.or_else(|| self.release_cpu());
+                if !self.rings.wait_for(self, &waiter, deadline) {
+                    return false;
                 }
-                continue;
             }
-            released = released.or_else(|| self.release_cpu());
-            if !self.rings.wait_for(self, &waiter, deadline) {
-                return false;
+            if self.has_failed(target.0) {
+                return true;
             }
         }
         true
+    }
+
+    /// Whether the object will never have a value.
+    pub(crate) fn has_failed(&self, object: ObjectId) -> bool {
+        self.read(|state| matches!(state.objects.slot(&object), Some(Slot::Failed(_))))
     }
 
     /// Refuses a wait, within an exclusive call of an actor, for a call on the same actor: it could never start.
@@ -132,16 +136,19 @@ impl Worker {
 
     /// While a task waits, its CPU serves others.
     pub(crate) fn release_cpu(self: &Arc<Self>) -> Option<Blocked> {
-        context::in_leased_task().then(|| {
-            let owners = self.rings.owners();
-            self.with(|_, _, out| {
-                out.send(Dest::Raylet, Frame::Blocked {});
-                for owner in owners {
-                    out.send(Dest::Worker(owner), Frame::Stalled {});
-                }
-            });
-            Blocked(self.clone())
-        })
+        context::in_leased_task().then(|| self.lend_cpu())
+    }
+
+    /// Lets the CPU of the running task serve others until the guard drops; tasks that were sent ahead go elsewhere.
+    pub(crate) fn lend_cpu(self: &Arc<Self>) -> Blocked {
+        let owners = self.rings.owners();
+        self.with(|_, _, out| {
+            out.send(Dest::Raylet, Frame::Blocked {});
+            for owner in owners {
+                out.send(Dest::Worker(owner), Frame::Stalled {});
+            }
+        });
+        Blocked(self.clone())
     }
 
     /// Which of the objects are ready, in the order given.

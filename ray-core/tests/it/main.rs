@@ -8,10 +8,17 @@
     reason = "this is all test code, also outside of functions marked as tests"
 )]
 
+mod cancel;
+mod crash;
 mod logs;
+mod nesting;
 mod process;
 mod remote_actors;
 mod remote_bodies;
+mod storm;
+mod streams;
 mod support;
 mod tasks;
 mod ui;
+mod values;
+mod waiting;

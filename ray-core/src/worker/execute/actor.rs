@@ -16,7 +16,7 @@ use crate::registry::{ActorMethod, ActorType, Receiver};
 use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
 use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
-use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
+use crate::worker::context::{self, TaskContext, WithContext};
 use crate::worker::state::Dest;
 
 /// How many async calls of an actor overlap unless it says otherwise, as in Ray.
@@ -116,7 +116,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         exclusive: true,
         group: spec.strategy.group(),
         resources: spec.resources.clone(),
-        cancel: CancelFlag::default(),
+        ..TaskContext::default()
     });
     let arguments = from_specs(worker, &spec.args)?;
     let failed = |error: &TaskError| match super::outcome::failed(worker, &task, &name, error) {

@@ -68,6 +68,9 @@ pub(crate) struct Executor {
 #[derive(Debug, Default)]
 struct Orders {
     line: VecDeque<Order>,
+    /// The task that has left the line last, and whether it was cancelled before it was known to run.
+    begun: Option<TaskId>,
+    begun_cancelled: bool,
     /// End when the line is empty.
     ending: bool,
 }
@@ -79,6 +82,15 @@ impl Executor {
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a task's context known, so that it can be cancelled. A cancel that came before counts too.
+    fn enter_running(&self, context: &Arc<TaskContext>) {
+        self.running().insert(context.task, context.clone());
+        let orders = self.orders();
+        if orders.begun == Some(context.task) && orders.begun_cancelled {
+            context.cancel.set();
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<TaskContext>, IdHasher>> {
@@ -100,6 +112,7 @@ impl Executor {
                 continue;
             }
             if let Arrival::Task(owner, spec) = worker.rings.next_task(worker, || self.look.load(Ordering::Acquire)) {
+                self.begin(spec.task);
                 run::task(
                     worker,
                     Job {
@@ -118,12 +131,24 @@ impl Executor {
         self.look.store(false, Ordering::SeqCst);
         let mut orders = self.orders();
         if let Some(order) = orders.line.pop_front() {
+            orders.begun = match &order {
+                Order::Run(job) => Some(job.spec.task),
+                _ => None,
+            };
+            orders.begun_cancelled = false;
             self.look.store(true, Ordering::Release);
             return Some(order);
         }
         // A worker that owns what others use is not idle: its objects would die with it.
         let ends = orders.ending && worker.read(|state| !state.refs.is_lending());
         ends.then_some(Order::Exit(0))
+    }
+
+    /// A task that came by ring begins.
+    fn begin(&self, task: TaskId) {
+        let mut orders = self.orders();
+        orders.begun = Some(task);
+        orders.begun_cancelled = false;
     }
 
     /// Has the main thread look again.
@@ -158,6 +183,9 @@ impl Executor {
             });
         }
         let job = Job { spec, from, held };
+        if let Some(stream) = &job.spec.stream {
+            self.streams.open(job.spec.task, stream.consumed);
+        }
         match (&job.spec.call, self.actor.get()) {
             (Some(_), Some(host)) => host.arrived(worker, job),
             (Some(call), None) => {
@@ -182,6 +210,7 @@ impl Executor {
                 .line
                 .iter()
                 .position(|order| matches!(order, Order::Run(job) if job.spec.task == task));
+            orders.begun_cancelled |= orders.begun == Some(task);
             place.and_then(|place| orders.line.remove(place))
         };
         if let Some(Order::Run(job)) = waiting {
@@ -293,6 +322,9 @@ fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) 
 fn answer_after(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool, ran: Duration) {
     let ran = u32::try_from(ran.as_micros()).unwrap_or(u32::MAX);
     let (task, attempt) = (job.spec.task, job.spec.attempt);
+    if job.spec.stream.is_some() {
+        worker.executor.streams.close(task);
+    }
     worker.with(|state, _, out| {
         out.send(
             Dest::Worker(job.from),

@@ -5,7 +5,7 @@
 //!   only where the task's rule says so.
 //! - CO-3: when a task ends, the holds on its arguments end with it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
@@ -38,7 +38,7 @@ impl State {
             }
         } else {
             // CO-1: nobody waits for these any more, but the references inside them were handed over.
-            self.drop_values(from, outcome, out);
+            self.drop_values(from, task, outcome, out);
         }
         self.lease_idle(from, task, (reusable, ran), now, out);
     }
@@ -55,7 +55,7 @@ impl State {
             return;
         }
         if pending.cancelled {
-            self.drop_values(from, TaskOutcome::Returned { values }, out);
+            self.drop_values(from, task, TaskOutcome::Returned { values }, out);
         } else {
             let results: Vec<ObjectId> = pending.results().collect();
             for (object, value) in results.into_iter().zip(values) {
@@ -99,14 +99,21 @@ impl State {
         self.settle(object, slot, now, out);
     }
 
-    fn drop_values(&mut self, from: WorkerId, outcome: TaskOutcome, out: &mut Out) {
+    fn drop_values(&mut self, from: WorkerId, task: TaskId, outcome: TaskOutcome, out: &mut Out) {
         if let TaskOutcome::Returned { values } = outcome {
-            values.into_iter().for_each(|value| self.drop_value(from, value, out));
+            for (index, value) in (1..).zip(values) {
+                self.drop_value(from, task.object(index), value, out);
+            }
         }
     }
 
-    /// A value that nobody wants: only the references inside it count, and go at once.
-    pub(super) fn drop_value(&mut self, from: WorkerId, value: ObjectValue, out: &mut Out) {
+    /// A value that nobody wants: it leaves the store, and the references inside it go.
+    pub(super) fn drop_value(&mut self, from: WorkerId, object: ObjectId, value: ObjectValue, out: &mut Out) {
+        // An attempt that still runs makes the same object: then it is not touched.
+        let over = self.tasks.get(&object.task()).is_none_or(|pending| pending.cancelled);
+        if over && matches!(value, ObjectValue::Stored { .. }) && object.owner_prefix() == self.me.prefix() {
+            out.free.push(object);
+        }
         let inner = match value {
             ObjectValue::Inline { object } => {
                 let tokens = crate::value::refs_of(&object).unwrap_or_default();
@@ -235,6 +242,8 @@ impl State {
 
     /// Has the worker killed that still runs a cancelled task.
     pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
+        // Should the task end by itself first, the next one must not be killed in its place.
+        self.use_no_more(worker);
         out.send(Dest::Raylet, Frame::KillWorker { worker, task });
     }
 
@@ -251,7 +260,7 @@ impl State {
                     self.retry(task, now, out);
                 }
             }
-            Timer::Deadline(task) => self.deadline(task, now, out),
+            Timer::Deadline(task, timeout) => self.deadline(task, timeout, now, out),
             Timer::Grace(task, attempt) => {
                 let Some(pending) = self.tasks.get(&task) else { return };
                 if let Phase::Pushed(worker) = pending.phase
@@ -264,9 +273,8 @@ impl State {
         }
     }
 
-    fn deadline(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+    fn deadline(&mut self, task: TaskId, timeout: Duration, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
-        let timeout = pending.template.options.timeout.unwrap_or_default();
         let attempt = pending.spec.attempt;
         let error = RayError::TaskTimeout {
             task,

@@ -310,6 +310,13 @@ impl State {
         }
     }
 
+    /// The worker is about to be killed: nothing more is pushed to it.
+    pub(super) fn use_no_more(&mut self, worker: WorkerId) {
+        for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
+            lease.yielding = true;
+        }
+    }
+
     /// Takes a task out of its line. Returns whether it stood there.
     pub(super) fn leave_queue(&mut self, task: TaskId, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) -> bool {
         let Some(queue) = self.shapes.get_mut(shape) else {

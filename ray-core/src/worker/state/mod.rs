@@ -93,8 +93,8 @@ impl Out {
 pub(crate) enum Timer {
     /// A task that failed may run again.
     Retry(TaskId),
-    /// A task has had its time.
-    Deadline(TaskId),
+    /// A task has had its time, which was this long.
+    Deadline(TaskId, Duration),
     /// A task that was cancelled for its deadline has had its grace.
     Grace(TaskId, u32),
     /// Look for leases that have been idle for long.
@@ -217,6 +217,10 @@ impl State {
             .collect();
         for object in pending {
             self.settle(object, Slot::Failed(error.clone()), now, out);
+        }
+        let streams: Vec<TaskId> = self.streams.keys().copied().collect();
+        for task in streams {
+            self.fail_stream(task, error, out);
         }
         let tasks = std::mem::take(&mut self.tasks);
         out.garbage.push(Box::new(tasks));

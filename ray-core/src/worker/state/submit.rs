@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::{Dest, Out, Outgoing, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
 use crate::value::refs::RefToken;
-use crate::wire::{ActorCallSpec, ArgSpec, Frame, TaskSpec};
+use crate::wire::{ActorCallSpec, ArgSpec, Frame, StreamSpec, TaskSpec};
 use crate::worker::objects::{Interest, Slot};
 use crate::worker::refs::Hold;
 use crate::worker::task::{Dependency, PendingTask, Phase, Template};
@@ -46,6 +46,8 @@ pub(crate) struct NewTask {
     pub(crate) returns: u32,
     pub(crate) stream: Option<u32>,
     pub(crate) max_retries: i64,
+    /// The time it has: its own timeout, or what is left to the task that submits it, if that is less.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What the caller gets.
@@ -86,7 +88,6 @@ impl State {
             self.objects.expect(*result);
         }
         let options = &new.template.options;
-        let timeout = options.timeout;
         let call = new.call.map(|call| ActorCallSpec {
             actor: call.actor,
             method: call.method,
@@ -105,9 +106,13 @@ impl State {
             name: new.name,
             args,
             returns: new.returns,
-            stream: new.stream,
+            stream: new.stream.map(|ahead| StreamSpec {
+                ahead,
+                received: 0,
+                consumed: 0,
+            }),
             retry_exceptions: options.retry_exceptions.into(),
-            deadline: timeout,
+            deadline: None,
             group: new.template.shape.strategy.group(),
             resources: new.template.shape.resources.clone(),
         };
@@ -116,6 +121,7 @@ impl State {
             template: new.template,
             dependencies,
             nested: new.nested,
+            due: new.timeout.and_then(|timeout| now.checked_add(timeout)),
             missing: 0,
             retries_left: new.max_retries,
             phase: Phase::Waiting,
@@ -124,8 +130,8 @@ impl State {
             actor: new.call.map(|call| call.actor),
         };
         self.tasks.insert(task, Box::new(pending));
-        if let Some(timeout) = timeout {
-            out.timers.push((timeout, Timer::Deadline(task)));
+        if let Some(timeout) = new.timeout {
+            out.timers.push((timeout, Timer::Deadline(task, timeout)));
         }
         if let Some(call) = new.call {
             self.enqueue_call(call.actor, task, now, out);
@@ -242,6 +248,10 @@ impl State {
             return;
         };
         pending.phase = Phase::Pushed(worker);
+        pending.spec.deadline = pending.due.map(|due| due.saturating_duration_since(out.now));
+        if let (Some(stream), Some(incoming)) = (&mut pending.spec.stream, self.streams.get(&task)) {
+            incoming.resume(stream);
+        }
         if worker == self.me {
             let spec = Box::new(pending.spec.clone());
             out.send(Dest::Worker(worker), Frame::PushTask { spec });
