@@ -270,6 +270,12 @@ wire_types! {
         64 =>
         /// The task that runs in the sender waits for something: what was sent after it goes elsewhere.
         Stalled {},
+        65 =>
+        /// Ends the receiving process at once, if it runs this task.
+        EndIfRunning {
+            /// The task.
+            task: TaskId,
+        },
         80 =>
         /// A question to the GCS; the raylet passes it on and fills in who asks.
         GcsRequest {

@@ -134,6 +134,7 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
                 state.task_done(from, (task, attempt), outcome, (reusable, ran), out);
             });
         }
+        Frame::EndIfRunning { task } => worker.executor.end_if_running(task),
         Frame::Stalled {} => worker.with(|state, _, out| state.stalled(from, out)),
         Frame::Subscribe { object } => worker.with(|state, _, out| state.subscribed_by(object, from, out)),
         Frame::ObjectReady { object, value } => {

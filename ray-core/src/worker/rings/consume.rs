@@ -1,5 +1,6 @@
 //! The consumer: sees answers, takes tasks, and sleeps when there is neither.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
@@ -36,18 +37,51 @@ impl Consumer {
     }
 }
 
+/// The consumer, locked. Whoever lets go of it has the reactor look if that was rung meanwhile and found it locked.
+struct Held<'a> {
+    rings: &'a Rings,
+    consumer: Option<MutexGuard<'a, Consumer>>,
+}
+
+impl Deref for Held<'_> {
+    type Target = Consumer;
+
+    #[expect(clippy::expect_used, reason = "the guard is taken by `drop` only")]
+    fn deref(&self) -> &Consumer {
+        self.consumer.as_ref().expect("held until dropped")
+    }
+}
+
+impl DerefMut for Held<'_> {
+    #[expect(clippy::expect_used, reason = "the guard is taken by `drop` only")]
+    fn deref_mut(&mut self) -> &mut Consumer {
+        self.consumer.as_mut().expect("held until dropped")
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        drop(self.consumer.take());
+        if self.rings.reactor_missed.swap(false, Ordering::SeqCst) {
+            // An error means that the counter is full: then the reactor looks anyway.
+            let _full = rustix::io::write(&self.rings.event, &1u64.to_ne_bytes());
+        }
+    }
+}
+
 impl Rings {
-    fn consumer(&self) -> MutexGuard<'_, Consumer> {
+    fn consumer(&self) -> Held<'_> {
         // A panic under the lock is a bug; rings stay consistent record by record.
-        self.consumer.lock().unwrap_or_else(PoisonError::into_inner)
+        Held { rings: self, consumer: Some(self.consumer.lock().unwrap_or_else(PoisonError::into_inner)) }
     }
 
-    fn try_consumer(&self) -> Option<MutexGuard<'_, Consumer>> {
-        match self.consumer.try_lock() {
-            Ok(consumer) => Some(consumer),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    fn try_consumer(&self) -> Option<Held<'_>> {
+        let consumer = match self.consumer.try_lock() {
+            Ok(consumer) => consumer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Held { rings: self, consumer: Some(consumer) })
     }
 
     /// Sees everything that has come, but for tasks unless they are taken eagerly.
@@ -378,9 +412,11 @@ pub(crate) async fn serve_reactor(worker: Arc<Worker>) {
         let Some(worker) = weak.upgrade() else { return };
         let rings = &worker.rings;
         // A thread that waits is the consumer now, and will leave the bell to us again.
+        rings.reactor_missed.store(true, Ordering::SeqCst);
         let Some(mut consumer) = rings.try_consumer() else {
             continue;
         };
+        rings.reactor_missed.store(false, Ordering::SeqCst);
         if rings.unarmed.load(Ordering::Relaxed) {
             continue;
         }

@@ -72,6 +72,8 @@ pub(crate) struct Rings {
     posted: AtomicU8,
     /// The main thread runs code and has left the bell unarmed (RI-3).
     unarmed: AtomicBool,
+    /// The reactor was rung and found the consumer locked.
+    reactor_missed: AtomicBool,
     /// Tasks are taken as they come: this process is an actor.
     eager: AtomicBool,
     task_owners: Mutex<Vec<WorkerId>>,
@@ -101,6 +103,7 @@ impl Rings {
             errand_count: AtomicUsize::new(0),
             posted: AtomicU8::new(0),
             unarmed: AtomicBool::new(false),
+            reactor_missed: AtomicBool::new(false),
             eager: AtomicBool::new(false),
             task_owners: Mutex::default(),
             overlapping: AtomicBool::new(false),

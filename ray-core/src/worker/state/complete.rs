@@ -13,7 +13,10 @@ use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::wire::{DeathCause, Frame, ObjectValue, TaskOutcome};
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
-use crate::worker::task::Phase;
+use crate::worker::task::{PendingTask, Phase};
+
+/// What a worker gets to end itself before the raylet does it.
+const FORCE_GRACE: Duration = Duration::from_secs(1);
 
 impl State {
     /// A worker reports the end of an attempt.
@@ -243,9 +246,12 @@ impl State {
 
     /// Has the worker killed that still runs a cancelled task.
     pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
-        // Should the task end by itself first, the next one must not be killed in its place.
+        // The worker ends itself, and only while it runs this very task: the next one must not die in its place. What was
+        // sent after it goes elsewhere meanwhile.
         self.use_no_more(worker);
-        out.send(Dest::Raylet, Frame::KillWorker { worker, task });
+        out.take_back.push((worker, None));
+        out.send(Dest::Worker(worker), Frame::EndIfRunning { task });
+        out.timers.push((FORCE_GRACE, Timer::Force(task, worker)));
     }
 
     /// Something is due.
@@ -262,6 +268,12 @@ impl State {
                 }
             }
             Timer::Deadline(task, timeout) => self.deadline(task, timeout, now, out),
+            Timer::Force(task, worker) => {
+                let runs_still = |pending: &PendingTask| pending.cancelled && pending.phase == Phase::Pushed(worker);
+                if self.tasks.get(&task).is_some_and(|pending| runs_still(pending)) {
+                    out.send(Dest::Raylet, Frame::KillWorker { worker, task });
+                }
+            }
             Timer::Grace(task, attempt) => {
                 let Some(pending) = self.tasks.get(&task) else { return };
                 if let Phase::Pushed(worker) = pending.phase

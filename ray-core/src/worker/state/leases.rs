@@ -252,6 +252,9 @@ impl State {
                 shapes.push(shape);
             }
         }
+        let done = |lease: &Lease| lease.worker == worker && lease.running.is_empty() && lease.yielding;
+        let done: Vec<u64> = self.leases.iter().filter(|(_, lease)| done(lease)).map(|(id, _)| *id).collect();
+        done.into_iter().for_each(|id| self.return_lease(id, true, now, out));
         for shape in shapes {
             self.drive(&shape, now, out);
         }

@@ -99,6 +99,8 @@ pub(crate) enum Timer {
     Deadline(TaskId, Duration),
     /// A task that was cancelled for its deadline has had its grace.
     Grace(TaskId, u32),
+    /// A worker that was told to end itself while it runs a task has had its time.
+    Force(TaskId, WorkerId),
     /// Look for leases that have been idle for long.
     IdleLeases,
 }
