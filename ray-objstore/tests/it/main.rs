@@ -6,6 +6,7 @@
     reason = "a test fails by panicking and says why"
 )]
 
+mod arenas;
 mod child;
 mod disk;
 mod leaks;
