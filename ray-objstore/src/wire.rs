@@ -19,6 +19,7 @@ pub(crate) const KEYS_PER_PACKET: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) segment_len: u64,
+    pub(crate) huge: bool,
     pub(crate) buckets: u32,
     pub(crate) slots: u32,
 }
@@ -171,6 +172,7 @@ impl Hello {
             .u64(MAGIC)
             .u32(PROTOCOL)
             .u64(self.segment_len)
+            .u8(u8::from(self.huge))
             .u32(self.buckets)
             .u32(self.slots)
             .0
@@ -190,6 +192,7 @@ impl Hello {
         let hello = (|| {
             Some(Self {
                 segment_len: from.u64()?,
+                huge: from.u8()? != 0,
                 buckets: from.u32()?,
                 slots: from.u32()?,
             })

@@ -103,6 +103,7 @@ fn every_reply_survives_its_packet() {
 fn a_greeting_of_another_protocol_is_refused() {
     let hello = Hello {
         segment_len: 1,
+        huge: true,
         buckets: 2,
         slots: 3,
     };

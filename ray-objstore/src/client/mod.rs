@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     calls: Calls,
     segment: OwnedFd,
     segment_len: usize,
+    /// The segment's memory comes in huge pages.
+    huge: bool,
     objects: Mapping,
     writable: OnceLock<Arc<WriteMap>>,
     making_writable: Mutex<()>,
@@ -66,6 +68,7 @@ impl Client {
             objects: Mapping::read_only(segment.as_fd(), segment_len)?,
             segment,
             segment_len,
+            huge: hello.huge,
             writable: OnceLock::new(),
             making_writable: Mutex::new(()),
             index: IndexReader::new(index.as_fd(), geometry)?,

@@ -85,7 +85,7 @@ impl Writer {
                 target.copy_from_slice(data);
                 Ok(())
             }
-            Creation::Granted(Grant { backed: true, .. }) => {
+            Creation::Granted(Grant { backed, .. }) if backed || self.open.shared.huge => {
                 copy::into_backed(self.bytes.steps(at, data.len()).ok_or_else(outside)?, data);
                 Ok(())
             }

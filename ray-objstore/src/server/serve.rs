@@ -102,6 +102,7 @@ impl Server {
         let geometry = entry.index.geometry();
         let hello = Hello {
             segment_len: entry.segment.len(),
+            huge: entry.segment.is_huge(),
             buckets: geometry.buckets,
             slots: geometry.slots,
         };

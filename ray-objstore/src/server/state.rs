@@ -17,7 +17,7 @@ use crate::alloc::{Range, RangeAllocator};
 use crate::error::Error;
 use crate::ids::{ClientId, Key};
 use crate::index::{Geometry, IndexWriter};
-use crate::memory::Segment;
+use crate::memory::{HUGE, PAGE, Segment};
 use crate::pins::{PinsReader, pins_file};
 use crate::publish::{PublishTable, table_file};
 use crate::wire::{Answer, Reply, Request};
@@ -193,12 +193,13 @@ impl State {
         if let std::collections::hash_map::Entry::Vacant(vacant) = self.jobs.entry(job) {
             // Twice the capacity: bytes are bounded by the accounting, addresses are free, and a long free range is
             // found even when a pinned object stands in the middle.
-            let len = self.limits.capacity.next_multiple_of(crate::memory::PAGE) * 2;
+            let len = self.limits.capacity.next_multiple_of(PAGE) * 2;
             let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
             let ring = rustix::event::eventfd(0, flags).map_err(Error::os("creating an eventfd"))?;
+            let segment = Segment::new(self.limits.capacity, len)?;
             vacant.insert(Job {
-                segment: Segment::new(len)?,
-                alloc: RangeAllocator::new(len),
+                alloc: RangeAllocator::new(len, if segment.is_huge() { HUGE } else { PAGE }),
+                segment,
                 index: IndexWriter::new(Geometry::for_capacity(self.limits.capacity))?,
                 by_key: HashMap::new(),
                 dying: HashSet::new(),

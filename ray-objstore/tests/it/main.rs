@@ -9,6 +9,7 @@
 mod arenas;
 mod child;
 mod disk;
+mod large;
 mod leaks;
 mod objects;
 mod processes;
