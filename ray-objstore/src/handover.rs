@@ -102,11 +102,13 @@ pub(crate) fn doom(slot: &AtomicU64, generation: u64) -> bool {
     exchange(slot, generation, SlotState::Creating, SlotState::Doomed)
 }
 
-/// Client: pins a publication of its own. False if the server has it: then the index knows.
+/// Client: pins a publication of its own. False if the server has it: then the index knows. One that is being taken
+/// is good as well: the server looks at pins only after it has vacated the slot and passed its fence.
 pub(crate) fn pin(pin: &AtomicU64, slot: &AtomicU64, generation: u64) -> bool {
     pin.store(generation, Ordering::Relaxed);
     fence(Ordering::SeqCst);
-    guard::read(slot) == pack(generation, SlotState::Sealed)
+    let word = guard::read(slot);
+    word == pack(generation, SlotState::Sealed) || word == pack(generation, SlotState::Taking)
 }
 
 /// Client: removes a pin. False if the server has the object, and may wait for it (HO-2).

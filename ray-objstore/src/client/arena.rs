@@ -65,7 +65,7 @@ pub(super) enum Found {
     Here(Published),
     /// The server took it just now: remove the pin again.
     Late(Published),
-    /// The server has it or is about to: the index tells.
+    /// The server has it: the index tells.
     Taken,
     Nothing,
 }
@@ -240,7 +240,7 @@ impl Arenas {
             size: publication.size as u64,
         };
         match self.table.state(slot, publication.generation) {
-            SlotState::Sealed => {
+            SlotState::Sealed | SlotState::Taking => {
                 publication.views += 1;
                 if self.table.pin(pin, slot, published.generation) {
                     Found::Here(published)
@@ -248,7 +248,6 @@ impl Arenas {
                     Found::Late(published)
                 }
             }
-            SlotState::Taking => Found::Taken,
             _ => {
                 own.forget(slot, true);
                 Found::Taken

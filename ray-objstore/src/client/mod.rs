@@ -172,7 +172,7 @@ impl Client {
     /// The object if it is in memory: no wait, no system call. `None` if it is absent or spilled; then
     /// [`get`](Self::get) tells which.
     pub fn try_get(&self, key: &Key) -> Result<Option<View>, Error> {
-        for attempt in 0..TRIES {
+        for _ in 0..TRIES {
             if let Some(located) = self.shared.index.find(*key) {
                 if let Some(view) = self.shared.view(located)? {
                     return Ok(Some(view));
@@ -182,9 +182,8 @@ impl Client {
             match self.shared.published(key)? {
                 Ok(view) => return Ok(Some(view)),
                 Err(false) => return Ok(None),
-                // The server has it in hand, and is between two instructions.
-                Err(true) if attempt > 0 => std::thread::yield_now(),
-                Err(true) => std::hint::spin_loop(),
+                // It is in the index by now, unless it was freed meanwhile.
+                Err(true) => {}
             }
         }
         Ok(None)

@@ -1,5 +1,6 @@
 //! Small objects, which processes create, seal and free on their own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ray_objstore::{Error, ObjectState, Report};
@@ -268,4 +269,27 @@ fn threads_of_two_clients_publish_read_and_free_each_other_s_objects() {
     wait_until(|| fixture.store.report().objects.is_empty());
     drop(clients);
     wait_until(|| accounted(&fixture.store.report()) == 0);
+}
+
+#[test]
+fn a_process_finds_its_own_object_at_every_moment_of_its_handover() {
+    let fixture = fixture(64 * MIB);
+    let (client, other) = (fixture.client(1), fixture.client(2));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Each question makes the store take over what is published.
+            while !done.load(Ordering::SeqCst) {
+                assert!(!other.contains(&key(u32::MAX)).unwrap());
+            }
+        });
+        for number in 0..5_000u32 {
+            put(&client, key(number), &number.to_le_bytes());
+            for _ in 0..3 {
+                let view = client.try_get(&key(number)).unwrap();
+                assert_eq!(view.as_deref(), Some(&number.to_le_bytes()[..]));
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+    });
 }
