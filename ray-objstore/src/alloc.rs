@@ -25,10 +25,6 @@ pub(crate) fn rounded(size: u64) -> u64 {
     }
 }
 
-fn alignment(size: u64) -> u64 {
-    if size >= PAGE_ALIGNED_FROM { PAGE } else { ALIGN }
-}
-
 /// A range handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
@@ -41,6 +37,8 @@ pub(crate) struct Range {
 /// The allocator of one segment.
 #[derive(Debug)]
 pub(crate) struct RangeAllocator {
+    /// The unit in which memory is mapped best: larger objects start at a multiple.
+    block: u64,
     /// Offset to length.
     free: BTreeMap<u64, u64>,
     /// Length and offset.
@@ -55,8 +53,9 @@ pub(crate) struct RangeAllocator {
 }
 
 impl RangeAllocator {
-    pub(crate) fn new(len: u64) -> Self {
+    pub(crate) fn new(len: u64, block: u64) -> Self {
         let mut allocator = Self {
+            block,
             free: BTreeMap::new(),
             by_len: BTreeSet::new(),
             idle: BTreeMap::new(),
@@ -68,9 +67,19 @@ impl RangeAllocator {
         allocator
     }
 
+    fn alignment(&self, size: u64) -> u64 {
+        if size >= self.block.max(PAGE_ALIGNED_FROM) {
+            self.block
+        } else if size >= PAGE_ALIGNED_FROM {
+            PAGE
+        } else {
+            ALIGN
+        }
+    }
+
     /// A range for an object of `size`, or `None` if no free range is long enough.
     pub(crate) fn allocate(&mut self, size: u64) -> Option<Range> {
-        let (len, align) = (rounded(size), alignment(size));
+        let (len, align) = (rounded(size), self.alignment(size));
         let (free_len, free_offset) = self
             .by_len
             .range((len, 0)..)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::memory::HUGE;
 use proptest::prelude::*;
 
 const LEN: u64 = 8 << 20;
@@ -30,8 +31,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn al1_to_al4_hold_under_any_sequence_of_steps(steps in steps()) {
-        let mut allocator = RangeAllocator::new(LEN);
+    fn al1_to_al4_hold_under_any_sequence_of_steps(steps in steps(), huge in any::<bool>()) {
+        let mut allocator = RangeAllocator::new(LEN, if huge { HUGE } else { PAGE });
         let mut live: Vec<Range> = Vec::new();
         // Which pages have memory: what the kernel would know.
         let mut memory = vec![false; (LEN / PAGE) as usize];
@@ -40,7 +41,7 @@ proptest! {
             match step {
                 Step::Allocate(size) => if let Some(range) = allocator.allocate(size) {
                     prop_assert!(range.offset + range.len <= LEN && range.len >= size);
-                    prop_assert_eq!(range.offset % alignment(size), 0);
+                    prop_assert_eq!(range.offset % allocator.alignment(size), 0);
                     prop_assert!(live.iter().all(|other| !overlaps(other, &range)), "AL-1");
                     let (first, whole) = page_hull(range.offset, range.len);
                     let pages = (first / PAGE) as usize..((first + whole) / PAGE) as usize;
@@ -79,7 +80,7 @@ proptest! {
 
 #[test]
 fn backed_memory_is_used_again_before_fresh_memory() {
-    let mut allocator = RangeAllocator::new(1 << 30);
+    let mut allocator = RangeAllocator::new(1 << 30, PAGE);
     let first = allocator.allocate(4 << 20).unwrap();
     assert!(!first.backed);
     allocator.confirm(first);
@@ -91,7 +92,7 @@ fn backed_memory_is_used_again_before_fresh_memory() {
 
 #[test]
 fn idle_pages_are_taken_only_after_their_time() {
-    let mut allocator = RangeAllocator::new(1 << 30);
+    let mut allocator = RangeAllocator::new(1 << 30, PAGE);
     let range = allocator.allocate(2 << 20).unwrap();
     allocator.confirm(range);
     allocator.release(range, 100);

@@ -134,6 +134,8 @@ pub struct Usage {
     pub creating: u64,
     /// Bytes of sealed objects in memory.
     pub sealed: u64,
+    /// Bytes of arenas, leased to clients for small objects, that hold none.
+    pub arenas: u64,
     /// Bytes freed and still read by someone.
     pub dying: u64,
     /// Bytes that lie on disk only.
@@ -157,6 +159,7 @@ impl fmt::Display for Usage {
             capacity,
             creating,
             sealed,
+            arenas,
             dying,
             spilled,
             holders,
@@ -165,7 +168,7 @@ impl fmt::Display for Usage {
             f,
             "of {capacity} bytes {creating} are being created, {sealed} sealed, {dying} freed but still read"
         )?;
-        write!(f, ", and {spilled} spilled")?;
+        write!(f, ", {arenas} leased for small objects, and {spilled} spilled")?;
         for Holder { pid, bytes } in holders {
             write!(f, "; process {pid} holds {bytes}")?;
         }

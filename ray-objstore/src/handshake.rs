@@ -11,8 +11,8 @@ use rustix::net::{
 use crate::error::Error;
 use crate::wire::Hello;
 
-/// Segment, index, pin table, ring.
-pub(crate) const SHARED: usize = 4;
+/// Segment, index, pin table, publication table, ring.
+pub(crate) const SHARED: usize = 5;
 
 pub(crate) fn greet(socket: BorrowedFd<'_>, hello: &Hello, shared: [BorrowedFd<'_>; SHARED]) -> Result<(), Error> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SHARED))];

@@ -28,6 +28,15 @@ impl Key {
         words
     }
 
+    /// The key of [`Self::to_words`].
+    pub(crate) fn from_words(words: [u64; 3]) -> Self {
+        let mut key = [0; Self::LEN];
+        for (byte, of_word) in key.iter_mut().zip(words.iter().flat_map(|word| word.to_le_bytes())) {
+            *byte = of_word;
+        }
+        Self(key)
+    }
+
     /// Spreads the key over all 64 bits, for the shared index.
     pub(crate) fn hash64(self) -> u64 {
         self.to_words().into_iter().fold(0x9e37_79b9_7f4a_7c15, |hash, word| {

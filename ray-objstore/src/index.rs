@@ -1,7 +1,8 @@
 //! The index of one job's objects in shared memory: written by the server only, read by every process of the job.
 //!
-//! Word 0 is the *epoch*: odd while an entry is being unlinked or replaced. Then come the buckets, each the number of
-//! its first entry plus one, then entries of eight words: entry word (see [`guard`]), offset, size, three words of
+//! Word 0 is the *epoch*: odd while an entry is being unlinked or replaced. Word 1 counts the objects that the server
+//! knows and the index does not name: unsealed, spilled, lost. Then come the buckets, each the number of its first
+//! entry plus one, then entries of eight words: entry word (see [`guard`]), offset, size, three words of
 //! key, number of the next entry plus one.
 //!
 //! - IN-1: a hit is proven by the pin protocol, not by the epoch: the entry word read after the pin is the one read
@@ -17,6 +18,7 @@ use crate::ids::Key;
 use crate::memory::{WordsReader, WordsWriter, words_file};
 use crate::sync::{AtomicU64, Ordering, fence};
 
+const ABSENT: usize = 1;
 const HEADER: usize = 8;
 const ENTRY: usize = 8;
 const OFFSET: usize = 1;
@@ -159,6 +161,21 @@ impl IndexWriter {
         self.vacant.push(slot);
     }
 
+    /// Whether an object more would find no slot.
+    pub(crate) fn is_full(&self) -> bool {
+        self.vacant.is_empty() && self.unused == self.geometry.slots
+    }
+
+    /// Objects that have an entry.
+    pub(crate) fn len(&self) -> usize {
+        self.unused as usize - self.vacant.len()
+    }
+
+    /// Says how many objects have none.
+    pub(crate) fn set_absent(&self, count: usize) {
+        self.release(ABSENT, count as u64);
+    }
+
     fn set(&self, index: usize, value: u64) {
         if let Some(word) = self.words.word(index) {
             word.store(value, Ordering::Relaxed);
@@ -196,6 +213,11 @@ impl IndexReader {
         (slot < self.geometry.slots)
             .then(|| self.words.word(self.geometry.entry(slot)))
             .flatten()
+    }
+
+    /// Whether every object that the server knows has an entry.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.words.read(ABSENT) == Some(0)
     }
 
     /// Looks a key up. What it finds holds only once it is pinned (IN-1).

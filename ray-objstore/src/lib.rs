@@ -31,6 +31,12 @@
 //! does not write after it sealed. Control words in shared memory are read once and checked against their bounds. A
 //! process receives the descriptors of its own job only.
 //!
+//! # Small objects
+//!
+//! Objects up to 128 KiB are created, sealed, read and freed by their process without the store's help, in arenas that
+//! it leases. Other processes find them as soon as they are sealed: who misses an object asks the store, which first
+//! takes over what its clients have published.
+//!
 //! # Space
 //!
 //! Above a threshold, sealed objects that nobody reads are spilled to disk, the least recently used first, and restored
@@ -38,6 +44,7 @@
 //! waits, then fails with what holds the memory.
 
 mod guard;
+mod handover;
 mod sync;
 
 #[cfg(not(ray_loom))]
@@ -56,6 +63,8 @@ mod index;
 mod memory;
 #[cfg(not(ray_loom))]
 mod pins;
+#[cfg(not(ray_loom))]
+mod publish;
 #[cfg(not(ray_loom))]
 mod server;
 #[cfg(not(ray_loom))]

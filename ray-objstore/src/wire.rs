@@ -6,7 +6,7 @@ use crate::error::{Error, Holder, Usage};
 use crate::ids::Key;
 
 /// Changes with every change of a message or of a shared layout.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 const MAGIC: u64 = u64::from_le_bytes(*b"rayobj\0\0");
 /// No packet is longer.
 pub(crate) const MAX_PACKET: usize = 32 * 1024;
@@ -15,10 +15,11 @@ pub(crate) const MAX_REPLY: usize = 4 * 1024;
 /// Keys in one [`Request::Free`].
 pub(crate) const KEYS_PER_PACKET: usize = 1024;
 
-/// The server's first packet; the descriptors of segment, index, pin table and ring come with it.
+/// The server's first packet; the descriptors of what is shared come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) segment_len: u64,
+    pub(crate) huge: bool,
     pub(crate) buckets: u32,
     pub(crate) slots: u32,
 }
@@ -30,10 +31,13 @@ pub(crate) enum Request {
         id: u64,
         key: Key,
         size: u64,
+        /// A lease of an arena is as welcome as the object's own grant.
+        lease: bool,
     },
     Seal {
         id: u64,
         generation: u64,
+        sealed_at: u64,
     },
     /// The creation ends unsealed.
     Abort {
@@ -51,8 +55,14 @@ pub(crate) enum Request {
         id: u64,
         key: Key,
     },
+    /// Frees what was sealed or begun under these keys up to `freed_at`.
     Free {
         keys: Vec<Key>,
+        freed_at: u64,
+    },
+    /// Take over what this client has published before the reply.
+    Sync {
+        id: u64,
     },
     /// The client ends in order: it has no pin and no creation left.
     Bye,
@@ -73,6 +83,14 @@ pub(crate) enum Answer {
         offset: u64,
         backed: bool,
     },
+    /// An arena to create in, with the first of its generations.
+    Leased {
+        lease: u64,
+        generation: u64,
+        offset: u64,
+        backed: bool,
+    },
+    Synced,
     Sealed {
         slot: u32,
     },
@@ -154,6 +172,7 @@ impl Hello {
             .u64(MAGIC)
             .u32(PROTOCOL)
             .u64(self.segment_len)
+            .u8(u8::from(self.huge))
             .u32(self.buckets)
             .u32(self.slots)
             .0
@@ -173,6 +192,7 @@ impl Hello {
         let hello = (|| {
             Some(Self {
                 segment_len: from.u64()?,
+                huge: from.u8()? != 0,
                 buckets: from.u32()?,
                 slots: from.u32()?,
             })
@@ -187,14 +207,22 @@ impl Request {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let out = Out::default();
         match self {
-            Self::Create { id, key, size } => out.u8(1).u64(*id).key(key).u64(*size),
-            Self::Seal { id, generation } => out.u8(2).u64(*id).u64(*generation),
+            Self::Create { id, key, size, lease } => out.u8(1).u64(*id).key(key).u64(*size).u8(u8::from(*lease)),
+            Self::Seal {
+                id,
+                generation,
+                sealed_at,
+            } => out.u8(2).u64(*id).u64(*generation).u64(*sealed_at),
             Self::Abort { generation } => out.u8(3).u64(*generation),
             Self::Get { id, key } => out.u8(4).u64(*id).key(key),
             Self::Unhold { generation } => out.u8(5).u64(*generation),
             Self::Contains { id, key } => out.u8(6).u64(*id).key(key),
-            Self::Free { keys } => keys.iter().fold(out.u8(7).u32(keys.len() as u32), Out::key),
+            Self::Free { keys, freed_at } => {
+                let out = out.u8(7).u64(*freed_at).u32(keys.len() as u32);
+                keys.iter().fold(out, Out::key)
+            }
             Self::Bye => out.u8(8),
+            Self::Sync { id } => out.u8(9).u64(*id),
         }
         .0
     }
@@ -206,10 +234,12 @@ impl Request {
                 id: from.u64()?,
                 key: from.key()?,
                 size: from.u64()?,
+                lease: from.u8()? != 0,
             },
             2 => Self::Seal {
                 id: from.u64()?,
                 generation: from.u64()?,
+                sealed_at: from.u64()?,
             },
             3 => Self::Abort {
                 generation: from.u64()?,
@@ -226,15 +256,18 @@ impl Request {
                 key: from.key()?,
             },
             7 => {
+                let freed_at = from.u64()?;
                 let len = from.u32()? as usize;
                 if len > KEYS_PER_PACKET {
                     return None;
                 }
                 Self::Free {
                     keys: (0..len).map(|_| from.key()).collect::<Option<_>>()?,
+                    freed_at,
                 }
             }
             8 => Self::Bye,
+            9 => Self::Sync { id: from.u64()? },
             _ => return None,
         })
     }
@@ -257,6 +290,15 @@ impl Reply {
                 size,
             }) => out.u8(3).u64(*generation).u32(*slot).u64(*offset).u64(*size),
             Ok(Answer::Contains(yes)) => out.u8(4).u8(u8::from(*yes)),
+            Ok(Answer::Leased {
+                lease,
+                generation,
+                offset,
+                backed,
+            }) => (out.u8(5).u64(*lease).u64(*generation))
+                .u64(*offset)
+                .u8(u8::from(*backed)),
+            Ok(Answer::Synced) => out.u8(6),
             Err(error) => encode_error(out.u8(0), error),
         }
         .0
@@ -279,6 +321,13 @@ impl Reply {
                 size: from.u64()?,
             }),
             4 => Ok(Answer::Contains(from.u8()? != 0)),
+            5 => Ok(Answer::Leased {
+                lease: from.u64()?,
+                generation: from.u64()?,
+                offset: from.u64()?,
+                backed: from.u8()? != 0,
+            }),
+            6 => Ok(Answer::Synced),
             0 => Err(decode_error(&mut from)?),
             _ => return None,
         };
@@ -304,6 +353,7 @@ fn encode_error(out: Out, error: &Error) -> Out {
                 .u64(usage.creating);
             let out = out
                 .u64(usage.sealed)
+                .u64(usage.arenas)
                 .u64(usage.dying)
                 .u64(usage.spilled)
                 .u32(usage.holders.len() as u32);
@@ -338,6 +388,7 @@ fn decode_error(from: &mut In<'_>) -> Option<Error> {
                 capacity: from.u64()?,
                 creating: from.u64()?,
                 sealed: from.u64()?,
+                arenas: from.u64()?,
                 dying: from.u64()?,
                 spilled: from.u64()?,
                 holders: Vec::new(),

@@ -9,15 +9,22 @@ fn every_request_survives_its_packet_and_a_cut_one_is_refused() {
             id: 1,
             key: KEY,
             size: u64::MAX,
+            lease: true,
         },
-        Request::Seal { id: 2, generation: 3 },
+        Request::Seal {
+            id: 2,
+            generation: 3,
+            sealed_at: 4,
+        },
         Request::Abort { generation: 4 },
         Request::Get { id: 5, key: KEY },
         Request::Unhold { generation: 6 },
         Request::Contains { id: 7, key: KEY },
         Request::Free {
             keys: vec![KEY; KEYS_PER_PACKET],
+            freed_at: 9,
         },
+        Request::Sync { id: 8 },
         Request::Bye,
     ];
     for request in requests {
@@ -35,6 +42,7 @@ fn every_reply_survives_its_packet() {
         capacity: 1,
         creating: 2,
         sealed: 3,
+        arenas: 8,
         dying: 4,
         spilled: 5,
         holders: vec![Holder { pid: 6, bytes: 7 }],
@@ -54,6 +62,13 @@ fn every_reply_survives_its_packet() {
             size: 4,
         }),
         Ok(Answer::Contains(true)),
+        Ok(Answer::Leased {
+            lease: 1,
+            generation: 2,
+            offset: 3,
+            backed: true,
+        }),
+        Ok(Answer::Synced),
         Err(Error::NotFound { key: KEY }),
         Err(Error::Lost {
             key: KEY,
@@ -88,6 +103,7 @@ fn every_reply_survives_its_packet() {
 fn a_greeting_of_another_protocol_is_refused() {
     let hello = Hello {
         segment_len: 1,
+        huge: true,
         buckets: 2,
         slots: 3,
     };

@@ -2,7 +2,8 @@
 //!
 //! Measured on two cores, 1 GiB, GiB/s: touched and mapped memory one thread 9, two threads 17; never touched memory
 //! through a mapping 1.3 (a fault and a cleared page each 4 KiB), by `pwrite` after reserving 2.7. A file's `pwrite`s
-//! exclude each other, so a second thread does not help there.
+//! exclude each other, so a second thread does not help there. Huge pages are so few that they are copied to as touched
+//! memory is.
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};

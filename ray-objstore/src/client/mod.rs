@@ -1,5 +1,6 @@
 //! The client half: creates, seals and reads objects of one job.
 
+mod arena;
 mod calls;
 mod copy;
 mod view;
@@ -15,11 +16,14 @@ use crate::guard;
 use crate::handshake;
 use crate::ids::Key;
 use crate::index::{Geometry, IndexReader, Located};
-use crate::memory::{Mapping, WriteMap};
+use crate::memory::{Mapping, WriteMap, reserve};
 use crate::pins::{LIMIT, PinTable};
+use crate::publish::{ARENA, SMALL};
 use crate::wire::{Answer, KEYS_PER_PACKET, Request};
+use arena::{Arenas, Claimed, Found, Lease, Published};
 use calls::Calls;
-use view::Pin;
+use view::{Pin, Place};
+use writer::{Creation, Grant};
 
 pub use view::View;
 pub use writer::Writer;
@@ -38,18 +42,21 @@ pub(crate) struct Shared {
     calls: Calls,
     segment: OwnedFd,
     segment_len: usize,
+    /// The segment's memory comes in huge pages.
+    huge: bool,
     objects: Mapping,
     writable: OnceLock<Arc<WriteMap>>,
     making_writable: Mutex<()>,
     index: IndexReader,
     pins: PinTable,
+    arenas: Arenas,
     ring: OwnedFd,
 }
 
 impl Client {
     /// Takes the descriptor that [`Store::connect`](crate::Store::connect) gave, in this process or another.
     pub fn new(socket: OwnedFd) -> Result<Self, Error> {
-        let (hello, [segment, index, pins, ring]) = handshake::receive(socket.as_fd())?;
+        let (hello, [segment, index, pins, published, ring]) = handshake::receive(socket.as_fd())?;
         let segment_len =
             usize::try_from(hello.segment_len).map_err(|_| Error::corrupt("a segment over all memory"))?;
         let geometry = Geometry {
@@ -61,10 +68,12 @@ impl Client {
             objects: Mapping::read_only(segment.as_fd(), segment_len)?,
             segment,
             segment_len,
+            huge: hello.huge,
             writable: OnceLock::new(),
             making_writable: Mutex::new(()),
             index: IndexReader::new(index.as_fd(), geometry)?,
             pins: PinTable::new(pins.as_fd())?,
+            arenas: Arenas::new(published.as_fd())?,
             ring,
         };
         Ok(Self {
@@ -72,33 +81,62 @@ impl Client {
         })
     }
 
-    /// Grants memory for a new object of `size` bytes. Blocks while the store is full, until there is space or the
-    /// store's patience ends in [`Error::Full`].
+    /// Memory for a new object of `size` bytes. Blocks while the store is full, until there is space or the store's
+    /// patience ends in [`Error::Full`]. Up to 128 KiB there is rarely a message to the store, neither here nor at the
+    /// seal nor at the free.
     ///
     /// Sealing under a key that is sealed already replaces the old object; those who read it keep it.
     pub fn create(&self, key: Key, size: usize) -> Result<Writer, Error> {
-        let answer = self.shared.calls.call(|id| Request::Create {
-            id,
-            key,
-            size: size as u64,
-        })?;
-        let Answer::Granted {
-            generation,
-            offset,
-            backed,
-        } = answer
-        else {
-            return Err(Error::corrupt(format!("{answer:?} for a creation")));
-        };
-        Writer::new(
-            &self.shared,
-            writer::Grant {
-                generation,
-                offset,
-                size,
-                backed,
-            },
-        )
+        let shared = &self.shared;
+        let mut lease = size <= SMALL;
+        for attempt in 0.. {
+            // Recalls and other threads can take a lease away at once; then the object gets a grant of its own.
+            lease &= attempt < TRIES;
+            if lease {
+                match shared.arenas.claim(key, size) {
+                    Claimed::Made(claim) => return Writer::new(shared, Creation::Claimed(claim)),
+                    Claimed::NeedsLease => {}
+                    Claimed::NeedsSync => {
+                        shared.sync()?;
+                        lease &= attempt == 0;
+                    }
+                }
+            }
+            let size = size as u64;
+            match shared.calls.call(|id| Request::Create { id, key, size, lease })? {
+                Answer::Granted {
+                    generation,
+                    offset,
+                    backed,
+                } => {
+                    let grant = Grant {
+                        generation,
+                        offset,
+                        size: size as usize,
+                        backed,
+                    };
+                    return Writer::new(shared, Creation::Granted(grant));
+                }
+                Answer::Leased {
+                    lease,
+                    generation,
+                    offset,
+                    backed,
+                } => {
+                    if !backed {
+                        reserve(shared.segment.as_fd(), offset, ARENA)?;
+                    }
+                    shared.writable()?.populate(offset, ARENA);
+                    shared.arenas.install(Lease {
+                        number: lease,
+                        generation,
+                        offset,
+                    });
+                }
+                other => return Err(Error::corrupt(format!("{other:?} for a creation"))),
+            }
+        }
+        Err(Error::StoreGone)
     }
 
     /// The object, read in place. Blocks only if it has to be restored from disk.
@@ -135,11 +173,17 @@ impl Client {
     /// [`get`](Self::get) tells which.
     pub fn try_get(&self, key: &Key) -> Result<Option<View>, Error> {
         for _ in 0..TRIES {
-            let Some(located) = self.shared.index.find(*key) else {
-                return Ok(None);
-            };
-            if let Some(view) = self.shared.view(located)? {
-                return Ok(Some(view));
+            if let Some(located) = self.shared.index.find(*key) {
+                if let Some(view) = self.shared.view(located)? {
+                    return Ok(Some(view));
+                }
+                continue;
+            }
+            match self.shared.published(key)? {
+                Ok(view) => return Ok(Some(view)),
+                Err(false) => return Ok(None),
+                // It is in the index by now, unless it was freed meanwhile.
+                Err(true) => {}
             }
         }
         Ok(None)
@@ -147,7 +191,7 @@ impl Client {
 
     /// Whether a sealed object of that key is in memory or on disk.
     pub fn contains(&self, key: &Key) -> Result<bool, Error> {
-        if self.shared.index.find(*key).is_some() {
+        if self.shared.index.find(*key).is_some() || self.shared.arenas.contains(key) {
             return Ok(true);
         }
         match self.shared.calls.call(|id| Request::Contains { id, key: *key })? {
@@ -159,8 +203,13 @@ impl Client {
     /// Frees objects, without an answer. Views of them stay valid. Unknown keys are ignored, a store that has ended
     /// too: then everything is free.
     pub fn free(&self, keys: &[Key]) {
+        let index = &self.shared.index;
+        // What only this client ever knew needs no message, unless an older object of that key may be elsewhere.
+        let is_over = |key: &Key| self.shared.arenas.free(key) && index.is_complete() && index.find(*key).is_none();
+        let keys: Vec<Key> = keys.iter().copied().filter(|key| !is_over(key)).collect();
         for keys in keys.chunks(KEYS_PER_PACKET) {
-            if let Err(error) = self.shared.calls.send(&Request::Free { keys: keys.to_vec() }) {
+            let (keys, freed_at) = (keys.to_vec(), arena::clock());
+            if let Err(error) = self.shared.calls.send(&Request::Free { keys, freed_at }) {
                 tracing::debug!(%error, "objects not freed");
             }
         }
@@ -176,7 +225,7 @@ impl Shared {
             offset,
             size,
         } = located;
-        let pin = Pin::take(self, slot, generation)?;
+        let pin = Pin::take(self, Place::Entry(slot), generation)?;
         let entry = self
             .index
             .entry_word(slot)
@@ -185,6 +234,37 @@ impl Shared {
             return Ok(None);
         }
         View::new(pin, offset, size).map(Some)
+    }
+
+    /// A view of what this process has published and nobody else knows; `Err(true)` if the server has it by now.
+    fn published(self: &Arc<Self>, key: &Key) -> Result<Result<View, bool>, Error> {
+        let pin_slot = self.pin_slot()?;
+        let pin = |published: &Published| {
+            Pin::taken(self, pin_slot, Place::Publication(published.slot), published.generation)
+        };
+        let word = self
+            .pins
+            .word(pin_slot)
+            .ok_or_else(|| Error::corrupt("a pin outside its table"))?;
+        match self.arenas.find(key, word) {
+            Found::Here(published) => View::new(pin(&published), published.offset, published.size).map(Ok),
+            Found::Late(published) => {
+                drop(pin(&published));
+                Ok(Err(true))
+            }
+            found @ (Found::Taken | Found::Nothing) => {
+                self.pins.give_back(pin_slot);
+                Ok(Err(matches!(found, Found::Taken)))
+            }
+        }
+    }
+
+    /// Has the server take over what is published.
+    fn sync(&self) -> Result<(), Error> {
+        match self.calls.call(|id| Request::Sync { id })? {
+            Answer::Synced => Ok(()),
+            other => Err(Error::corrupt(format!("{other:?} for a sync"))),
+        }
     }
 
     /// The writable mapping, made at the first creation.

@@ -70,19 +70,32 @@ impl fmt::Debug for View {
 pub(super) struct Pin {
     shared: Arc<Shared>,
     pin_slot: u32,
-    entry_slot: u32,
+    place: Place,
     generation: u64,
 }
 
+/// Where it is written what the server does to a pinned object.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// A slot of the index.
+    Entry(u32),
+    /// A slot of this client's publication table.
+    Publication(u32),
+}
+
 impl Pin {
-    pub(super) fn take(shared: &Arc<Shared>, entry_slot: u32, generation: u64) -> Result<Self, Error> {
-        let pin_slot = shared.pin_slot()?;
-        Ok(Self {
+    pub(super) fn take(shared: &Arc<Shared>, place: Place, generation: u64) -> Result<Self, Error> {
+        Ok(Self::taken(shared, shared.pin_slot()?, place, generation))
+    }
+
+    /// With a slot of the pin table that was taken already.
+    pub(super) fn taken(shared: &Arc<Shared>, pin_slot: u32, place: Place, generation: u64) -> Self {
+        Self {
             shared: Arc::clone(shared),
             pin_slot,
-            entry_slot,
+            place,
             generation,
-        })
+        }
     }
 
     pub(super) fn word(&self) -> Result<&AtomicU64, Error> {
@@ -94,19 +107,23 @@ impl Pin {
 
     /// The entry is known only after the server has published it.
     pub(super) fn set_entry(&mut self, entry_slot: u32) {
-        self.entry_slot = entry_slot;
+        self.place = Place::Entry(entry_slot);
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         let shared = &self.shared;
-        if let (Some(word), Some(entry)) = (
-            shared.pins.word(self.pin_slot),
-            shared.index.entry_word(self.entry_slot),
-        ) && guard::unpin(word, entry, self.generation)
-        {
-            shared.ring();
+        if let Some(word) = shared.pins.word(self.pin_slot) {
+            let awaited = match self.place {
+                Place::Entry(slot) => {
+                    (shared.index.entry_word(slot)).is_some_and(|entry| guard::unpin(word, entry, self.generation))
+                }
+                Place::Publication(slot) => !shared.arenas.unpin(word, slot, self.generation),
+            };
+            if awaited {
+                shared.ring();
+            }
         }
         shared.pins.give_back(self.pin_slot);
     }

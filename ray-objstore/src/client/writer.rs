@@ -5,7 +5,8 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::view::{Pin, View};
+use super::arena::{self, Claim};
+use super::view::{Pin, Place, View};
 use super::{Shared, copy};
 use crate::error::Error;
 use crate::memory::{GrantedBytes, reserve};
@@ -21,6 +22,15 @@ pub(super) struct Grant {
     pub(super) backed: bool,
 }
 
+/// Where an object is being created.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Creation {
+    /// By a grant of its own.
+    Granted(Grant),
+    /// In an arena of this client.
+    Claimed(Claim),
+}
+
 /// An object that is being written: a `&mut [u8]` in shared memory. Its bytes start out with no particular value.
 /// Dropping it unsealed gives the memory back.
 pub struct Writer {
@@ -31,24 +41,28 @@ pub struct Writer {
 /// A creation that ends unsealed unless `sealed` is set.
 struct Open {
     shared: Arc<Shared>,
-    grant: Grant,
+    creation: Creation,
     sealed: bool,
 }
 
 impl Writer {
-    pub(super) fn new(shared: &Arc<Shared>, grant: Grant) -> Result<Self, Error> {
+    pub(super) fn new(shared: &Arc<Shared>, creation: Creation) -> Result<Self, Error> {
         let open = Open {
             shared: Arc::clone(shared),
-            grant,
+            creation,
             sealed: false,
         };
-        if !grant.backed {
+        let (offset, size, backed) = match creation {
+            Creation::Granted(grant) => (grant.offset, grant.size, grant.backed),
+            Creation::Claimed(claim) => (claim.offset, claim.size, true),
+        };
+        if !backed {
             // Memory that is missing is an error here, where a later touch would be a signal.
-            reserve(shared.segment.as_fd(), grant.offset, grant.size.max(1) as u64)?;
+            reserve(shared.segment.as_fd(), offset, size.max(1) as u64)?;
         }
-        let bytes = shared.writable()?.granted(grant.offset, grant.size as u64);
-        let bytes = bytes.ok_or_else(|| Error::corrupt(format!("a grant at {}", grant.offset)))?;
-        if !grant.backed {
+        let bytes = shared.writable()?.granted(offset, size as u64);
+        let bytes = bytes.ok_or_else(|| Error::corrupt(format!("a grant at {offset}")))?;
+        if !backed {
             bytes.forget_populated();
         }
         Ok(Self { open, bytes })
@@ -64,14 +78,22 @@ impl Writer {
             what: "writing an object",
             reason: format!("{} bytes at {at} are outside", data.len()),
         };
-        let Grant { offset, backed, .. } = self.open.grant;
-        if backed {
-            copy::into_backed(self.bytes.steps(at, data.len()).ok_or_else(outside)?, data);
-            return Ok(());
-        }
         let end = at.checked_add(data.len()).ok_or_else(outside)?;
-        let target = self.bytes.get_mut(at..end).ok_or_else(outside)?;
-        copy::into_fresh(self.open.shared.segment.as_fd(), offset + at as u64, target, data)
+        match self.open.creation {
+            Creation::Claimed(_) => {
+                let target = self.bytes.get_mut(at..end).ok_or_else(outside)?;
+                target.copy_from_slice(data);
+                Ok(())
+            }
+            Creation::Granted(Grant { backed, .. }) if backed || self.open.shared.huge => {
+                copy::into_backed(self.bytes.steps(at, data.len()).ok_or_else(outside)?, data);
+                Ok(())
+            }
+            Creation::Granted(Grant { offset, .. }) => {
+                let target = self.bytes.get_mut(at..end).ok_or_else(outside)?;
+                copy::into_fresh(self.open.shared.segment.as_fd(), offset + at as u64, target, data)
+            }
+        }
     }
 
     /// Publishes the object; its bytes never change again.
@@ -79,18 +101,31 @@ impl Writer {
         let Self { mut open, bytes } = self;
         // The only `&mut` ends before anyone can read.
         drop(bytes);
+        match open.creation {
+            Creation::Granted(grant) => open.seal_granted(grant),
+            Creation::Claimed(claim) => open.seal_claimed(claim),
+        }
+    }
+}
+
+impl Open {
+    fn seal_granted(&mut self, grant: Grant) -> Result<View, Error> {
         let Grant {
             generation,
             offset,
             size,
             ..
-        } = open.grant;
+        } = grant;
         // Pinned before it is visible, so that a free cannot come between seal and view.
-        let mut pin = Pin::take(&open.shared, 0, generation)?;
+        let mut pin = Pin::take(&self.shared, Place::Entry(0), generation)?;
         pin.word()?.store(generation, Ordering::SeqCst);
-        let answer = open.shared.calls.call(|id| Request::Seal { id, generation });
+        let answer = self.shared.calls.call(|id| Request::Seal {
+            id,
+            generation,
+            sealed_at: arena::clock(),
+        });
         // Sealed or refused, the server has no creation left to abort.
-        open.sealed = true;
+        self.sealed = true;
         match answer? {
             Answer::Sealed { slot } => {
                 pin.set_entry(slot);
@@ -98,6 +133,34 @@ impl Writer {
             }
             other => Err(Error::corrupt(format!("{other:?} for a seal"))),
         }
+    }
+
+    fn seal_claimed(&mut self, claim: Claim) -> Result<View, Error> {
+        let shared = &self.shared;
+        let Claim {
+            slot,
+            generation,
+            offset,
+            size,
+        } = claim;
+        let pin = Pin::take(shared, Place::Publication(slot), generation)?;
+        pin.word()?.store(generation, Ordering::SeqCst);
+        self.sealed = true;
+        let sealed = shared.arenas.seal(claim)?;
+        if sealed.ring {
+            shared.ring();
+        }
+        // What it replaces for other processes must not be found any more.
+        let replaces = || {
+            shared
+                .index
+                .find(sealed.key)
+                .is_some_and(|old| old.generation != generation)
+        };
+        if sealed.doomed || replaces() {
+            shared.sync()?;
+        }
+        View::new(pin, offset, size as u64)
     }
 }
 
@@ -120,10 +183,17 @@ impl Drop for Open {
         if self.sealed {
             return;
         }
-        if let Err(error) = self.shared.calls.send(&Request::Abort {
-            generation: self.grant.generation,
-        }) {
-            tracing::debug!(%error, "an unsealed creation was not given back");
+        match self.creation {
+            Creation::Claimed(claim) => {
+                if self.shared.arenas.abort(claim) {
+                    self.shared.ring();
+                }
+            }
+            Creation::Granted(Grant { generation, .. }) => {
+                if let Err(error) = self.shared.calls.send(&Request::Abort { generation }) {
+                    tracing::debug!(%error, "an unsealed creation was not given back");
+                }
+            }
         }
     }
 }

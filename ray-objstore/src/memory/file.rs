@@ -1,11 +1,12 @@
-//! Memory files: made here, sealed against shrinking and growing, so that no mapping of one can fault past its end.
+//! Memory files: made here, sealed against shrinking and growing, so that no mapping of one can fault past its end
+//! (for the exception see [`huge`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 
-use super::PAGE;
+use super::{PAGE, huge};
 use crate::error::Error;
 
 /// A sparse memory file of `len` bytes that can neither shrink nor grow.
@@ -46,14 +47,21 @@ pub(crate) fn reserve(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(),
 pub(crate) struct Segment {
     file: Arc<OwnedFd>,
     len: u64,
+    huge: bool,
 }
 
 impl Segment {
-    pub(crate) fn new(len: u64) -> Result<Self, Error> {
-        Ok(Self {
-            file: Arc::new(sealed_file("ray-objects", len)?),
-            len,
-        })
+    /// `len` bytes of addresses for a store of `capacity` bytes.
+    pub(crate) fn new(capacity: u64, len: u64) -> Result<Self, Error> {
+        let huge_file = huge::file_for(capacity, len);
+        let huge = huge_file.is_some();
+        let file = Arc::new(huge_file.map_or_else(|| sealed_file("ray-objects", len), Ok)?);
+        Ok(Self { file, len, huge })
+    }
+
+    /// Its memory comes in huge pages.
+    pub(crate) fn is_huge(&self) -> bool {
+        self.huge
     }
 
     pub(crate) fn len(&self) -> u64 {

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Mapping, PAGE};
+use super::{Mapping, PAGE, page_hull};
 use crate::error::Error;
 
 /// The unit in which the map remembers what is in the page table.
@@ -31,6 +31,14 @@ impl WriteMap {
             mapping: Mapping::read_write(segment, len)?,
             populated,
         }))
+    }
+
+    /// Enters the pages of a range that the server leased into the page table.
+    pub(crate) fn populate(&self, offset: u64, len: u64) {
+        let (start, whole) = page_hull(offset, len);
+        if let Some(address) = self.mapping.address(start, whole) {
+            populate(address, whole as usize);
+        }
     }
 
     /// The bytes of a grant. Callers pass what the server granted to them, once (WM-1).
@@ -138,12 +146,21 @@ impl Step<'_> {
         else {
             return;
         };
-        let advice = rustix::mm::Advice::LinuxPopulateWrite;
-        // SAFETY: the pages lie inside exclusive bytes, and populating changes none of them.
-        match unsafe { rustix::mm::madvise(pages.as_mut_ptr().cast(), pages.len(), advice) } {
-            Ok(()) => known.store(pages.len() as u64 == BLOCK, Ordering::Relaxed),
-            // Kernels before 5.14 do not know the call; then the pages fault one by one.
-            Err(error) => tracing::trace!(%error, "pages not populated ahead"),
+        let whole_block = pages.len() as u64 == BLOCK;
+        let populated = populate(NonNull::from_mut(pages).cast(), pages.len());
+        known.store(populated && whole_block, Ordering::Relaxed);
+    }
+}
+
+fn populate(pages: NonNull<u8>, len: usize) -> bool {
+    let advice = rustix::mm::Advice::LinuxPopulateWrite;
+    // SAFETY: the callers' pages are mapped writable, and populating changes no byte of them.
+    match unsafe { rustix::mm::madvise(pages.as_ptr().cast(), len, advice) } {
+        Ok(()) => true,
+        // Kernels before 5.14 do not know the call; then the pages fault one by one.
+        Err(error) => {
+            tracing::trace!(%error, "pages not populated ahead");
+            false
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The server half: it alone grants, publishes, frees, spills and restores.
 
+mod arenas;
 mod disk;
 mod objects;
 mod report;
@@ -105,7 +106,7 @@ impl Store {
     pub fn free(&self, keys: &[Key]) {
         self.server.with(|state| {
             let jobs: Vec<u32> = state.jobs.keys().copied().collect();
-            jobs.into_iter().for_each(|job| state.free_in(job, keys));
+            jobs.into_iter().for_each(|job| state.free_in(job, keys, u64::MAX));
         });
     }
 
@@ -116,7 +117,7 @@ impl Store {
 
     /// What the store holds, and who keeps it.
     pub fn report(&self) -> Report {
-        self.server.with(|state| state.report())
+        self.server.with(State::report)
     }
 }
 

@@ -24,8 +24,9 @@ impl State {
             );
         }
         if self.used + crate::alloc::rounded(size) > capacity {
-            // What was freed a moment ago makes room before anything is spilled.
+            // What was freed a moment ago, or is leased, makes room before anything is spilled.
             self.settle();
+            self.relieve();
         }
         self.waiting.push_back(Waiting::Create {
             peer,
@@ -37,42 +38,47 @@ impl State {
         self.serve_waiting();
     }
 
-    /// Makes the object visible. Its creator has pinned it before it asked, so that the view is safe at once.
-    pub(super) fn seal(&mut self, peer: PeerId, id: u64, generation: u64) {
+    /// Seals what a client created. It has pinned it before it asked, so that its view is safe at once.
+    pub(super) fn seal(&mut self, peer: PeerId, id: u64, generation: u64, sealed_at: u64) {
+        let creating = Some(Stage::Creating { by: peer });
+        if self.objects.get(&generation).map(|object| object.stage.clone()) != creating {
+            let error = Error::corrupt("a seal of what this client does not create");
+            return self.reply(peer, id, Err(error));
+        }
+        match self.enter(generation, sealed_at) {
+            Some(slot) => self.reply(peer, id, Ok(Answer::Sealed { slot })),
+            None => {
+                let slots = self.jobs.values().map(|job| job.index.geometry().slots).max();
+                let limit = u64::from(slots.unwrap_or_default());
+                self.drop_object(generation);
+                self.reply(peer, id, Err(Error::TooManyObjects { limit }));
+            }
+        }
+        self.spill_above_threshold();
+    }
+
+    /// Makes an object visible, and retires the one that it replaces, or itself if it was freed or replaced already.
+    pub(super) fn enter(&mut self, generation: u64, sealed_at: u64) -> Option<u32> {
         let last_use = self.next_use();
-        let sealed = (self.objects.get_mut(&generation)).filter(|object| object.stage == Stage::Creating { by: peer });
-        let Some(object) = sealed else {
-            return self.reply(
-                peer,
-                id,
-                Err(Error::corrupt("a seal of what this client does not create")),
-            );
-        };
-        let (key, job_id, doomed) = (object.key, object.job, object.doomed);
-        let (Some(range), Some(job)) = (object.range, self.jobs.get_mut(&job_id)) else {
-            return;
-        };
-        let Some(slot) = job.index.publish(key, generation, range.offset, object.size) else {
-            let limit = u64::from(job.index.geometry().slots);
-            self.drop_object(generation);
-            return self.reply(peer, id, Err(Error::TooManyObjects { limit }));
-        };
+        let object = self.objects.get(&generation)?;
+        let (key, job_id, size, range) = (object.key, object.job, object.size, object.range?);
+        let newest = self.find(job_id, key).and_then(|other| self.objects.get(&other));
+        let over = object.doomed || newest.is_some_and(|newest| newest.sealed_at > sealed_at);
+        let job = self.jobs.get_mut(&job_id)?;
+        let slot = job.index.publish(key, generation, range.offset, size)?;
         job.alloc.confirm(range);
         forget_creation(&mut job.creating, key, generation);
-        object.slot = Some(slot);
-        object.stage = Stage::Sealed;
-        object.last_use = last_use;
+        let object = self.objects.get_mut(&generation)?;
+        (object.slot, object.stage) = (Some(slot), Stage::Sealed);
+        (object.last_use, object.sealed_at) = (last_use, sealed_at);
         self.recency.insert((last_use, generation));
-        let replaced = if doomed {
+        let retired = if over {
             Some(generation)
         } else {
             job.by_key.insert(key, generation)
         };
-        self.reply(peer, id, Ok(Answer::Sealed { slot }));
-        if let Some(old) = replaced {
-            self.retire(&[old]);
-        }
-        self.spill_above_threshold();
+        self.retire(retired.as_slice());
+        Some(slot)
     }
 
     pub(super) fn abort(&mut self, peer: PeerId, generation: u64) {
@@ -86,6 +92,7 @@ impl State {
     }
 
     pub(super) fn get(&mut self, peer: PeerId, job: u32, id: u64, key: Key) {
+        self.take_over(job);
         let Some(generation) = self.find(job, key) else {
             return self.reply(peer, id, Err(Error::NotFound { key }));
         };
@@ -155,25 +162,40 @@ impl State {
         }
     }
 
-    pub(super) fn free_in(&mut self, job: u32, keys: &[Key]) {
+    /// Frees what was sealed or begun under these keys up to `freed_at`: a client's free may come after its next seal.
+    pub(super) fn free_in(&mut self, job: u32, keys: &[Key], freed_at: u64) {
+        self.doom_claims(job, keys, freed_at);
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         for generation in keys.iter().filter_map(|key| entry.creating.get(key)).flatten() {
             if let Some(object) = self.objects.get_mut(generation) {
                 object.doomed = true;
             }
         }
-        let generations: Vec<u64> = keys.iter().filter_map(|key| entry.by_key.remove(key)).collect();
+        let mut generations = Vec::new();
+        for key in keys {
+            if let Entry::Occupied(named) = entry.by_key.entry(*key)
+                && (self.objects.get(named.get())).is_none_or(|object| object.sealed_at <= freed_at)
+            {
+                generations.push(named.remove());
+            }
+        }
         self.retire(&generations);
     }
 
     pub(super) fn free_where(&mut self, which: impl Fn(u32, &Key) -> bool) {
         let mut by_job = HashMap::<u32, HashSet<Key>>::new();
+        self.take_over_all();
+        for job in self.jobs.keys() {
+            let claimed = self.claimed_keys(*job);
+            let keys = by_job.entry(*job).or_default();
+            keys.extend(claimed.into_iter().filter(|key| which(*job, key)));
+        }
         for object in self.objects.values().filter(|object| which(object.job, &object.key)) {
             by_job.entry(object.job).or_default().insert(object.key);
         }
         for (job, keys) in by_job {
             let keys: Vec<Key> = keys.into_iter().collect();
-            self.free_in(job, &keys);
+            self.free_in(job, &keys, u64::MAX);
         }
     }
 
@@ -205,6 +227,10 @@ impl State {
     pub(super) fn settle(&mut self) {
         for job in std::mem::take(&mut self.unsettled) {
             self.reclaim_dying(job);
+            self.dissolve(job);
+        }
+        for job in self.jobs.values_mut() {
+            job.index.set_absent(job.objects.saturating_sub(job.index.len()));
         }
     }
 
@@ -277,7 +303,7 @@ impl State {
     /// Registers an object that has memory, in `Creating`.
     pub(super) fn add_created(&mut self, peer: PeerId, key: Key, size: u64, range: crate::alloc::Range) -> Option<u64> {
         let job_id = self.peers.get(&peer)?.job;
-        let generation = self.next_generation();
+        let generation = self.next_generations(1);
         let job = self.jobs.get_mut(&job_id)?;
         job.objects += 1;
         job.creating.entry(key).or_default().push(generation);
@@ -292,6 +318,7 @@ impl State {
             spilling: false,
             doomed: false,
             last_use: 0,
+            sealed_at: 0,
             waiters: Vec::new(),
         };
         self.objects.insert(generation, object);

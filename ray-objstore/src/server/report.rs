@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::state::{Stage, State};
+use crate::alloc::rounded;
 use crate::error::{Holder, Usage};
 use crate::ids::{ClientId, Key};
 
@@ -135,6 +136,14 @@ impl State {
                 *held.entry(pin.pid).or_default() += bytes;
             }
         }
+        for peer in self.peers.values() {
+            let claimed: u64 = peer.published.creating().map(|(.., record)| rounded(record.size)).sum();
+            let leased: u64 = peer.arenas.iter().map(|arena| arena.remaining).sum();
+            usage.creating += claimed;
+            usage.arenas += leased.saturating_sub(claimed);
+            *held.entry(peer.pid).or_default() += leased;
+        }
+        held.retain(|_, bytes| *bytes > 0);
         usage.holders = held.into_iter().map(|(pid, bytes)| Holder { pid, bytes }).collect();
         usage
             .holders
@@ -143,7 +152,8 @@ impl State {
         usage
     }
 
-    pub(super) fn report(&self) -> Report {
+    pub(super) fn report(&mut self) -> Report {
+        self.take_over_all();
         let pins = self.pins_by_object();
         let objects = self.objects.iter().map(|(generation, object)| ObjectReport {
             job: object.job,
@@ -152,10 +162,24 @@ impl State {
             state: Self::state_of(&object.stage),
             pins: pins.get(generation).cloned().unwrap_or_default(),
         });
+        let claims = self.peers.values().flat_map(|peer| {
+            let creator = PinReport {
+                client: peer.client,
+                pid: peer.pid,
+                count: 1,
+            };
+            peer.published.creating().map(move |(.., record)| ObjectReport {
+                job: peer.job,
+                key: record.key,
+                size: record.size,
+                state: ObjectState::Creating,
+                pins: vec![creator],
+            })
+        });
         Report {
             usage: self.usage_with(&pins),
             idle: self.jobs.values().map(|job| job.alloc.idle_bytes()).sum(),
-            objects: objects.collect(),
+            objects: objects.chain(claims).collect(),
             waiting: self.waiting.len(),
             spill_error: self.spill_error.clone(),
         }

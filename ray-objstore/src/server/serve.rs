@@ -95,17 +95,24 @@ impl Server {
             .map_err(Error::os("creating a socket pair"))?;
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let new_job = !inner.state.jobs.contains_key(&job);
-        let (peer, pins) = inner.state.connect(job, client, pid)?;
+        let (peer, tables) = inner.state.connect(job, client, pid)?;
         let Some(entry) = inner.state.jobs.get(&job) else {
             return Err(Error::StoreGone);
         };
         let geometry = entry.index.geometry();
         let hello = Hello {
             segment_len: entry.segment.len(),
+            huge: entry.segment.is_huge(),
             buckets: geometry.buckets,
             slots: geometry.slots,
         };
-        let shared = [entry.segment.fd(), entry.index.fd(), pins.as_fd(), entry.ring.as_fd()];
+        let shared = [
+            entry.segment.fd(),
+            entry.index.fd(),
+            tables.pins.as_fd(),
+            tables.published.as_fd(),
+            entry.ring.as_fd(),
+        ];
         let greeted = handshake::greet(ours.as_fd(), &hello, shared);
         let watched = greeted.and_then(|()| {
             if new_job {
@@ -138,7 +145,9 @@ impl Server {
     pub(super) fn join_disk(&self) {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(disk);
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).links.clear();
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.state.recall_for_ever();
+        inner.links.clear();
     }
 
     fn ring_loop(&self) {

@@ -16,7 +16,7 @@ const FUSE: u64 = 100 << 20;
 const SPILL_RETRY: u64 = 1_000;
 
 impl State {
-    fn allocate(&mut self, job: u32, size: u64) -> Option<Range> {
+    pub(super) fn allocate(&mut self, job: u32, size: u64) -> Option<Range> {
         if self.used + rounded(size) > self.limits.capacity {
             return None;
         }
@@ -61,6 +61,7 @@ impl State {
         if let Some(until) = self.now.checked_sub(self.limits.reuse) {
             self.punch(until, u64::MAX);
         }
+        self.recall_idle();
         let (now, wait) = (self.now, self.limits.wait);
         let (expired, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
@@ -81,7 +82,7 @@ impl State {
             .filter_map(|job| job.alloc.oldest_idle())
             .map(|at| at + self.limits.reuse);
         let spill = (!self.waiting.is_empty() && self.spill_again_at > self.now).then_some(self.spill_again_at);
-        waits.chain(idle).chain(spill).min()
+        waits.chain(idle).chain(spill).chain(self.next_recall()).min()
     }
 
     fn give_up(&mut self, waiting: Waiting) {
@@ -185,6 +186,7 @@ impl State {
     pub(super) fn spill_above_threshold(&mut self) {
         if self.used > self.limits.spill_above {
             self.settle();
+            self.relieve();
         }
         let above = self.used.saturating_sub(self.limits.spill_above);
         if above > 0 {

@@ -101,7 +101,7 @@ mod tests {
     fn objects_fused_into_one_file_come_back_each_to_another_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spill");
-        let segment = Segment::new(16 << 20).unwrap();
+        let segment = Segment::new(16 << 20, 16 << 20).unwrap();
         let items = items(&segment);
         let positions = write(&path, &items).unwrap();
         for (index, (item, position)) in items.iter().zip(positions).enumerate() {
@@ -120,7 +120,7 @@ mod tests {
     fn a_flipped_bit_a_short_file_and_a_missing_file_are_lost_objects() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spill");
-        let segment = Segment::new(16 << 20).unwrap();
+        let segment = Segment::new(16 << 20, 16 << 20).unwrap();
         let items = items(&segment);
         let positions = write(&path, &items).unwrap();
         let file = File::options().write(true).open(&path).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! - ST-1: an object's range is released only in `Stage::Creating`, or when its index entry is dying and no pin table
 //!   and no hold names its generation.
-//! - ST-2: `used` is the sum of the ranges of all objects.
+//! - ST-2: `used` is the sum of the ranges of all objects, and of what arenas hold beside them.
 //! - ST-3: `by_key` names sealed, spilled, restoring and lost objects; never dying nor unsealed ones.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -11,13 +11,15 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::arenas::Arena;
 use super::disk::DiskTask;
 use crate::alloc::{Range, RangeAllocator};
 use crate::error::Error;
 use crate::ids::{ClientId, Key};
 use crate::index::{Geometry, IndexWriter};
-use crate::memory::Segment;
+use crate::memory::{HUGE, PAGE, Segment};
 use crate::pins::{PinsReader, pins_file};
+use crate::publish::{PublishTable, table_file};
 use crate::wire::{Answer, Reply, Request};
 
 /// Names one connection.
@@ -66,6 +68,19 @@ pub(super) struct Peer {
     pub(super) pins: PinsReader,
     /// Generations that a reply named and the peer has not pinned yet.
     pub(super) holds: HashMap<u64, u32>,
+    pub(super) published: PublishTable,
+    /// The table's count of closed claims when all it held was taken over.
+    pub(super) taken_over: Option<u64>,
+    pub(super) arenas: Vec<Arena>,
+    /// The number of its last lease.
+    pub(super) leases: u64,
+}
+
+/// The files of a new peer's tables.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) pins: OwnedFd,
+    pub(super) published: OwnedFd,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +114,8 @@ pub(super) struct Object {
     /// Freed before it could be: dies at its next change.
     pub(super) doomed: bool,
     pub(super) last_use: u64,
+    /// By the clock that all processes of the node share.
+    pub(super) sealed_at: u64,
     /// Calls that wait for it to be restored.
     pub(super) waiters: Vec<(PeerId, u64)>,
 }
@@ -133,6 +150,8 @@ pub(super) struct State {
     /// Jobs whose dying objects are looked at by the next [`State::settle`].
     pub(super) unsettled: HashSet<u32>,
     pub(super) used: u64,
+    /// Bytes of all arenas.
+    pub(super) leased: u64,
     pub(super) spilling_bytes: u64,
     pub(super) spill_error: Option<String>,
     pub(super) spill_again_at: u64,
@@ -156,6 +175,7 @@ impl State {
             files: HashMap::new(),
             unsettled: HashSet::new(),
             used: 0,
+            leased: 0,
             spilling_bytes: 0,
             spill_error: None,
             spill_again_at: 0,
@@ -168,17 +188,18 @@ impl State {
         }
     }
 
-    /// Makes room for a new peer, and for its job if it is the first; gives the file of its pin table.
-    pub(super) fn connect(&mut self, job: u32, client: ClientId, pid: u32) -> Result<(PeerId, OwnedFd), Error> {
+    /// Makes room for a new peer, and for its job if it is the first; gives the files of its tables.
+    pub(super) fn connect(&mut self, job: u32, client: ClientId, pid: u32) -> Result<(PeerId, Tables), Error> {
         if let std::collections::hash_map::Entry::Vacant(vacant) = self.jobs.entry(job) {
             // Twice the capacity: bytes are bounded by the accounting, addresses are free, and a long free range is
             // found even when a pinned object stands in the middle.
-            let len = self.limits.capacity.next_multiple_of(crate::memory::PAGE) * 2;
+            let len = self.limits.capacity.next_multiple_of(PAGE) * 2;
             let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
             let ring = rustix::event::eventfd(0, flags).map_err(Error::os("creating an eventfd"))?;
+            let segment = Segment::new(self.limits.capacity, len)?;
             vacant.insert(Job {
-                segment: Segment::new(len)?,
-                alloc: RangeAllocator::new(len),
+                alloc: RangeAllocator::new(len, if segment.is_huge() { HUGE } else { PAGE }),
+                segment,
                 index: IndexWriter::new(Geometry::for_capacity(self.limits.capacity))?,
                 by_key: HashMap::new(),
                 dying: HashSet::new(),
@@ -187,8 +208,12 @@ impl State {
                 objects: 0,
             });
         }
-        let file = pins_file()?;
-        let pins = PinsReader::new(std::os::fd::AsFd::as_fd(&file))?;
+        let tables = Tables {
+            pins: pins_file()?,
+            published: table_file()?,
+        };
+        let pins = PinsReader::new(std::os::fd::AsFd::as_fd(&tables.pins))?;
+        let published = PublishTable::new(std::os::fd::AsFd::as_fd(&tables.published))?;
         self.peer_ids += 1;
         self.peers.insert(
             self.peer_ids,
@@ -198,9 +223,13 @@ impl State {
                 pid,
                 pins,
                 holds: HashMap::new(),
+                published,
+                taken_over: None,
+                arenas: Vec::new(),
+                leases: 0,
             },
         );
-        Ok((self.peer_ids, file))
+        Ok((self.peer_ids, tables))
     }
 
     pub(super) fn request(&mut self, peer: PeerId, request: Request) {
@@ -208,17 +237,29 @@ impl State {
             return;
         };
         match request {
-            Request::Create { id, key, size } => self.create(peer, id, key, size),
-            Request::Seal { id, generation } => self.seal(peer, id, generation),
+            Request::Create { id, key, size, lease } => match lease.then(|| self.lease(peer)).flatten() {
+                Some(leased) => self.reply(peer, id, Ok(leased)),
+                None => self.create(peer, id, key, size),
+            },
+            Request::Seal {
+                id,
+                generation,
+                sealed_at,
+            } => self.seal(peer, id, generation, sealed_at),
             Request::Abort { generation } => self.abort(peer, generation),
             Request::Get { id, key } => self.get(peer, job, id, key),
             Request::Unhold { generation } => self.unhold(peer, generation),
             Request::Contains { id, key } => {
+                self.take_over(job);
                 let stage = self.find(job, key).and_then(|generation| self.objects.get(&generation));
                 let yes = stage.is_some_and(|object| !matches!(object.stage, Stage::Lost(_)));
                 self.reply(peer, id, Ok(Answer::Contains(yes)));
             }
-            Request::Free { keys } => self.free_in(job, &keys),
+            Request::Free { keys, freed_at } => self.free_in(job, &keys, freed_at),
+            Request::Sync { id } => {
+                self.take_over(job);
+                self.reply(peer, id, Ok(Answer::Synced));
+            }
             Request::Bye => self.forget_peer(peer),
         }
     }
@@ -242,9 +283,10 @@ impl State {
         dead.into_iter().for_each(|peer| self.forget_peer(peer));
     }
 
-    /// Drops a peer with its pins, holds and unsealed creations.
+    /// Drops a peer with its pins, holds, arenas and unsealed creations.
     fn forget_peer(&mut self, peer: PeerId) {
         self.disconnected(peer);
+        self.inherit(peer);
         let Some(gone) = self.peers.remove(&peer) else { return };
         let unsealed: Vec<u64> = (self.objects.iter())
             .filter(|(_, object)| object.stage == Stage::Creating { by: peer })
@@ -275,9 +317,11 @@ impl State {
         self.jobs.get(&job)?.by_key.get(&key).copied()
     }
 
-    pub(super) fn next_generation(&mut self) -> u64 {
-        self.generations += 1;
-        self.generations
+    /// The first of `count` new generations.
+    pub(super) fn next_generations(&mut self, count: u64) -> u64 {
+        let first = self.generations + 1;
+        self.generations += count;
+        first
     }
 
     pub(super) fn next_file(&mut self) -> u64 {

@@ -114,6 +114,28 @@ fn a_child_plays_its_role() {
                 client.free(&[key((number + 25) % 50)]);
             }
         }
+        "publish" => {
+            let client = store();
+            for number in 0..100 {
+                put(&client, key(number), &pattern(number, 1000 + number as usize));
+            }
+            say("sealed");
+            sleep_forever();
+        }
+        "publish forever" => {
+            let client = store();
+            say("started");
+            for number in 0.. {
+                put(
+                    &client,
+                    key(number % 500),
+                    &pattern(number % 500, 1 + number as usize * 7 % 4000),
+                );
+                if number % 3 == 0 {
+                    client.free(&[key((number + 250) % 500)]);
+                }
+            }
+        }
         "nothing" => drop(store()),
         "leaks" => crate::leaks::leave_nothing(),
         "resident" => crate::disk::a_gibibyte_through_64_mebibytes(),

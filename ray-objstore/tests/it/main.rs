@@ -6,8 +6,10 @@
     reason = "a test fails by panicking and says why"
 )]
 
+mod arenas;
 mod child;
 mod disk;
+mod large;
 mod leaks;
 mod objects;
 mod processes;
