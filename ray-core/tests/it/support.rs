@@ -24,8 +24,7 @@ impl Watchdog {
         let name = std::thread::current().name().unwrap_or("?").to_owned();
         std::thread::spawn(move || {
             if disarmed.recv_timeout(HANGS) == Err(mpsc::RecvTimeoutError::Timeout) {
-                use std::io::Write;
-                writeln!(std::io::stderr(), "watchdog: {name} hangs").unwrap();
+                eprintln!("watchdog: {name} hangs");
                 std::process::abort();
             }
         });
