@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 /// When a test is taken to hang. No assertion depends on it otherwise.
-const HANGS: Duration = Duration::from_secs(150);
+const HANGS: Duration = Duration::from_secs(240);
 /// Names the test that this process is for.
 const OWN_PROCESS: &str = "RAY_TEST_OWN_PROCESS";
 

@@ -16,7 +16,6 @@ use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{TaskId, WorkerId};
 use crate::wire::{DeathCause, Frame, LeaseShape};
-use crate::worker::task::Phase;
 
 /// A task that runs this long costs more than the round trip that sending it ahead saves.
 const SHORT: u32 = 200;
@@ -351,19 +350,16 @@ impl State {
             .filter(|(_, lease)| lease.worker == worker)
             .map(|(id, _)| *id)
             .collect();
-        let mut shapes = Vec::new();
+        let (mut shapes, mut lost) = (Vec::new(), Vec::new());
         for id in gone {
             let Some(lease) = self.leases.remove(&id) else { continue };
             if let Some(queue) = self.shapes.get_mut(&lease.shape) {
                 queue.leases.retain(|other| *other != id);
             }
             shapes.push(lease.shape);
+            // LE-1: what it ran is on the lease.
+            lost.extend(lease.running);
         }
-        let lost = self
-            .tasks
-            .values()
-            .filter(|task| task.actor.is_none() && task.phase == Phase::Pushed(worker));
-        let lost: Vec<TaskId> = lost.map(|task| task.id()).collect();
         // Those that had not begun lose nothing.
         self.taken_back(worker, not_begun, now, out);
         for task in lost.into_iter().filter(|task| !not_begun.contains(task)) {
