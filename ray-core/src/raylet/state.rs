@@ -16,7 +16,7 @@ use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, ResourceSet, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
 
-/// So many workers in a row may die before they are up. From then on each such death fails a request.
+/// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
 const STILLBORN: u32 = 5;
 /// While requests wait, lease holders are asked this often to let others have a turn.
 const RECLAIM_EVERY: Duration = Duration::from_millis(100);
@@ -642,10 +642,12 @@ impl State {
         {
             self.resources.release(allocation);
         }
-        if process.role == Role::Starting {
+        // SIGKILL comes from outside and says nothing of the program.
+        let by_itself = !matches!(cause, DeathCause::Signalled { signal } if signal == libc::SIGKILL);
+        if process.role == Role::Starting && by_itself {
             self.stillborn += 1;
         }
-        let hopeless = matches!(cause, DeathCause::NotStarted { .. }) || self.stillborn >= STILLBORN;
+        let hopeless = matches!(cause, DeathCause::NotStarted { .. }) || (by_itself && self.stillborn >= STILLBORN);
         if process.role == Role::Starting && hopeless {
             self.grant_failed(&process.gpus, &cause, out);
         }
