@@ -8,6 +8,7 @@
 //!   ([`SHORT`]), and only by ring, where it is known of each whether it has begun; what has not begun is taken back when
 //!   the task before it waits for something, and when another lease has nothing to do.
 
+use crate::worker::task::Phase;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
