@@ -225,6 +225,9 @@ impl Worker {
                 self.with(|state, now, out| state.taken_back(worker, &back, now, out));
             }
         }
+        for (worker, task) in out.kills {
+            self.with(|state, now, out| state.kill_if_running(worker, task, now, out));
+        }
     }
 
     /// Reads the state.

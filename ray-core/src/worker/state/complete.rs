@@ -241,11 +241,11 @@ impl State {
         None
     }
 
-    /// Has the worker killed that still runs a cancelled task.
+    /// Has the worker killed that still runs a cancelled task, once what stands behind that task is taken back.
     pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
-        // Should the task end by itself first, the next one must not be killed in its place.
         self.use_no_more(worker);
-        out.send(Dest::Raylet, Frame::KillWorker { worker, task });
+        out.take_back.push((worker, None));
+        out.kills.push((worker, task));
     }
 
     /// Something is due.

@@ -322,6 +322,21 @@ impl State {
         }
     }
 
+    /// Has the worker killed if it has this task and no other. One that has another has ended this task: a worker runs
+    /// one after another, and what it had not begun was taken back.
+    pub(crate) fn kill_if_running(&mut self, worker: WorkerId, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(lease) = self.leases.values_mut().find(|lease| lease.worker == worker) else {
+            return;
+        };
+        if lease.running.len() == 1 && lease.running.front() == Some(&task) {
+            out.send(Dest::Raylet, Frame::KillWorker { worker, task });
+        } else {
+            lease.yielding = false;
+            let shape = lease.shape.clone();
+            self.drive(&shape, now, out);
+        }
+    }
+
     /// Takes a task out of its line. Returns whether it stood there.
     pub(super) fn leave_queue(&mut self, task: TaskId, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) -> bool {
         let Some(queue) = self.shapes.get_mut(shape) else {

@@ -65,6 +65,8 @@ pub(crate) struct Out {
     pub(crate) timers: Vec<(Duration, Timer)>,
     /// Tasks to take back from workers that have not taken them: all, or one that is cancelled (and its children, or not).
     pub(crate) take_back: Vec<(WorkerId, Option<(TaskId, bool)>)>,
+    /// Workers to kill if they still run this task, after what was to be taken back.
+    pub(crate) kills: Vec<(WorkerId, TaskId)>,
     /// Effects of the reference table, turned into the above before the lock is released.
     pub(crate) refs: Vec<Effect>,
 }
@@ -79,6 +81,7 @@ impl Out {
             garbage: Vec::new(),
             timers: Vec::new(),
             take_back: Vec::new(),
+            kills: Vec::new(),
             refs: Vec::new(),
         }
     }
