@@ -1,6 +1,7 @@
 //! Submission of calls: what generated code calls. It neither fails nor blocks: what goes wrong becomes the reference's
 //! error.
 
+use std::any::Any;
 use std::future::Ready;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,17 +45,22 @@ pub fn call_lane(_handle: &RawActorHandle, _method: u32, _options: Option<&Arc<M
     Lane::Process
 }
 
-/// Arguments as the state takes them, and the references that they hold until the state does.
+/// Arguments as the state takes them, and the references and values that hold what they need until the state does.
 pub(super) struct Prepared {
     pub(super) args: SmallVec<[state::Argument; 4]>,
     pub(super) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
     /// Large arguments that were put for this call, and references that were given: dropped once the state holds them.
     _held: SmallVec<[RawRef; 2]>,
+    _values: Vec<Box<dyn Any + Send>>,
 }
 
 /// Makes the arguments of a call ready for the state: large ones go through the store, once.
 pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepared> {
-    let Call { buffer, arguments } = call.finish().map_err(|error| RayError::Encode {
+    let Call {
+        buffer,
+        arguments,
+        held,
+    } = call.finish().map_err(|error| RayError::Encode {
         what: format!("argument {} (`{}`)", error.position, error.name),
         why: error.source.to_string(),
     })?;
@@ -63,6 +69,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
         args: SmallVec::new(),
         nested: SmallVec::new(),
         _held: SmallVec::new(),
+        _values: held,
     };
     let me = worker.identity.worker;
     for argument in arguments {

@@ -16,6 +16,8 @@ use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, ResourceSet, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
 
+/// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
+const STILLBORN: u32 = 5;
 /// While requests wait, lease holders are asked this often to let others have a turn.
 const RECLAIM_EVERY: Duration = Duration::from_millis(100);
 
@@ -97,6 +99,8 @@ pub(super) struct State {
     keep_idle: usize,
     /// An idle worker beyond those that are kept ends after this time.
     idle_time: Duration,
+    /// Workers that died before they were up, since the last that came up.
+    stillborn: u32,
     next: u64,
     last_reclaim: Option<Duration>,
     groups: BTreeMap<PlacementGroupId, Vec<u32>>,
@@ -125,6 +129,7 @@ impl State {
             actors: HashMap::new(),
             keep_idle,
             idle_time,
+            stillborn: 0,
             next: 1,
             last_reclaim: None,
             groups: BTreeMap::new(),
@@ -164,6 +169,7 @@ impl State {
     }
 
     pub(super) fn worker_joined(&mut self, worker: WorkerId, now: Duration, out: &mut Effects) {
+        self.stillborn = 0;
         self.workers.set_idle(worker, now);
         self.schedule(now, out);
     }
@@ -636,7 +642,13 @@ impl State {
         {
             self.resources.release(allocation);
         }
-        if process.role == Role::Starting && matches!(cause, DeathCause::NotStarted { .. }) {
+        // SIGKILL comes from outside and says nothing of the program.
+        let by_itself = !matches!(cause, DeathCause::Signalled { signal } if signal == libc::SIGKILL);
+        if process.role == Role::Starting && by_itself {
+            self.stillborn += 1;
+        }
+        let hopeless = matches!(cause, DeathCause::NotStarted { .. }) || (by_itself && self.stillborn >= STILLBORN);
+        if process.role == Role::Starting && hopeless {
             self.grant_failed(&process.gpus, &cause, out);
         }
         out.push(Effect::ForgetInStore { worker });

@@ -4,7 +4,9 @@
 //!   encoded one behind the other into one buffer.
 //! - CA-2: an argument that cannot be encoded never stops the caller: the first such error is kept and becomes the
 //!   error of the call's references.
+//! - CA-3: references inside an argument are held until whoever takes the call holds them itself.
 
+use std::any::Any;
 use std::ops::Range;
 
 use smallvec::SmallVec;
@@ -58,6 +60,8 @@ pub struct Call {
     pub buffer: Vec<u8>,
     /// The arguments, in the order of the parameters.
     pub arguments: SmallVec<[Argument; 4]>,
+    /// Values with references inside (CA-3).
+    pub held: Vec<Box<dyn Any + Send>>,
 }
 
 /// Collects the arguments of one call.
@@ -76,6 +80,7 @@ impl CallBuilder {
             call: Call {
                 buffer: Vec::new(),
                 arguments: SmallVec::new(),
+                held: Vec::new(),
             },
             error: None,
         }
@@ -96,6 +101,9 @@ impl CallBuilder {
         let start = self.call.buffer.len();
         match value::encode_into(&value, &mut self.call.buffer) {
             Ok(parts) => {
+                if !parts.refs.is_empty() {
+                    self.call.held.push(Box::new(value));
+                }
                 let plain = parts.buffers.is_empty() && parts.refs.is_empty();
                 self.call.arguments.push(Argument::Encoded {
                     range: start..self.call.buffer.len(),

@@ -217,6 +217,86 @@ fn the_children_of_a_task_that_is_killed_end_with_it() {
     });
 }
 
+#[remote]
+fn large(entered: Tally, gate: Gate) -> Vec<u64> {
+    entered.add();
+    gate.wait();
+    vec![7; 1 << 20]
+}
+
+#[remote]
+fn large_items(entered: Tally) -> impl Iterator<Item = Vec<u64>> {
+    entered.add();
+    (0..).map(|_| vec![7; 1 << 16])
+}
+
+fn files_under(directory: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(directory).unwrap().flatten();
+    entries
+        .map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => files_under(&entry.path()),
+            false => 1,
+        })
+        .sum()
+}
+
+#[test]
+fn large_results_that_nobody_wants_any_more_leave_the_store() {
+    in_own_process(|| {
+        let ray = Ray::builder()
+            .num_cpus(1)
+            .object_store_memory(128 << 20)
+            .log_to_driver(false)
+            .init()
+            .unwrap();
+        let signs = Signs::new();
+        for round in 1..=40 {
+            let (entered, gate) = (signs.tally("entered"), signs.gate(&round.to_string()));
+            let unwanted = large::remote(entered.clone(), gate.clone());
+            wait_until(|| entered.count() == round);
+            if round % 2 == 0 {
+                cancel(&unwanted).unwrap();
+            } else {
+                drop(unwanted);
+            }
+            gate.open();
+        }
+        for round in 1..=4 {
+            let entered = signs.tally("items");
+            let mut stream = large_items::remote(entered.clone());
+            stream.next().unwrap();
+            wait_until(|| entered.count() == round);
+            drop(stream);
+        }
+        assert_eq!(get(&seven::remote()).unwrap(), 7);
+        // Had they stayed, most of them would have been spilled by now.
+        assert_eq!(files_under(&ray.session_dir().join("spill")), 0);
+    });
+}
+
+#[remote]
+fn fails(entered: Tally) -> Result<(), String> {
+    entered.add();
+    Err("again".to_owned())
+}
+
+#[test]
+fn a_task_that_pauses_before_its_next_attempt_is_cancelled() {
+    in_own_process(|| {
+        let _ray = Ray::builder().num_cpus(1).log_to_driver(false).init().unwrap();
+        let signs = Signs::new();
+        let entered = signs.tally("entered");
+        let options = fails::options().retry_exceptions(true);
+        let pauses = options.retry_backoff(Duration::from_secs(3600)).remote(entered.clone());
+        wait_until(|| entered.count() == 1);
+        // The CPU is free, so its failure has been told.
+        assert_eq!(get(&seven::remote()).unwrap(), 7);
+        cancel(&pauses).unwrap();
+        assert_cancelled(&pauses);
+        assert_eq!(entered.count(), 1);
+    });
+}
+
 #[test]
 fn a_finished_task_is_left_as_it_is_and_a_put_object_has_nothing_to_cancel() {
     in_own_process(|| {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ray_core::process::setup::WORKER_SETUP;
-use ray_core::{ObjectRef, Ray, RayError, RetryBackoff, get, remote, runtime_context};
+use ray_core::{ObjectRef, Ray, RayError, RetryBackoff, get, put, remote, runtime_context};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -115,6 +115,19 @@ static DIES_IN_SETUP: fn() = || {
         Death::Abort.die();
     }
 };
+
+/// Workers of a session that was told so die before they are up.
+const STILLBORN: &str = "RAY_TEST_STILLBORN";
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = constructor;
+
+extern "C" fn constructor() {
+    if std::env::var_os(STILLBORN).is_some() {
+        std::process::abort();
+    }
+}
 
 #[remote(max_retries = 0)]
 fn run(fuse: Fuse) -> usize {
@@ -239,6 +252,45 @@ fn a_worker_that_dies_idle_or_before_its_first_task_costs_no_task_its_result() {
         kill_process(get(&pid::remote()).unwrap());
         assert_eq!(get(&seven::remote()).unwrap(), 7);
         wait_until(|| !dies.exists() || get(&pid::remote()).map(kill_process).is_err());
+    });
+}
+
+#[test]
+fn workers_that_never_come_up_fail_their_tasks_and_not_for_ever() {
+    in_own_process(|| {
+        let _ray = Ray::builder().num_cpus(1).log_to_driver(false).init().unwrap();
+        assert_eq!(get(&seven::remote()).unwrap(), 7);
+        // SAFETY: no other thread of this test's own process reads or changes the environment meanwhile.
+        unsafe { std::env::set_var(STILLBORN, "1") };
+        kill_process(get(&pid::remote()).unwrap());
+        let tasks: Vec<_> = (0..3).map(|_| seven::remote()).collect();
+        for task in tasks {
+            let error = get(&task).unwrap_err();
+            assert!(matches!(error, RayError::RuntimeEnv { .. }), "{error}");
+            assert!(error.to_string().contains("signal 6"), "{error}");
+        }
+        // SAFETY: as above.
+        unsafe { std::env::remove_var(STILLBORN) };
+        assert_eq!(get(&seven::remote()).unwrap(), 7);
+    });
+}
+
+#[remote]
+fn sums_up(fuse: Fuse, references: Vec<ObjectRef<u32>>) -> u32 {
+    fuse.touch();
+    get(&references).unwrap().into_iter().sum()
+}
+
+#[test]
+fn what_the_arguments_refer_to_lives_until_the_last_attempt() {
+    in_own_process(|| {
+        let _ray = Ray::builder().num_cpus(2).log_to_driver(false).init().unwrap();
+        let signs = Signs::new();
+        for round in 0..10 {
+            let fuse = Fuse::new(&signs, &round.to_string(), Death::Kill, 3);
+            let references = vec![seven::remote(), put(&7).unwrap(), seven::remote()];
+            assert_eq!(get(&sums_up::remote(fuse, references)).unwrap(), 21);
+        }
     });
 }
 

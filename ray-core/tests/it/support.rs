@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 /// When a test is taken to hang. No assertion depends on it otherwise.
-const HANGS: Duration = Duration::from_secs(150);
+const HANGS: Duration = Duration::from_secs(240);
 /// Names the test that this process is for.
 const OWN_PROCESS: &str = "RAY_TEST_OWN_PROCESS";
 
@@ -24,8 +24,7 @@ impl Watchdog {
         let name = std::thread::current().name().unwrap_or("?").to_owned();
         std::thread::spawn(move || {
             if disarmed.recv_timeout(HANGS) == Err(mpsc::RecvTimeoutError::Timeout) {
-                use std::io::Write;
-                writeln!(std::io::stderr(), "watchdog: {name} hangs").unwrap();
+                eprintln!("watchdog: {name} hangs");
                 std::process::abort();
             }
         });

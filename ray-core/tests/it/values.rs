@@ -135,8 +135,8 @@ fn any_serde_type_comes_back_as_it_went() {
             rest: [("left".to_owned(), -1)].into(),
         };
         assert_eq!(get(&echo::remote(value.clone())).unwrap(), value);
-        assert_eq!(get(&echo::remote(&put(&value).unwrap())).unwrap(), value);
-        assert_eq!(get(&echo::remote(&echo::remote(value.clone()))).unwrap(), value);
+        assert_eq!(get(&echo::remote(put(&value).unwrap())).unwrap(), value);
+        assert_eq!(get(&echo::remote(echo::remote(value.clone()))).unwrap(), value);
         let many = echo_many::remote(
             1,
             "two",
@@ -146,7 +146,7 @@ fn any_serde_type_comes_back_as_it_went() {
             [5; 4],
         );
         assert_eq!(get(&many).unwrap(), (1, "two".to_owned(), INLINE, 1 << 20, (), 20));
-        let few = echo_many::remote(1, "two", &put(&vec![3u8]).unwrap(), None, (), [5; 4]);
+        let few = echo_many::remote(1, "two", put(&vec![3u8]).unwrap(), None, (), [5; 4]);
         assert_eq!(get(&few).unwrap(), (1, "two".to_owned(), 1, 0, (), 20));
     });
 }
@@ -171,7 +171,7 @@ fn sizes_around_every_boundary_come_back_equal() {
                 );
             }
             let reference = put(&Buffer::from_vec(bytes.clone())).unwrap();
-            let buffer = get(&echo_buffer::remote(&echo_buffer::remote(&reference))).unwrap();
+            let buffer = get(&echo_buffer::remote(echo_buffer::remote(&reference))).unwrap();
             assert!(buffer.as_slice() == bytes, "a buffer of {size} by reference");
         }
     });

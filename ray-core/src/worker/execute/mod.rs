@@ -355,7 +355,13 @@ fn answer_after(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: 
     if !reusable {
         worker.executor.orders().retired = true;
     }
-    let answer = Frame::TaskDone { task, attempt, outcome, reusable, ran };
+    let answer = Frame::TaskDone {
+        task,
+        attempt,
+        outcome,
+        reusable,
+        ran,
+    };
     worker.with(|state, _, out| {
         if job.spec.stream.is_some() {
             // Behind its items, which go by socket.

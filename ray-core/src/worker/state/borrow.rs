@@ -214,5 +214,6 @@ impl State {
         self.leases_of_dead_worker(worker, cause, not_begun, now, out);
         self.actors_of_dead_worker(worker, out);
         self.refs.worker_died(worker, &mut out.refs);
+        self.pids.remove(&worker);
     }
 }

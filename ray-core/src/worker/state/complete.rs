@@ -244,7 +244,7 @@ impl State {
         None
     }
 
-    /// Has the worker killed that still runs a cancelled task.
+    /// Has the worker killed that still runs a cancelled task, once what stands behind that task is taken back.
     pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
         // The worker ends itself, and only while it runs this very task: the next one must not die in its place. What was
         // sent after it goes elsewhere meanwhile.

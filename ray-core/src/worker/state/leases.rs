@@ -8,6 +8,7 @@
 //!   ([`SHORT`]), and only by ring, where it is known of each whether it has begun; what has not begun is taken back when
 //!   the task before it waits for something, and when another lease has nothing to do.
 
+use crate::worker::task::Phase;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,6 @@ use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{TaskId, WorkerId};
 use crate::wire::{DeathCause, Frame, LeaseShape};
-use crate::worker::task::Phase;
 
 /// A task that runs this long costs more than the round trip that sending it ahead saves.
 const SHORT: u32 = 200;
@@ -354,19 +354,16 @@ impl State {
             .filter(|(_, lease)| lease.worker == worker)
             .map(|(id, _)| *id)
             .collect();
-        let mut shapes = Vec::new();
+        let (mut shapes, mut lost) = (Vec::new(), Vec::new());
         for id in gone {
             let Some(lease) = self.leases.remove(&id) else { continue };
             if let Some(queue) = self.shapes.get_mut(&lease.shape) {
                 queue.leases.retain(|other| *other != id);
             }
             shapes.push(lease.shape);
+            // LE-1: what it ran is on the lease.
+            lost.extend(lease.running);
         }
-        let lost = self
-            .tasks
-            .values()
-            .filter(|task| task.actor.is_none() && task.phase == Phase::Pushed(worker));
-        let lost: Vec<TaskId> = lost.map(|task| task.id()).collect();
         // Those that had not begun lose nothing.
         self.taken_back(worker, not_begun, now, out);
         for task in lost.into_iter().filter(|task| !not_begun.contains(task)) {
