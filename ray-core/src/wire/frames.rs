@@ -67,10 +67,16 @@ wire_types! {
         },
         14 =>
         /// The running task of this worker blocks in `get` or `wait`: its CPU can serve another.
-        Blocked {},
+        Blocked {
+            /// The lease it runs under, in a process that serves several at once; else 0.
+            lease: u64,
+        },
         15 =>
         /// The blocked task goes on.
-        Unblocked {},
+        Unblocked {
+            /// As in `Blocked`.
+            lease: u64,
+        },
         16 =>
         /// Asks for a worker to be killed: a forced cancel, or a timeout whose grace is over.
         KillWorker {
@@ -166,6 +172,8 @@ wire_types! {
         PushTask {
             /// The task.
             spec: Box<TaskSpec>,
+            /// The lease it runs under, where the receiver serves several at once; else 0.
+            lease: u64,
         },
         51 =>
         /// A task of the receiver has ended.
@@ -258,6 +266,12 @@ wire_types! {
             task: TaskId,
             /// Which attempt.
             attempt: u32,
+        },
+        62 =>
+        /// Ends an actor that lives in the receiver beside other work.
+        EndActor {
+            /// The actor.
+            actor: ActorId,
         },
         80 =>
         /// A question to the GCS; the raylet passes it on and fills in who asks.

@@ -95,6 +95,14 @@ pub(crate) fn set_current(worker: Option<Arc<Worker>>) {
     drop(old);
 }
 
+/// Drops something of the user's. A panic in its destructor has been told; it must not end a thread of the runtime.
+fn drop_value(value: Box<dyn std::any::Any + Send>) {
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop(value)));
+    if dropped.is_err() {
+        tracing::error!(target: "ray_core::worker", "a value panicked while it was dropped");
+    }
+}
+
 impl Worker {
     pub(crate) fn new(
         identity: Identity,
@@ -102,8 +110,10 @@ impl Worker {
         store: ray_objstore::Client,
         io: tokio::runtime::Handle,
     ) -> Arc<Self> {
+        let mut state = State::new(identity.worker, identity.node);
+        state.shared.hosts = identity.is_driver();
         Arc::new(Self {
-            state: Mutex::new(State::new(identity.worker, identity.node)),
+            state: Mutex::new(state),
             links: Mutex::new(Links::new(raylet)),
             executor: Executor::new(),
             gcs: GcsClient::default(),
@@ -160,6 +170,13 @@ impl Worker {
     fn carry_out(self: &Arc<Self>, out: Out, leaving: Leaving) {
         leaving.flush.iter().for_each(Sender::flush);
         out.wakes.iter().for_each(|waiter| waiter.notify());
+        out.failures.iter().for_each(|waiter| waiter.notify_failure());
+        out.rouse.iter().for_each(std::thread::Thread::unpark);
+        for _ in 0..out.start_threads {
+            execute::shared::start_thread(self);
+        }
+        out.cancelled.iter().for_each(|context| context.cancel.set());
+        out.encode.iter().for_each(|object| self.encode_wanted(*object));
         if !out.free.is_empty() {
             let keys: Vec<_> = out
                 .free
@@ -180,6 +197,9 @@ impl Worker {
         }
         for frame in leaving.to_self {
             service::from_peer(self, self.identity.worker, frame);
+        }
+        for value in out.garbage {
+            drop_value(value);
         }
     }
 

@@ -94,7 +94,10 @@ async fn serve_peer(worker: Arc<Worker>, peer: WorkerId, mut receiver: Receiver)
 
 pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
     match frame {
-        Frame::PushTask { spec } => worker.executor.push(worker, from, *spec),
+        Frame::PushTask { spec, lease } => worker.executor.push(worker, from, *spec, lease),
+        Frame::EndActor { actor } => {
+            worker.with(|state, now, out| state.end_local_actor(actor, "it was killed by kill()", now, out));
+        }
         Frame::TaskDone {
             task,
             attempt,

@@ -12,7 +12,7 @@ use crate::registry::{ItemKey, Registry, RemoteItem};
 use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
-use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
+use crate::worker::context::{self, CancelFlag, Hosting, Resources, TaskContext, WithContext};
 
 /// Runs a task of a function on this thread and answers it.
 pub(super) fn task(worker: &Arc<Worker>, job: Job) {
@@ -28,7 +28,7 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
         Err(error) => return answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
     };
     let name = job.spec.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
-    let context = task_context(&job.spec, &name, false);
+    let context = task_context(&job.spec, &name, false, Hosting::Process);
     worker.executor.running().insert(job.spec.task, context.clone());
     let outcome = match arguments(worker, &job.spec) {
         Err(error) => TaskOutcome::Failed { error, retry: false },
@@ -68,15 +68,16 @@ pub(super) fn registered(key: u64) -> Result<&'static RemoteItem> {
     })
 }
 
-pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool) -> Arc<TaskContext> {
+pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool, hosting: Hosting) -> Arc<TaskContext> {
     Arc::new(TaskContext {
         task: spec.task,
         attempt: spec.attempt,
-        name: name.to_owned(),
+        name: name.into(),
         actor: spec.call.as_ref().map(|call| call.actor),
         exclusive,
         group: spec.group,
-        resources: spec.resources.clone(),
+        resources: Resources::Own(spec.resources.clone()),
+        hosting,
         cancel: CancelFlag::default(),
     })
 }
@@ -114,6 +115,18 @@ pub(super) async fn caught_async(context: Arc<TaskContext>, body: impl Future<Ou
         () = watched.cancel.wait() => Ended::Cancelled,
         ended = WithContext::new(context, CatchPanic(Box::pin(body))) => ended,
     }
+}
+
+/// `None` if the future panics.
+pub(super) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(move |cx| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| Future::poll(future.as_mut(), cx))) {
+            Ok(poll) => poll.map(Some),
+            Err(_payload) => Poll::Ready(None),
+        }
+    })
+    .await
 }
 
 struct CatchPanic<F>(Pin<Box<F>>);

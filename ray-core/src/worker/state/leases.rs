@@ -16,9 +16,9 @@ use crate::wire::{DeathCause, Frame, LeaseShape};
 use crate::worker::task::Phase;
 
 /// How long an idle lease is kept: asking for a worker costs a round trip to the raylet.
-const LINGER: Duration = Duration::from_millis(500);
+pub(super) const LINGER: Duration = Duration::from_millis(500);
 /// Open requests a shape, at most: more would only lengthen the raylet's queue.
-const MAX_REQUESTS: usize = 16;
+pub(super) const MAX_REQUESTS: usize = 16;
 
 /// The tasks of one shape that wait, and what serves them.
 #[derive(Debug, Default)]
@@ -42,6 +42,9 @@ pub(super) struct Lease {
 impl State {
     /// Puts a task in line for a lease.
     pub(super) fn enqueue(&mut self, shape: Arc<LeaseShape>, task: TaskId, now: Instant, out: &mut Out) {
+        if shape.shared && self.shared.hosts {
+            return self.shared_enqueue(&shape, task, out);
+        }
         self.shapes.entry(shape.clone()).or_default().waiting.push_back(task);
         self.drive(&shape, now, out);
     }
@@ -107,6 +110,9 @@ impl State {
         out: &mut Out,
     ) {
         self.pids.insert(worker, pid);
+        if worker == self.me && self.shared_granted(request, id, now, out) {
+            return;
+        }
         let Some(shape) = self.requests.remove(&request) else {
             // The request was cancelled while the grant was under way.
             out.send(
@@ -134,6 +140,9 @@ impl State {
 
     /// No worker will come: all tasks of the shape fail.
     pub(crate) fn lease_refused(&mut self, request: u64, error: &RayError, now: Instant, out: &mut Out) {
+        if self.shared_refused(request, error, now, out) {
+            return;
+        }
         let Some(shape) = self.requests.remove(&request) else {
             return;
         };
@@ -157,6 +166,7 @@ impl State {
 
     /// Others wait for resources.
     pub(crate) fn reclaim_idle(&mut self, now: Instant, out: &mut Out) {
+        self.shared_reclaim(out);
         let (idle, busy): (Vec<u64>, Vec<u64>) = self
             .leases
             .keys()
@@ -180,7 +190,8 @@ impl State {
             .map(|(id, _)| *id)
             .collect();
         idle.into_iter().for_each(|id| self.return_lease(id, true, now, out));
-        if !self.leases.is_empty() {
+        let shared_left = self.shared_check_idle(now, out);
+        if !self.leases.is_empty() || shared_left {
             self.idle_check_set = true;
             out.timers.push((LINGER, Timer::IdleLeases));
         }
@@ -193,6 +204,14 @@ impl State {
         }
         out.send(Dest::Raylet, Frame::ReturnLease { lease: id, reusable });
         self.drive(&lease.shape, now, out);
+    }
+
+    /// The lease under which a worker was given this task; 0 if it is none.
+    pub(super) fn lease_of(&self, task: TaskId, worker: WorkerId) -> u64 {
+        let serves = |lease: &Lease| lease.worker == worker && lease.running == Some(task);
+        let shared = self.tasks.get(&task).is_some_and(|pending| pending.template.shape.shared);
+        let found = shared.then(|| self.leases.iter().find(|(_, lease)| serves(lease)));
+        found.flatten().map_or(0, |(id, _)| *id)
     }
 
     /// The worker has ended a task: its lease takes the next one.
@@ -215,6 +234,10 @@ impl State {
 
     /// Takes a task out of its line. Returns whether it stood there.
     pub(super) fn leave_queue(&mut self, task: TaskId, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) -> bool {
+        if shape.shared && self.shared.hosts {
+            self.shared_leave(shape, out);
+            return true;
+        }
         let Some(queue) = self.shapes.get_mut(shape) else {
             return false;
         };

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Dest, Out, State, Timer};
+use super::{Dest, NewActor, Out, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
+use crate::remote::NativeValue;
 use crate::value::refs::RefToken;
 use crate::wire::{ActorCallSpec, ArgSpec, Frame, TaskSpec};
 use crate::worker::objects::{Interest, Slot};
@@ -19,6 +20,8 @@ use crate::worker::task::{Dependency, PendingTask, Phase, Template};
 pub(crate) enum Argument {
     /// A value, encoded as an object.
     Value(Bytes),
+    /// A value that stays in this process.
+    Native(NativeValue),
     /// A value, put into the store because it is large; the call holds it.
     Stored { object: ObjectId, owner: WorkerId },
     /// A reference to a value that may not be ready.
@@ -38,6 +41,8 @@ pub(crate) struct NewTask {
     pub(crate) template: Arc<Template>,
     pub(crate) item: u64,
     pub(crate) call: Option<NewCall>,
+    /// For the construction of an actor that lives here.
+    pub(crate) construct: Option<Box<NewActor>>,
     pub(crate) name: Option<String>,
     pub(crate) parent: TaskId,
     pub(crate) args: SmallVec<[Argument; 4]>,
@@ -61,9 +66,14 @@ impl State {
         let task = self.new_task_id();
         let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
         let mut args = Vec::with_capacity(new.args.len());
+        let mut natives = Vec::new();
         for (position, arg) in (0..).zip(new.args) {
             args.push(match arg {
                 Argument::Value(object) => ArgSpec::Inline { object },
+                Argument::Native(value) => {
+                    natives.push((position, value));
+                    ArgSpec::Inline { object: Bytes::new() }
+                }
                 Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
                     dependencies.push(Dependency {
                         position,
@@ -85,6 +95,12 @@ impl State {
             self.refs.own(*result, Hold::Handle);
             self.objects.expect(*result);
         }
+        // Here they are read from the shape.
+        let resources = if new.template.shape.shared && self.shared.hosts {
+            Default::default()
+        } else {
+            new.template.shape.resources.clone()
+        };
         let options = &new.template.options;
         let timeout = options.timeout;
         let call = new.call.map(|call| ActorCallSpec {
@@ -108,8 +124,10 @@ impl State {
             retry_exceptions: options.retry_exceptions.into(),
             deadline: timeout,
             group: new.template.shape.strategy.group(),
-            resources: new.template.shape.resources.clone(),
+            resources,
         };
+        let constructed = new.construct.as_ref().map(|new| new.host.actor);
+        let actor = constructed.or(new.call.map(|call| call.actor));
         let pending = PendingTask {
             spec,
             template: new.template,
@@ -120,14 +138,19 @@ impl State {
             phase: Phase::Waiting,
             cancelled: false,
             failures: 0,
-            actor: new.call.map(|call| call.actor),
+            actor,
+            natives,
+            context: None,
         };
         self.tasks.insert(task, Box::new(pending));
         if let Some(timeout) = timeout {
             out.timers.push((timeout, Timer::Deadline(task, 0)));
         }
-        if let Some(call) = new.call {
-            self.enqueue_call(call.actor, task, now, out);
+        if let Some(new) = new.construct {
+            self.insert_local_actor(*new, task);
+        }
+        if let Some(actor) = actor {
+            self.enqueue_call(actor, task, now, out);
         }
         self.await_dependencies(task, now, out);
         Submitted { task, results }
@@ -153,7 +176,9 @@ impl State {
         let dependencies = pending.dependencies.clone();
         let mut missing = 0;
         for dependency in &dependencies {
-            if self
+            if self.wants_encoded(task, dependency.object, out) {
+                missing += 1;
+            } else if self
                 .objects
                 .add_interest(&dependency.object, Interest::Dependent(task))
                 .is_ok()
@@ -174,7 +199,7 @@ impl State {
 
     /// One of the task's dependencies became ready.
     pub(super) fn dependency_ready(&mut self, task: TaskId, object: ObjectId, now: Instant, out: &mut Out) {
-        if !self.resolve(task, object, now, out) {
+        if self.wants_encoded(task, object, out) || !self.resolve(task, object, now, out) {
             return;
         }
         let Some(pending) = self.tasks.get_mut(&task) else {
@@ -183,6 +208,23 @@ impl State {
         pending.missing = pending.missing.saturating_sub(1);
         if pending.missing == 0 && pending.phase == Phase::Waiting {
             self.ready_to_run(task, now, out);
+        }
+    }
+
+    /// Whether the task goes to another process and the object has not been encoded yet: then it waits for that.
+    fn wants_encoded(&mut self, task: TaskId, object: ObjectId, out: &mut Out) -> bool {
+        if !matches!(self.objects.slot(&object), Some(Slot::Native(_))) || self.runs_here(task) {
+            return false;
+        }
+        self.objects.want_encoded(object, Interest::Dependent(task), out);
+        true
+    }
+
+    fn runs_here(&self, task: TaskId) -> bool {
+        let Some(pending) = self.tasks.get(&task) else { return true };
+        match pending.actor {
+            Some(actor) => self.hosts_actor(actor),
+            None => pending.template.shape.shared && self.shared.hosts,
         }
     }
 
@@ -195,14 +237,7 @@ impl State {
                 self.finish_failed(task, &error, now, out);
                 return false;
             }
-            Some(Slot::Native(native)) => match native.encoded() {
-                Ok(bytes) => Some(bytes),
-                Err(error) => {
-                    self.finish_failed(task, &error, now, out);
-                    return false;
-                }
-            },
-            Some(Slot::Stored { .. } | Slot::Pending) | None => None,
+            Some(Slot::Native(_) | Slot::Stored { .. } | Slot::Pending) | None => None,
         };
         let Some(pending) = self.tasks.get_mut(&task) else {
             return false;
@@ -251,7 +286,9 @@ impl State {
                 }
             }
         }
-        out.send(Dest::Worker(worker), Frame::PushTask { spec: Box::new(spec) });
+        let lease = self.lease_of(task, worker);
+        let spec = Box::new(spec);
+        out.send(Dest::Worker(worker), Frame::PushTask { spec, lease });
     }
 
     /// Runs a task again after a pause.
