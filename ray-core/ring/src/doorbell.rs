@@ -100,16 +100,7 @@ impl Doorbell {
     /// # Errors
     /// [`SetupError::System`] when no descriptor is left.
     pub fn descriptors(&self) -> Result<BellDescriptors, SetupError> {
-        let memory = self.bell.memory.descriptor().ok_or(SetupError::System {
-            call: "dup",
-            source: rustix::io::Errno::BADF,
-        })?;
-        let duplicate =
-            |descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, 0).map_err(SetupError::system("F_DUPFD_CLOEXEC"));
-        Ok(BellDescriptors {
-            memory: duplicate(memory)?,
-            event: duplicate(self.bell.event.descriptor())?,
-        })
+        self.ringer().descriptors()
     }
 
     /// The descriptor that a reactor polls for reading (`AsyncFd`), between [`arm`](Doorbell::arm) and
@@ -211,6 +202,23 @@ impl Ringer {
                 memory,
                 event: Event(descriptors.event),
             }),
+        })
+    }
+
+    /// What a peer [opens](Ringer::open).
+    ///
+    /// # Errors
+    /// [`SetupError::System`] when no descriptor is left.
+    pub fn descriptors(&self) -> Result<BellDescriptors, SetupError> {
+        let memory = self.bell.memory.descriptor().ok_or(SetupError::System {
+            call: "dup",
+            source: rustix::io::Errno::BADF,
+        })?;
+        let duplicate =
+            |descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, 0).map_err(SetupError::system("F_DUPFD_CLOEXEC"));
+        Ok(BellDescriptors {
+            memory: duplicate(memory)?,
+            event: duplicate(self.bell.event.descriptor())?,
         })
     }
 }

@@ -185,7 +185,7 @@ async fn join(options: raylet::Options, driver: WorkerId) -> Result<Joined> {
     let ((sender, receiver), welcome, store) = raylet.join(hello).await.map_err(|error| start(&error))?;
     let store = ray_objstore::Client::new(store).map_err(|error| start(&error))?;
     let identity = Identity::new(driver, &welcome);
-    let worker = Worker::new(identity, sender, store, tokio::runtime::Handle::current());
+    let worker = Worker::new(identity, sender, store, tokio::runtime::Handle::current())?;
     Ok((worker, receiver, raylet))
 }
 

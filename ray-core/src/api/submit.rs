@@ -146,6 +146,7 @@ pub fn task(
 }
 
 fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Vec<RawRef> {
+    worker.rings.listen();
     let submitted = worker.with(|state, now, out| state.submit(new, now, out));
     drop(held);
     let me = worker.identity.worker;
@@ -205,6 +206,7 @@ pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<
 }
 
 fn open_stream(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> RawStream {
+    worker.rings.listen();
     let task = worker.with(|state, now, out| {
         let task = state.submit(new, now, out).task;
         state.open_stream(task);

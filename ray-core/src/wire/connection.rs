@@ -205,6 +205,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_full_buffer_stalls_neither_end_while_frames_come_back() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (left_sender, mut left_receiver) = over_socket(left.into()).unwrap();
+        let (right_sender, mut right_receiver) = over_socket(right.into()).unwrap();
+        (0..200).for_each(|index| left_sender.push(big(index)));
+        left_sender.flush();
+        let echo = tokio::spawn(async move {
+            for _ in 0..200 {
+                right_receiver.recv().await.unwrap();
+                right_sender.send(Frame::Blocked { lease: 0 });
+            }
+        });
+        for _ in 0..200 {
+            left_receiver.recv().await.unwrap();
+        }
+        echo.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn bytes_that_are_no_frame_end_the_connection() {
         let (mut left, right) = UnixStream::pair().unwrap();
         let (_sender, mut receiver) = over_socket(right.into()).unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::codec::wire_types;
+use super::codec::{Wire, wire_types};
 use crate::error::RayError;
 use crate::ids::{ActorId, JobId, NodeId, ObjectId, PlacementGroupId, TaskId, WorkerId};
 
@@ -186,6 +186,8 @@ wire_types! {
             outcome: TaskOutcome,
             /// Whether the worker can take another task: not one that has reached `max_calls`.
             reusable: bool,
+            /// How long it ran, in microseconds: short tasks are sent several at a time.
+            ran: u32,
         },
         52 =>
         /// Asks the owner of an object to tell when it is ready.
@@ -268,6 +270,15 @@ wire_types! {
             attempt: u32,
         },
         62 =>
+        /// Offers a ring for tasks to the receiver: the ring's memory and the sender's bell come with this frame.
+        RingOffer {},
+        63 =>
+        /// Accepts an offer: the sender's bell comes with this frame.
+        RingAccept {},
+        64 =>
+        /// The task that runs in the sender waits for something: what was sent after it goes elsewhere.
+        Stalled {},
+        65 =>
         /// Ends an actor that lives in the receiver beside other work.
         EndActor {
             /// The actor.
@@ -560,6 +571,8 @@ wire_types! {
         sequence: u64,
         /// The first number that the caller has not seen answered: below it nothing will be sent again.
         answered: u64,
+        /// The call's place among those sent to this worker, from 0: ring and socket may overtake each other.
+        order: u64,
         /// The concurrency group, if not the method's own.
         group: Option<String>,
     }
@@ -984,6 +997,31 @@ wire_types! {
         serves: String,
     }
 }
+
+impl Frame {
+    /// Appends a `PushTask` of this task, without a copy of it.
+    pub(crate) fn encode_push_task(spec: &TaskSpec, out: &mut Vec<u8>) {
+        Wire::encode(&PUSH_TASK_TAG, out);
+        Wire::encode(spec, out);
+    }
+
+    /// Whether this is an answer that carries no reference.
+    pub(crate) fn is_plain_answer(&self) -> bool {
+        let plain = |value: &ObjectValue| match value {
+            ObjectValue::Inline { object } => crate::value::refs_of(object).is_ok_and(|refs| refs.is_empty()),
+            ObjectValue::Stored { refs, .. } => refs.is_empty(),
+            ObjectValue::Failed { .. } => true,
+        };
+        match self {
+            Self::TaskDone { outcome: TaskOutcome::Returned { values }, .. } => values.iter().all(plain),
+            Self::TaskDone { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// The tag of [`Frame::PushTask`]; a test compares the two.
+const PUSH_TASK_TAG: u16 = 50;
 
 impl SchedulingStrategy {
     /// The placement group, if it is one.

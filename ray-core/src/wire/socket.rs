@@ -151,18 +151,16 @@ impl Outgoing {
         let _closed = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
-    /// Waits until the kernel takes more, and goes on writing. Never returns.
+    /// Waits until the kernel takes more, and goes on writing. Never returns; safe to drop and call again.
     async fn write_stalled(&self) {
         loop {
-            self.stalled.notified().await;
             while self.line().full {
-                let Ok(mut guard) = self.socket.writable().await else {
-                    return std::future::pending().await;
-                };
+                let Ok(mut guard) = self.socket.writable().await else { return std::future::pending().await };
                 guard.clear_ready();
                 self.line().full = false;
                 self.flush();
             }
+            self.stalled.notified().await;
         }
     }
 }

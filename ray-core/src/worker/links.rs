@@ -4,9 +4,13 @@
 //! wait in line until it comes. A worker that is known to be dead gets nothing.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 
-use crate::ids::{IdHasher, WorkerId};
-use crate::wire::{DeathCause, Frame, Sender};
+use ray_core_ring::Ringer;
+
+use crate::ids::{IdHasher, TaskId, WorkerId};
+use crate::wire::{DeathCause, Frame, Sender, TaskSpec};
+use crate::worker::rings::{Offered, OutRing, Rings};
 use crate::worker::state::Dest;
 
 #[derive(Debug)]
@@ -26,6 +30,41 @@ enum Peer {
 pub(crate) struct Links {
     raylet: Sender,
     peers: HashMap<WorkerId, Peer, IdHasher>,
+    rings: HashMap<WorkerId, PeerRings, IdHasher>,
+}
+
+/// The rings to one peer.
+#[derive(Debug, Default)]
+struct PeerRings {
+    tasks: TaskRing,
+    answers: Option<OutRing>,
+}
+
+#[derive(Debug, Default)]
+enum TaskRing {
+    #[default]
+    None,
+    Offered(Offered),
+    Up(OutRing),
+    /// No ring can be made: out of descriptors, say.
+    Refused,
+}
+
+/// What is put in line.
+#[derive(Debug)]
+pub(crate) enum Parcel<'a> {
+    Frame(Frame),
+    /// A task, and whether it carries no reference.
+    Task { spec: &'a TaskSpec, plain: bool },
+}
+
+/// What is to be done for a parcel to leave.
+#[derive(Debug)]
+pub(crate) enum Departure {
+    /// It waits for a connection, or nobody is there any more.
+    None,
+    Flush(Sender),
+    Ring(Ringer),
 }
 
 impl Links {
@@ -33,33 +72,136 @@ impl Links {
         Self {
             raylet,
             peers: HashMap::default(),
+            rings: HashMap::default(),
         }
     }
 
-    /// Puts a frame in line. Returns the connection to flush.
-    pub(crate) fn push(&mut self, dest: Dest, frame: Frame) -> Option<Sender> {
-        match dest {
+    /// Puts a parcel in line, the fast way if there is one.
+    pub(crate) fn push(&mut self, rings: &Rings, dest: Dest, parcel: Parcel<'_>) -> Departure {
+        let worker = match dest {
             Dest::Raylet => {
-                self.raylet.push(frame);
-                Some(self.raylet.clone())
+                if let Parcel::Frame(frame) = parcel {
+                    self.raylet.push(frame);
+                }
+                return Departure::Flush(self.raylet.clone());
             }
-            Dest::Worker(worker) => match self.peers.get_mut(&worker) {
-                Some(Peer::Up { sender, .. }) => {
-                    sender.push(frame);
-                    Some(sender.clone())
+            Dest::Worker(worker) => worker,
+        };
+        match parcel {
+            Parcel::Task { spec, plain } => {
+                if plain && let Some(ringer) = self.push_task(rings, worker, spec) {
+                    return Departure::Ring(ringer);
                 }
-                Some(Peer::Connecting(line)) => {
-                    line.push(frame);
-                    None
+                let spec = Box::new(spec.clone());
+                self.push_frame(worker, Frame::PushTask { spec, lease: 0 })
+            }
+            Parcel::Frame(frame) => {
+                let ring = self.rings.get_mut(&worker).and_then(|rings| rings.answers.as_mut());
+                if let Some(ring) = ring.filter(|_| frame.is_plain_answer())
+                    && ring.push_answer(&frame)
+                {
+                    return Departure::Ring(ring.ringer().clone());
                 }
-                Some(Peer::Drained | Peer::Dead) => None,
-                None => {
-                    self.peers.insert(worker, Peer::Connecting(vec![frame]));
-                    self.raylet.push(Frame::Connect { worker });
-                    Some(self.raylet.clone())
-                }
-            },
+                self.push_frame(worker, frame)
+            }
         }
+    }
+
+    /// Puts a task into the worker's ring, or offers one if there is none.
+    fn push_task(&mut self, rings: &Rings, worker: WorkerId, spec: &TaskSpec) -> Option<Ringer> {
+        let Some(Peer::Up { sender, .. }) = self.peers.get(&worker) else { return None };
+        let of_peer = self.rings.entry(worker).or_default();
+        match &mut of_peer.tasks {
+            TaskRing::Up(ring) => ring.push_task(spec).then(|| ring.ringer().clone()),
+            TaskRing::None => {
+                of_peer.tasks = match rings.offer(worker) {
+                    Ok((offered, fds)) => {
+                        sender.send_with(Frame::RingOffer {}, fds);
+                        TaskRing::Offered(offered)
+                    }
+                    Err(error) => {
+                        tracing::warn!(target: "ray_core::worker", %error, "no ring to a worker: tasks go by socket");
+                        TaskRing::Refused
+                    }
+                };
+                None
+            }
+            TaskRing::Offered(_) | TaskRing::Refused => None,
+        }
+    }
+
+    fn push_frame(&mut self, worker: WorkerId, frame: Frame) -> Departure {
+        match self.peers.get_mut(&worker) {
+            Some(Peer::Up { sender, .. }) => {
+                sender.push(frame);
+                Departure::Flush(sender.clone())
+            }
+            Some(Peer::Connecting(line)) => {
+                line.push(frame);
+                Departure::None
+            }
+            Some(Peer::Drained | Peer::Dead) => Departure::None,
+            None => {
+                self.peers.insert(worker, Peer::Connecting(vec![frame]));
+                self.raylet.push(Frame::Connect { worker });
+                Departure::Flush(self.raylet.clone())
+            }
+        }
+    }
+
+    /// The worker has accepted: the offer that was made to it.
+    pub(crate) fn take_offered(&mut self, worker: WorkerId) -> Option<Offered> {
+        let tasks = &mut self.rings.get_mut(&worker)?.tasks;
+        match std::mem::take(tasks) {
+            TaskRing::Offered(offered) => Some(offered),
+            other => {
+                *tasks = other;
+                None
+            }
+        }
+    }
+
+    /// From now on tasks go to the worker by ring.
+    pub(crate) fn tasks_by_ring(&mut self, worker: WorkerId, ring: OutRing) {
+        self.rings.entry(worker).or_default().tasks = TaskRing::Up(ring);
+    }
+
+    /// From now on answers go to the owner by ring. What the owner must get for it leaves by the socket.
+    pub(crate) fn answers_by_ring(&mut self, owner: WorkerId, ring: OutRing, fds: Vec<OwnedFd>) {
+        self.rings.entry(owner).or_default().answers = Some(ring);
+        if let Some(Peer::Up { sender, .. }) = self.peers.get(&owner) {
+            sender.send_with(Frame::RingAccept {}, fds);
+        }
+    }
+
+    fn task_ring(&mut self, worker: WorkerId) -> Option<&mut OutRing> {
+        match &mut self.rings.get_mut(&worker)?.tasks {
+            TaskRing::Up(ring) => Some(ring),
+            _ => None,
+        }
+    }
+
+    /// The worker has answered a task.
+    pub(crate) fn answered(&mut self, worker: WorkerId, task: TaskId) {
+        if let Some(ring) = self.task_ring(worker) {
+            ring.answered(task);
+        }
+    }
+
+    /// Takes back what the worker has not taken: all, or one task.
+    pub(crate) fn take_back(&mut self, worker: WorkerId, only: Option<TaskId>) -> Vec<TaskId> {
+        let Some(ring) = self.task_ring(worker) else { return Vec::new() };
+        match only {
+            Some(task) => ring.take_back_one(task).then_some(task).into_iter().collect(),
+            None => ring.take_back(),
+        }
+    }
+
+    /// The rings of a worker that is dead end here. Returns the tasks that had not begun for sure.
+    pub(crate) fn rings_end(&mut self, worker: WorkerId) -> Vec<TaskId> {
+        let not_begun = self.task_ring(worker).map(|ring| ring.not_begun()).unwrap_or_default();
+        self.rings.remove(&worker);
+        not_begun
     }
 
     /// The raylet has made a connection.

@@ -24,6 +24,8 @@ enum Error {
     #[error("its thread `ray-io` has ended")]
     Thread,
     #[error(transparent)]
+    Ray(#[from] crate::RayError),
+    #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("the raylet refused it: {0}")]
     Refused(String),
@@ -96,6 +98,6 @@ async fn join(control: OwnedFd) -> Result<(Arc<Worker>, crate::wire::Receiver), 
     let store = fds.into_iter().next().ok_or(Error::NoWelcome)?;
     let store = ray_objstore::Client::new(store)?;
     let identity = Identity::new(welcome.worker, &welcome);
-    let worker = Worker::new(identity, sender, store, tokio::runtime::Handle::current());
+    let worker = Worker::new(identity, sender, store, tokio::runtime::Handle::current())?;
     Ok((worker, receiver))
 }

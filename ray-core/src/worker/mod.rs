@@ -7,6 +7,7 @@ pub(crate) mod context;
 pub(crate) mod execute;
 mod gcs_client;
 mod links;
+mod rings;
 pub mod main;
 pub(crate) mod native;
 pub(crate) mod objects;
@@ -21,6 +22,7 @@ pub(crate) mod waiter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
+use ray_core_ring::Ringer;
 use smallvec::SmallVec;
 
 use crate::error::{RayError, Result};
@@ -28,8 +30,9 @@ use crate::ids::{JobId, NodeId, WorkerId};
 use crate::wire::{DeathCause, Frame, Sender, Welcome};
 use execute::Executor;
 use gcs_client::GcsClient;
-use links::Links;
-use state::{Dest, Out, State};
+use links::{Departure, Links, Parcel};
+use rings::Rings;
+use state::{Dest, Out, Outgoing, State};
 
 pub(crate) use service::serve;
 
@@ -70,6 +73,7 @@ pub(crate) struct Worker {
     pub(crate) store: ray_objstore::Client,
     pub(crate) executor: Executor,
     pub(crate) gcs: GcsClient,
+    pub(crate) rings: Rings,
     pub(crate) io: tokio::runtime::Handle,
 }
 
@@ -77,6 +81,7 @@ pub(crate) struct Worker {
 #[derive(Debug, Default)]
 struct Leaving {
     flush: SmallVec<[Sender; 2]>,
+    bells: SmallVec<[(Dest, Ringer); 2]>,
     to_self: Vec<Frame>,
 }
 
@@ -109,18 +114,21 @@ impl Worker {
         raylet: Sender,
         store: ray_objstore::Client,
         io: tokio::runtime::Handle,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>> {
+        let rings = Rings::new(crate::host::Cpus::detect().usable());
+        let rings = rings.map_err(|error| RayError::Start { why: format!("no bell for this process: {error}") })?;
         let mut state = State::new(identity.worker, identity.node);
         state.shared.hosts = identity.is_driver();
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             state: Mutex::new(state),
             links: Mutex::new(Links::new(raylet)),
             executor: Executor::new(),
             gcs: GcsClient::default(),
             identity,
+            rings,
             store,
             io,
-        })
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -143,7 +151,7 @@ impl Worker {
         let leaving = if out.sends.is_empty() {
             Leaving::default()
         } else {
-            self.line_up(&mut out)
+            self.line_up(&state, &mut out)
         };
         drop(state);
         self.carry_out(out, leaving);
@@ -151,16 +159,29 @@ impl Worker {
     }
 
     /// Puts the frames in line.
-    fn line_up(&self, out: &mut Out) -> Leaving {
+    fn line_up(&self, state: &State, out: &mut Out) -> Leaving {
         let mut leaving = Leaving::default();
         let mut links = self.links();
-        for (dest, frame) in out.sends.drain(..) {
-            if dest == Dest::Worker(self.identity.worker) {
-                leaving.to_self.push(frame);
-            } else if let Some(sender) = links.push(dest, frame)
-                && !leaving.flush.iter().any(|other| other.is_same(&sender))
-            {
-                leaving.flush.push(sender);
+        for (dest, outgoing) in out.sends.drain(..) {
+            let parcel = match outgoing {
+                Outgoing::Frame(frame) if dest == Dest::Worker(self.identity.worker) => {
+                    leaving.to_self.push(frame);
+                    continue;
+                }
+                Outgoing::Frame(frame) => Parcel::Frame(frame),
+                Outgoing::Task { task, plain } => match state.tasks.get(&task) {
+                    Some(pending) => Parcel::Task { spec: &pending.spec, plain },
+                    None => continue,
+                },
+            };
+            match links.push(&self.rings, dest, parcel) {
+                Departure::Flush(sender) if !leaving.flush.iter().any(|other| other.is_same(&sender)) => {
+                    leaving.flush.push(sender);
+                }
+                Departure::Ring(ringer) if !leaving.bells.iter().any(|(known, _)| *known == dest) => {
+                    leaving.bells.push((dest, ringer));
+                }
+                Departure::None | Departure::Flush(_) | Departure::Ring(_) => {}
             }
         }
         leaving
@@ -168,6 +189,9 @@ impl Worker {
 
     /// Does what a change wants done, the lock being released.
     fn carry_out(self: &Arc<Self>, out: Out, leaving: Leaving) {
+        for (_, ringer) in &leaving.bells {
+            self.rings.posted(ringer.ring());
+        }
         leaving.flush.iter().for_each(Sender::flush);
         out.wakes.iter().for_each(|waiter| waiter.notify());
         out.failures.iter().for_each(|waiter| waiter.notify_failure());
@@ -198,6 +222,12 @@ impl Worker {
         for frame in leaving.to_self {
             service::from_peer(self, self.identity.worker, frame);
         }
+        for (worker, only) in out.take_back {
+            let back = self.links().take_back(worker, only);
+            if !back.is_empty() {
+                self.with(|state, now, out| state.taken_back(worker, &back, now, out));
+            }
+        }
         for value in out.garbage {
             drop_value(value);
         }
@@ -208,10 +238,40 @@ impl Worker {
         look(&self.state())
     }
 
+    /// Answers that came by ring.
+    pub(crate) fn answers_arrived(self: &Arc<Self>, peer: WorkerId, frames: Vec<Frame>) {
+        {
+            let mut links = self.links();
+            for frame in &frames {
+                if let Frame::TaskDone { task, .. } = frame {
+                    links.answered(peer, *task);
+                }
+            }
+        }
+        self.with(|state, now, out| {
+            for frame in frames {
+                if let Frame::TaskDone { task, attempt, outcome, reusable, ran } = frame {
+                    state.task_done(peer, (task, attempt), outcome, (reusable, ran), now, out);
+                }
+            }
+        });
+    }
+
+    /// Whether this process waits for no answer.
+    pub(crate) fn awaits_nothing(&self) -> bool {
+        self.read(|state| state.tasks.is_empty())
+    }
+
+    /// Another process of the node is dead, and everything that it sent by socket has been seen.
+    pub(crate) fn process_died(self: &Arc<Self>, peer: WorkerId, cause: DeathCause) {
+        self.rings.peer_died(self, peer, cause);
+    }
+
     /// Another process of the node is dead, and everything that it sent has been seen.
-    pub(crate) fn process_died(self: &Arc<Self>, peer: WorkerId, cause: &DeathCause) {
-        self.with(|state, now, out| state.process_died(peer, cause, now, out));
-        self.executor.recheck_exit();
+    pub(crate) fn peer_is_dead(self: &Arc<Self>, peer: WorkerId, cause: &DeathCause) {
+        let not_begun = self.links().rings_end(peer);
+        self.with(|state, now, out| state.process_died(peer, cause, &not_begun, now, out));
+        self.executor.recheck_exit(self);
     }
 
     /// Waits until the frames in line have left, but not for long: the process is about to end.

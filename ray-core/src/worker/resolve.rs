@@ -115,7 +115,7 @@ impl Worker {
             return false;
         }
         let _released = self.release_cpu();
-        waiter.block(deadline)
+        self.rings.wait_for(self, &waiter, deadline)
     }
 
     /// Returns when `wanted` of the objects are ready.
@@ -148,7 +148,7 @@ impl Worker {
                 return false;
             }
             released = released.or_else(|| self.release_cpu());
-            if !waiter.block(deadline) {
+            if !self.rings.wait_for(self, &waiter, deadline) {
                 return false;
             }
         }
@@ -189,8 +189,17 @@ impl Worker {
     pub(crate) fn release_cpu(self: &Arc<Self>) -> Option<Blocked> {
         let hosting = context::hosting()?;
         let in_pool = execute::shared::is_pool_thread();
+        let owners = match hosting {
+            Hosting::Process => self.rings.owners(),
+            Hosting::Shared(_) => Default::default(),
+        };
         self.with(|state, _, out| match hosting {
-            Hosting::Process => out.send(Dest::Raylet, Frame::Blocked { lease: 0 }),
+            Hosting::Process => {
+                out.send(Dest::Raylet, Frame::Blocked { lease: 0 });
+                for owner in owners {
+                    out.send(Dest::Worker(owner), Frame::Stalled {});
+                }
+            }
             Hosting::Shared(permit) => state.shared_blocked(permit, in_pool, out),
         });
         let worker = self.clone();

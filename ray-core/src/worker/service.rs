@@ -8,9 +8,11 @@ use crate::ids::WorkerId;
 use crate::wire::{self, Frame, GcsEvent, GcsReply, Packet, Receiver};
 use crate::worker::Worker;
 use crate::worker::gcs_client::Answer;
+use crate::worker::rings::serve_reactor;
 
 /// Serves the connection to the raylet until it ends, and with it the session in this process.
 pub(crate) async fn serve(worker: Arc<Worker>, mut raylet: Receiver) {
+    tokio::spawn(serve_reactor(worker.clone()));
     while let Some(packet) = raylet.recv().await {
         from_raylet(&worker, packet);
     }
@@ -43,8 +45,9 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         },
         Frame::PeerGone { worker: peer, cause } => {
             // RC-T3: what it sent before it died comes first.
-            if let Some(cause) = worker.links().dead(peer, cause) {
-                worker.process_died(peer, &cause);
+            let death = worker.links().dead(peer, cause);
+            if let Some(cause) = death {
+                worker.process_died(peer, cause);
             }
         }
         Frame::GcsReply { request, body, .. } => gcs_reply(worker, request, *body),
@@ -57,8 +60,8 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
                 tracing::debug!(target: "ray_core::worker", request, "a report that nobody waits for");
             }
         }
-        Frame::Exit {} => worker.executor.exit_when_idle(),
-        Frame::ConstructActor { spec, restarts } => worker.executor.construct(*spec, restarts),
+        Frame::Exit {} => worker.executor.exit_when_idle(worker),
+        Frame::ConstructActor { spec, restarts } => worker.executor.construct(worker, *spec, restarts),
         other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
     }
 }
@@ -84,11 +87,33 @@ fn link_up(worker: &Arc<Worker>, peer: WorkerId, pid: u32, socket: OwnedFd) {
 /// Serves one peer. Its end says nothing: whether the peer is dead is the raylet's news.
 async fn serve_peer(worker: Arc<Worker>, peer: WorkerId, mut receiver: Receiver) {
     while let Some(packet) = receiver.recv().await {
-        from_peer(&worker, peer, packet.frame);
+        match packet.frame {
+            Frame::RingOffer {} => ring_offered(&worker, peer, packet.fds),
+            Frame::RingAccept {} => ring_accepted(&worker, peer, packet.fds),
+            frame => from_peer(&worker, peer, frame),
+        }
     }
     let death = worker.links().drained(peer);
     if let Some(cause) = death {
-        worker.process_died(peer, &cause);
+        worker.process_died(peer, cause);
+    }
+}
+
+fn ring_offered(worker: &Arc<Worker>, owner: WorkerId, fds: Vec<OwnedFd>) {
+    match worker.rings.accept(worker, owner, fds) {
+        Ok((ring, fds)) => worker.links().answers_by_ring(owner, ring, fds),
+        Err(error) => tracing::warn!(target: "ray_core::worker", %error, %owner, "a ring is not accepted"),
+    }
+}
+
+fn ring_accepted(worker: &Arc<Worker>, peer: WorkerId, fds: Vec<OwnedFd>) {
+    let Some(offered) = worker.links().take_offered(peer) else { return };
+    match worker.rings.accepted(worker, offered, fds) {
+        Ok(ring) => {
+            worker.links().tasks_by_ring(peer, ring);
+            worker.with(|state, _, _| state.ring_up(peer));
+        }
+        Err(error) => tracing::warn!(target: "ray_core::worker", %error, %peer, "a ring is not usable"),
     }
 }
 
@@ -103,9 +128,14 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
             attempt,
             outcome,
             reusable,
-        } => worker.with(|state, now, out| {
-            state.task_done(from, task, attempt, outcome, reusable, now, out);
-        }),
+            ran,
+        } => {
+            worker.links().answered(from, task);
+            worker.with(|state, now, out| {
+                state.task_done(from, (task, attempt), outcome, (reusable, ran), now, out);
+            });
+        }
+        Frame::Stalled {} => worker.with(|state, _, out| state.stalled(from, out)),
         Frame::Subscribe { object } => worker.with(|state, _, out| state.subscribed_by(object, from, out)),
         Frame::ObjectReady { object, value } => {
             worker.with(|state, now, out| state.object_ready(from, object, value, now, out));
@@ -113,7 +143,7 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
         Frame::Handover { object, to } => worker.with(|state, _, out| state.registered(object, to, out)),
         Frame::Release { object, count } => {
             worker.with(|state, _, out| state.released(object, from, count, out));
-            worker.executor.recheck_exit();
+            worker.executor.recheck_exit(worker);
         }
         Frame::CancelTask { task, recursive } => worker.executor.cancel(worker, task, recursive),
         Frame::StreamItem {

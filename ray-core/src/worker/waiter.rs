@@ -5,6 +5,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use ray_core_ring::Ringer;
+
 /// Counts down to the moment when enough objects are ready, then wakes whoever waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
@@ -18,6 +20,8 @@ pub(crate) struct Waiter {
 #[derive(Debug, Default)]
 struct Sleeper {
     waker: Option<Waker>,
+    /// The bell by which the thread is woken that waits as the consumer of its process's rings.
+    bell: Option<Ringer>,
 }
 
 impl Waiter {
@@ -59,6 +63,10 @@ impl Waiter {
             if let Some(waker) = sleeper.waker.take() {
                 waker.wake();
             }
+            if let Some(bell) = sleeper.bell.take() {
+                // A waiter that is awake has seen the count.
+                let _found = bell.ring();
+            }
             drop(sleeper);
             self.woken.notify_all();
         }
@@ -88,6 +96,11 @@ impl Waiter {
             };
         }
         true
+    }
+
+    /// Has the waiting thread woken by this bell.
+    pub(crate) fn wake_by(&self, bell: &Ringer) {
+        self.sleeper.lock().unwrap_or_else(PoisonError::into_inner).bell = Some(bell.clone());
     }
 
     /// Returns when enough are ready.

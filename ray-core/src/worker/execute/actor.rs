@@ -1,7 +1,8 @@
 //! The actor that lives in this process.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::RwLock;
 
@@ -10,6 +11,7 @@ use super::outcome::{Ended, told};
 use super::run::{arguments, caught, caught_async, from_specs, registered, task_context};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
+use crate::ids::{IdHasher, WorkerId};
 use crate::registry::{ActorMethod, ActorType, Receiver};
 use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
 use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
@@ -26,16 +28,50 @@ pub(super) struct ActorHost {
     /// Never waited for: the queue starts no call that conflicts with a running one (AQ-1).
     instance: Arc<RwLock<Instance>>,
     calls: Mutex<Calls>,
-    changed: Condvar,
+    /// Something may have come for the main thread.
+    looked: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Calls {
+    arrivals: Arrivals,
     queue: ActorQueue<Job>,
     /// Started calls that need a thread.
     ready: VecDeque<(Kind, Job)>,
-    idle_threads: usize,
+    /// The main thread waits for a call.
+    main_waits: bool,
     ending: bool,
+}
+
+/// Puts the calls of each caller in order: ring and socket may overtake each other.
+#[derive(Debug, Default)]
+struct Arrivals {
+    callers: HashMap<WorkerId, Caller, IdHasher>,
+}
+
+#[derive(Debug, Default)]
+struct Caller {
+    next: u64,
+    early: BTreeMap<u64, Job>,
+}
+
+impl Arrivals {
+    /// A call has come. Returns the calls whose turn it is.
+    fn arrived(&mut self, job: Job) -> Vec<Job> {
+        let order = job.spec.call.as_ref().map_or(0, |call| call.order);
+        let caller = self.callers.entry(job.from).or_default();
+        if order > caller.next {
+            caller.early.insert(order, job);
+            return Vec::new();
+        }
+        caller.next += 1;
+        let mut in_turn = vec![job];
+        while let Some(next) = caller.early.remove(&caller.next) {
+            caller.next += 1;
+            in_turn.push(next);
+        }
+        in_turn
+    }
 }
 
 /// Runs the constructor, then serves calls on this thread until the actor ends; never returns but for a constructor that
@@ -113,12 +149,13 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         type_name: spec.type_name.clone(),
         instance: Arc::new(RwLock::new(instance)),
         calls: Mutex::new(Calls {
+            arrivals: Arrivals::default(),
             queue,
             ready: VecDeque::new(),
-            idle_threads: 0,
+            main_waits: false,
             ending: false,
         }),
-        changed: Condvar::new(),
+        looked: AtomicBool::new(true),
     })
 }
 
@@ -149,13 +186,14 @@ impl ActorHost {
 
     /// A call has arrived.
     pub(super) fn arrived(self: &Arc<Self>, worker: &Arc<Worker>, job: Job) {
-        match self.kind_of(&job) {
-            Ok(kind) => {
-                self.calls().queue.push(kind, job);
-                self.start(worker);
+        let in_turn = self.calls().arrivals.arrived(job);
+        for job in in_turn {
+            match self.kind_of(&job) {
+                Ok(kind) => self.calls().queue.push(kind, job),
+                Err(error) => answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
             }
-            Err(error) => answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
         }
+        self.start(worker, 0);
     }
 
     fn method(&self, job: &Job) -> Option<&'static ActorMethod> {
@@ -197,8 +235,9 @@ impl ActorHost {
         })
     }
 
-    /// Starts what may start: futures on the runtime, the rest on threads.
-    fn start(self: &Arc<Self>, worker: &Arc<Worker>) {
+    /// Starts what may start: futures on the runtime, the rest on threads. `free` threads of the actor, such as the caller,
+    /// will look for a call next.
+    fn start(self: &Arc<Self>, worker: &Arc<Worker>, free: usize) {
         let mut futures = Vec::new();
         let mut missing_threads = 0;
         {
@@ -210,7 +249,13 @@ impl ActorHost {
                     calls.ready.push_back((kind, job));
                 }
             }
-            missing_threads += calls.ready.len().saturating_sub(calls.idle_threads);
+            let looking = free.max(usize::from(calls.main_waits));
+            missing_threads += calls.ready.len().saturating_sub(looking);
+            if calls.main_waits && !calls.ready.is_empty() {
+                self.look_again();
+                // Whether it slept does not matter.
+                let _found = worker.rings.ringer().ring();
+            }
         }
         for (kind, job) in futures {
             let (host, worker_of_call) = (self.clone(), worker.clone());
@@ -229,30 +274,38 @@ impl ActorHost {
                 tracing::warn!(target: "ray_core::worker", %error, "no further thread for an actor");
             }
         }
-        self.changed.notify_all();
     }
 
-    /// The main thread of an actor.
+    /// The main thread of an actor: it also sees to what comes by ring.
     fn serve(self: &Arc<Self>, worker: &Arc<Worker>) {
+        let overlapping = self.item.methods.iter().any(|method| method.receiver() == Receiver::Shared);
+        worker.rings.take_eagerly(overlapping);
         loop {
-            let mut calls = self.calls();
-            calls.idle_threads += 1;
-            let next = loop {
-                if let Some(next) = calls.ready.pop_front() {
-                    break Some(next);
+            self.looked.store(false, Ordering::SeqCst);
+            let next = {
+                let mut calls = self.calls();
+                let next = calls.ready.pop_front();
+                if next.is_none() && calls.ending && calls.queue.is_quiet() && !worker.read(|state| state.refs.is_lending())
+                {
+                    return;
                 }
-                if calls.ending && calls.queue.is_quiet() && worker.read(|state| !state.refs.is_lending()) {
-                    break None;
-                }
-                calls = self.changed.wait(calls).unwrap_or_else(PoisonError::into_inner);
+                calls.main_waits = next.is_none();
+                next
             };
-            calls.idle_threads -= 1;
-            drop(calls);
             match next {
                 Some((kind, job)) => self.run_sync(worker, kind, job),
-                None => return,
+                None => worker.rings.wait_until(worker, || self.looked.load(Ordering::Acquire)),
             }
         }
+    }
+
+    /// Has the main thread look again.
+    pub(super) fn look_again(&self) {
+        self.looked.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.calls().ending
     }
 
     /// A further thread: it serves what is ready, and ends when nothing is.
@@ -334,7 +387,7 @@ impl ActorHost {
         worker.executor.running().remove(&job.spec.task);
         answer(worker, job, outcome, true);
         self.calls().queue.ended(kind);
-        self.start(worker);
+        self.start(worker, usize::from(!kind.is_async));
     }
 
     /// Cancels a call that has not started.
@@ -351,6 +404,5 @@ impl ActorHost {
 
     pub(super) fn exit_when_idle(&self) {
         self.calls().ending = true;
-        self.changed.notify_all();
     }
 }

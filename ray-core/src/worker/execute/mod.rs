@@ -13,13 +13,17 @@ pub(crate) mod shared;
 mod stream;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use std::time::Duration;
 
 use crate::error::RayError;
 use crate::ids::{IdHasher, ObjectId, TaskId, WorkerId};
 use crate::wire::{ActorSpec, ArgSpec, Frame, TaskOutcome, TaskSpec};
 use crate::worker::context::TaskContext;
 use crate::worker::refs::Hold;
+use crate::worker::rings::Arrival;
 use crate::worker::state::Dest;
 use crate::worker::{Worker, current};
 use actor::ActorHost;
@@ -48,7 +52,8 @@ enum Order {
 #[derive(Debug, Default)]
 pub(crate) struct Executor {
     orders: Mutex<Orders>,
-    arrived: Condvar,
+    /// Something may be in line for the main thread.
+    look: AtomicBool,
     running: Mutex<HashMap<TaskId, Arc<TaskContext>, IdHasher>>,
     actor: OnceLock<Arc<ActorHost>>,
     runtime: OnceLock<tokio::runtime::Runtime>,
@@ -63,7 +68,6 @@ struct Orders {
     line: VecDeque<Order>,
     /// End when the line is empty.
     ending: bool,
-    busy: bool,
 }
 
 impl Executor {
@@ -83,38 +87,47 @@ impl Executor {
     pub(crate) fn serve(&self, worker: &Arc<Worker>) -> i32 {
         crate::process::setup::run_worker_setup();
         loop {
-            match self.next_order(worker) {
-                Order::Run(job) => {
-                    run::task(worker, job);
-                    self.orders().busy = false;
+            if let Some(order) = self.next_order(worker) {
+                match order {
+                    Order::Run(job) => run::task(worker, job),
+                    Order::Construct(spec, restarts) => actor::construct(worker, &spec, restarts),
+                    Order::Exit(code) => return code,
                 }
-                Order::Construct(spec, restarts) => {
-                    self.orders().busy = false;
-                    actor::construct(worker, &spec, restarts);
-                }
-                Order::Exit(code) => return code,
+                continue;
+            }
+            if let Arrival::Task(owner, spec) = worker.rings.next_task(worker, || self.look.load(Ordering::Acquire)) {
+                run::task(worker, Job { spec: *spec, from: owner, held: Vec::new() });
+                worker.rings.task_ended();
             }
         }
     }
 
-    fn next_order(&self, worker: &Worker) -> Order {
+    /// What has come by socket, if anything.
+    fn next_order(&self, worker: &Worker) -> Option<Order> {
+        self.look.store(false, Ordering::SeqCst);
         let mut orders = self.orders();
-        loop {
-            if let Some(order) = orders.line.pop_front() {
-                orders.busy = true;
-                return order;
-            }
-            // A worker that owns what others use is not idle: its objects would die with it.
-            if orders.ending && worker.read(|state| !state.refs.is_lending()) {
-                return Order::Exit(0);
-            }
-            orders = self.arrived.wait(orders).unwrap_or_else(PoisonError::into_inner);
+        if let Some(order) = orders.line.pop_front() {
+            self.look.store(true, Ordering::Release);
+            return Some(order);
+        }
+        // A worker that owns what others use is not idle: its objects would die with it.
+        let ends = orders.ending && worker.read(|state| !state.refs.is_lending());
+        ends.then_some(Order::Exit(0))
+    }
+
+    /// Has the main thread look again.
+    fn look_again(&self, worker: &Worker) {
+        self.look.store(true, Ordering::Release);
+        // Whether the main thread slept does not matter.
+        let _found = worker.rings.ringer().ring();
+        if let Some(host) = self.actor.get() {
+            host.look_again();
         }
     }
 
-    fn order(&self, order: Order) {
+    fn order(&self, worker: &Worker, order: Order) {
         self.orders().line.push_back(order);
-        self.arrived.notify_all();
+        self.look_again(worker);
     }
 
     /// A task or call has arrived.
@@ -146,13 +159,13 @@ impl Executor {
                 };
                 answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
             }
-            (None, _) => self.order(Order::Run(job)),
+            (None, _) => self.order(worker, Order::Run(job)),
         }
     }
 
     /// Makes this worker an actor.
-    pub(crate) fn construct(&self, spec: ActorSpec, restarts: u32) {
-        self.order(Order::Construct(Box::new(spec), restarts));
+    pub(crate) fn construct(&self, worker: &Worker, spec: ActorSpec, restarts: u32) {
+        self.order(worker, Order::Construct(Box::new(spec), restarts));
     }
 
     /// Cancels a task that has arrived here, and on demand what it has submitted.
@@ -217,25 +230,24 @@ impl Executor {
     }
 
     /// Ends the process once nothing runs or waits, and nobody uses what it owns.
-    pub(crate) fn exit_when_idle(&self) {
+    pub(crate) fn exit_when_idle(&self, worker: &Worker) {
         match self.actor.get() {
             Some(host) => host.exit_when_idle(),
-            None => {
-                self.orders().ending = true;
-                self.arrived.notify_all();
-            }
+            None => self.orders().ending = true,
         }
+        self.look_again(worker);
     }
 
     /// Looks again whether the process may end: a reference has come back.
-    pub(crate) fn recheck_exit(&self) {
-        self.arrived.notify_all();
+    pub(crate) fn recheck_exit(&self, worker: &Worker) {
+        if self.orders().ending || self.actor.get().is_some_and(|host| host.is_ending()) {
+            self.look_again(worker);
+        }
     }
 
     /// Ends the process now, with this code.
-    pub(crate) fn exit_now(&self, code: i32) {
+    fn exit_now(&self, code: i32) {
         self.orders().line.push_front(Order::Exit(code));
-        self.arrived.notify_all();
     }
 
     /// The raylet is gone. A worker process ends with it; a driver goes on.
@@ -280,6 +292,12 @@ impl Executor {
 
 /// Sends the answer of a job (EX-1) and then lets go of its arguments (EX-2).
 fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) {
+    answer_after(worker, job, outcome, reusable, Duration::ZERO);
+}
+
+/// As [`answer`], with how long it ran.
+fn answer_after(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool, ran: Duration) {
+    let ran = u32::try_from(ran.as_micros()).unwrap_or(u32::MAX);
     let (task, attempt) = (job.spec.task, job.spec.attempt);
     worker.with(|state, _, out| {
         out.send(
@@ -289,6 +307,7 @@ fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) 
                 attempt,
                 outcome,
                 reusable,
+                ran,
             },
         );
         for (object, _) in &job.held {

@@ -4,9 +4,10 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::outcome::{Ended, told};
-use super::{Job, answer, panic, stream};
+use super::{Job, answer, answer_after, panic, stream};
 use crate::error::{RayError, Result};
 use crate::registry::{ItemKey, Registry, RemoteItem};
 use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
@@ -28,6 +29,7 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
         Err(error) => return answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
     };
     let name = job.spec.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
+    let begun = Instant::now();
     let context = task_context(&job.spec, &name, false, Hosting::Process);
     worker.executor.running().insert(job.spec.task, context.clone());
     let outcome = match arguments(worker, &job.spec) {
@@ -56,7 +58,7 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     let calls = worker.executor.count_call(job.spec.item);
     let max_calls = function.defaults().max_calls;
     let reusable = max_calls == 0 || calls < u64::from(max_calls);
-    answer(worker, job, outcome, reusable);
+    answer_after(worker, job, outcome, reusable, begun.elapsed());
 }
 
 /// The item with this key.

@@ -29,8 +29,11 @@ pub(crate) struct ActorClient {
     /// Calls that have been sent and not answered, in order.
     sent: VecDeque<(u64, TaskId)>,
     next_sequence: u64,
+    /// Calls sent to the present worker.
+    next_order: u64,
     /// Its worker is known to be dead; what comes next is the GCS's to say.
     lost: Option<WorkerId>,
+    serving: Option<WorkerId>,
     /// What is still to be sent to the GCS, and whether an existing actor of the name will do.
     creation: Option<(ActorSpec, bool)>,
     /// Objects that its constructor needs.
@@ -52,7 +55,9 @@ impl ActorClient {
             queue: VecDeque::new(),
             sent: VecDeque::new(),
             next_sequence: 0,
+            next_order: 0,
             lost: None,
+            serving: None,
             creation: None,
             held: Vec::new(),
             max_pending: -1,
@@ -290,6 +295,8 @@ impl State {
                 call.actor = real;
                 call.sequence = sequence;
                 call.answered = answered;
+                call.order = client.next_order;
+                client.next_order += 1;
             }
             self.push_to(task, worker, out);
         }
@@ -339,6 +346,10 @@ impl State {
         client.info = Some(info);
         match state {
             ActorState::Alive { worker, .. } => {
+                if client.serving != Some(worker) {
+                    client.serving = Some(worker);
+                    client.next_order = 0;
+                }
                 if client.lost.is_some_and(|lost| lost != worker) {
                     client.lost = None;
                 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Dest, Out, State};
 use crate::error::RayError;
-use crate::ids::{ObjectId, WorkerId};
+use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::value::RefToken;
 use crate::wire::{DeathCause, Frame, ObjectValue};
 use crate::worker::objects::{Interest, Slot};
@@ -219,8 +219,16 @@ impl State {
     }
 
     /// A process of this node is dead.
-    pub(crate) fn process_died(&mut self, worker: WorkerId, cause: &DeathCause, now: Instant, out: &mut Out) {
-        self.leases_of_dead_worker(worker, cause, now, out);
+    pub(crate) fn process_died(
+        &mut self,
+        worker: WorkerId,
+        cause: &DeathCause,
+        not_begun: &[TaskId],
+        now: Instant,
+        out: &mut Out,
+    ) {
+        self.ringed.remove(&worker);
+        self.leases_of_dead_worker(worker, cause, not_begun, now, out);
         self.actors_of_dead_worker(worker, out);
         self.refs.worker_died(worker, &mut out.refs);
     }

@@ -23,10 +23,9 @@ impl State {
     pub(crate) fn task_done(
         &mut self,
         from: WorkerId,
-        task: TaskId,
-        attempt: u32,
+        (task, attempt): (TaskId, u32),
         outcome: TaskOutcome,
-        reusable: bool,
+        (reusable, ran): (bool, u32),
         now: Instant,
         out: &mut Out,
     ) {
@@ -44,7 +43,7 @@ impl State {
             // CO-1: nobody waits for these any more, but the references inside them were handed over.
             self.drop_values(from, outcome, out);
         }
-        self.lease_idle(from, task, reusable, now, out);
+        self.lease_idle(from, task, (reusable, ran), now, out);
     }
 
     fn finish_returned(&mut self, task: TaskId, from: WorkerId, values: Vec<ObjectValue>, now: Instant, out: &mut Out) {
@@ -224,6 +223,10 @@ impl State {
         match phase {
             Phase::Pushed(worker) => {
                 pending.cancelled = true;
+                if self.ringed.contains(&worker) && actor.is_none() {
+                    // If the worker has not taken it yet, this ends it; else the frame finds it running, or ended.
+                    out.take_back.push((worker, Some(task)));
+                }
                 out.send(Dest::Worker(worker), Frame::CancelTask { task, recursive });
                 return Some(worker);
             }

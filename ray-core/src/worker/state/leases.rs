@@ -4,6 +4,9 @@
 //! - LE-2: a lease is returned when its shape has no task left and it was idle for [`LINGER`], or at once when the raylet
 //!   says that others wait; then a busy lease is returned after the task that it runs.
 //! - LE-3: never more requests are open than tasks wait.
+//! - LE-4: more than one task is sent to a worker at a time only while tasks of the shape have lately been short
+//!   ([`SHORT`]), and only by ring, where it is known of each whether it has begun; what has not begun is taken back when
+//!   the task before it waits for something, and when another lease has nothing to do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +20,10 @@ use crate::worker::task::Phase;
 
 /// How long an idle lease is kept: asking for a worker costs a round trip to the raylet.
 pub(super) const LINGER: Duration = Duration::from_millis(500);
+/// A task that runs this long costs more than the round trip that sending it ahead saves.
+const SHORT: u32 = 200;
+/// Tasks at a worker at a time, at most.
+const MAX_WINDOW: usize = 128;
 /// Open requests a shape, at most: more would only lengthen the raylet's queue.
 pub(super) const MAX_REQUESTS: usize = 16;
 
@@ -26,6 +33,8 @@ pub(super) struct ShapeQueue {
     waiting: VecDeque<TaskId>,
     leases: Vec<u64>,
     requests: Vec<u64>,
+    /// Tasks that may be at one worker.
+    window: usize,
 }
 
 /// A worker granted for a shape.
@@ -33,7 +42,7 @@ pub(super) struct ShapeQueue {
 pub(super) struct Lease {
     shape: Arc<LeaseShape>,
     worker: WorkerId,
-    running: Option<TaskId>,
+    running: VecDeque<TaskId>,
     idle_since: Instant,
     /// Others wait: it goes back after the running task.
     yielding: bool,
@@ -56,16 +65,18 @@ impl State {
         };
         let mut pushes = Vec::new();
         for id in &queue.leases {
-            if queue.waiting.is_empty() {
-                break;
-            }
             let Some(lease) = self.leases.get_mut(id) else { continue };
-            if lease.running.is_none() && !lease.yielding {
-                let task = queue.waiting.pop_front();
-                lease.running = task;
-                pushes.extend(task.map(|task| (task, lease.worker)));
+            let window = if self.ringed.contains(&lease.worker) { queue.window.max(1) } else { 1 };
+            while !lease.yielding && lease.running.len() < window {
+                let Some(task) = queue.waiting.pop_front() else { break };
+                lease.running.push_back(task);
+                pushes.push((task, lease.worker));
             }
         }
+        if queue.waiting.is_empty() && queue.window > 1 {
+            self.balance(shape, out);
+        }
+        let Some(queue) = self.shapes.get_mut(shape) else { return };
         let wanted = queue.waiting.len().min(MAX_REQUESTS);
         let mut frames = Vec::new();
         while queue.requests.len() > wanted {
@@ -130,7 +141,7 @@ impl State {
         let lease = Lease {
             shape: shape.clone(),
             worker,
-            running: None,
+            running: VecDeque::new(),
             idle_since: now,
             yielding: false,
         };
@@ -170,7 +181,7 @@ impl State {
         let (idle, busy): (Vec<u64>, Vec<u64>) = self
             .leases
             .keys()
-            .partition(|id| self.leases.get(id).is_some_and(|lease| lease.running.is_none()));
+            .partition(|id| self.leases.get(id).is_some_and(|lease| lease.running.is_empty()));
         for id in busy {
             if let Some(lease) = self.leases.get_mut(&id) {
                 lease.yielding = true;
@@ -182,7 +193,7 @@ impl State {
     /// Returns leases that have been idle for long.
     pub(crate) fn check_idle_leases(&mut self, now: Instant, out: &mut Out) {
         self.idle_check_set = false;
-        let expired = |lease: &Lease| lease.running.is_none() && now.duration_since(lease.idle_since) >= LINGER;
+        let expired = |lease: &Lease| lease.running.is_empty() && now.duration_since(lease.idle_since) >= LINGER;
         let idle: Vec<u64> = self
             .leases
             .iter()
@@ -202,30 +213,102 @@ impl State {
         if let Some(queue) = self.shapes.get_mut(&lease.shape) {
             queue.leases.retain(|other| *other != id);
         }
+        if !lease.running.is_empty() {
+            // A worker that ends gives back what it has not begun.
+            out.take_back.push((lease.worker, None));
+        }
         out.send(Dest::Raylet, Frame::ReturnLease { lease: id, reusable });
         self.drive(&lease.shape, now, out);
     }
 
     /// The lease under which a worker was given this task; 0 if it is none.
     pub(super) fn lease_of(&self, task: TaskId, worker: WorkerId) -> u64 {
-        let serves = |lease: &Lease| lease.worker == worker && lease.running == Some(task);
+        let serves = |lease: &Lease| lease.worker == worker && lease.running.contains(&task);
         let shared = self.tasks.get(&task).is_some_and(|pending| pending.template.shape.shared);
         let found = shared.then(|| self.leases.iter().find(|(_, lease)| serves(lease)));
         found.flatten().map_or(0, |(id, _)| *id)
     }
 
+    /// LE-4: a lease that has nothing to do, while another has tasks ahead: these are taken back, and stand in line again.
+    fn balance(&self, shape: &Arc<LeaseShape>, out: &mut Out) {
+        let Some(queue) = self.shapes.get(shape) else { return };
+        let of_shape = || queue.leases.iter().filter_map(|id| self.leases.get(id));
+        if of_shape().any(|lease| lease.running.is_empty() && !lease.yielding) {
+            let fullest = of_shape().max_by_key(|lease| lease.running.len());
+            if let Some(lease) = fullest.filter(|lease| lease.running.len() > 2) {
+                out.take_back.push((lease.worker, None));
+            }
+        }
+    }
+
+    /// Tasks that a worker had not taken are in line again, before those that were never sent.
+    pub(crate) fn taken_back(&mut self, worker: WorkerId, tasks: &[TaskId], now: Instant, out: &mut Out) {
+        let mut shapes = Vec::new();
+        for task in tasks.iter().rev() {
+            for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
+                lease.running.retain(|running| running != task);
+            }
+            let Some(pending) = self.tasks.get_mut(task) else { continue };
+            if pending.cancelled {
+                self.forget_task(*task, now, out);
+                continue;
+            }
+            pending.phase = Phase::Queued;
+            let shape = pending.template.shape.clone();
+            let queue = self.shapes.entry(shape.clone()).or_default();
+            queue.waiting.push_front(*task);
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
+        for shape in shapes {
+            self.drive(&shape, now, out);
+        }
+    }
+
+    /// The task that runs in the worker waits for something.
+    pub(crate) fn stalled(&mut self, worker: WorkerId, out: &mut Out) {
+        let mut shapes = Vec::new();
+        for lease in self.leases.values().filter(|lease| lease.worker == worker) {
+            shapes.push(lease.shape.clone());
+        }
+        for shape in shapes {
+            if let Some(queue) = self.shapes.get_mut(&shape) {
+                queue.window = 1;
+            }
+        }
+        out.take_back.push((worker, None));
+    }
+
+    /// From now on tasks go to the worker by ring.
+    pub(crate) fn ring_up(&mut self, worker: WorkerId) {
+        self.ringed.insert(worker);
+    }
+
     /// The worker has ended a task: its lease takes the next one.
-    pub(super) fn lease_idle(&mut self, worker: WorkerId, task: TaskId, reusable: bool, now: Instant, out: &mut Out) {
-        let found = self
-            .leases
-            .iter_mut()
-            .find(|(_, lease)| lease.worker == worker && lease.running == Some(task));
+    pub(super) fn lease_idle(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        (reusable, ran): (bool, u32),
+        now: Instant,
+        out: &mut Out,
+    ) {
+        let found = self.leases.iter_mut().find(|(_, lease)| lease.worker == worker && lease.running.contains(&task));
         let Some((id, lease)) = found else { return };
         let id = *id;
-        lease.running = None;
+        if lease.running.front() == Some(&task) {
+            lease.running.pop_front();
+        } else {
+            lease.running.retain(|running| *running != task);
+        }
         lease.idle_since = now;
         let shape = lease.shape.clone();
-        if lease.yielding || !reusable {
+        let done = lease.running.is_empty() && lease.yielding;
+        if let Some(queue) = self.shapes.get_mut(&shape) {
+            queue.window = if ran > SHORT { 1 } else { (queue.window.max(1) * 2).min(MAX_WINDOW) };
+        }
+        if done || !reusable {
             self.return_lease(id, reusable, now, out);
         } else {
             self.drive(&shape, now, out);
@@ -251,7 +334,14 @@ impl State {
     }
 
     /// A worker is dead: its leases are gone, and the tasks it had run again or fail.
-    pub(super) fn leases_of_dead_worker(&mut self, worker: WorkerId, cause: &DeathCause, now: Instant, out: &mut Out) {
+    pub(super) fn leases_of_dead_worker(
+        &mut self,
+        worker: WorkerId,
+        cause: &DeathCause,
+        not_begun: &[TaskId],
+        now: Instant,
+        out: &mut Out,
+    ) {
         let gone: Vec<u64> = self
             .leases
             .iter()
@@ -271,7 +361,9 @@ impl State {
             .values()
             .filter(|task| task.actor.is_none() && task.phase == Phase::Pushed(worker));
         let lost: Vec<TaskId> = lost.map(|task| task.id()).collect();
-        for task in lost {
+        // Those that had not begun lose nothing.
+        self.taken_back(worker, not_begun, now, out);
+        for task in lost.into_iter().filter(|task| !not_begun.contains(task)) {
             self.attempt_lost(task, worker, cause, now, out);
         }
         for shape in shapes {

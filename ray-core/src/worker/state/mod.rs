@@ -16,7 +16,7 @@ pub(crate) mod streams;
 mod submit;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,11 +46,19 @@ pub(crate) enum Dest {
     Worker(WorkerId),
 }
 
+/// What is sent.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Frame(Frame),
+    /// A pending task, and whether it carries no reference.
+    Task { task: TaskId, plain: bool },
+}
+
 /// What is to be done after a change.
 #[derive(Debug)]
 pub(crate) struct Out {
     pub(crate) now: Instant,
-    pub(crate) sends: Vec<(Dest, Frame)>,
+    pub(crate) sends: Vec<(Dest, Outgoing)>,
     pub(crate) wakes: Vec<Arc<Waiter>>,
     /// Waiters one of whose objects has failed.
     pub(crate) failures: Vec<Arc<Waiter>>,
@@ -67,6 +75,8 @@ pub(crate) struct Out {
     /// Dropped once the lock is released.
     pub(crate) garbage: Vec<Box<dyn Any + Send>>,
     pub(crate) timers: Vec<(Duration, Timer)>,
+    /// Tasks to take back from workers that have not taken them: all, or one.
+    pub(crate) take_back: Vec<(WorkerId, Option<TaskId>)>,
     /// Effects of the reference table, turned into the above before the lock is released.
     pub(crate) refs: Vec<Effect>,
 }
@@ -85,6 +95,7 @@ impl Out {
             free: Vec::new(),
             garbage: Vec::new(),
             timers: Vec::new(),
+            take_back: Vec::new(),
             refs: Vec::new(),
         }
     }
@@ -92,7 +103,7 @@ impl Out {
 
 impl Out {
     pub(crate) fn send(&mut self, dest: Dest, frame: Frame) {
-        self.sends.push((dest, frame));
+        self.sends.push((dest, Outgoing::Frame(frame)));
     }
 }
 
@@ -134,6 +145,8 @@ pub(crate) struct State {
     owned_actors: HashMap<ObjectId, ActorId, IdHasher>,
     /// The workers this process knows the processes of.
     pub(crate) pids: HashMap<WorkerId, u32, IdHasher>,
+    /// Workers that tasks go to by ring: of these it is known for each task whether it has begun.
+    ringed: HashSet<WorkerId, IdHasher>,
     pub(crate) ended: bool,
 }
 
@@ -158,6 +171,7 @@ impl State {
             streams: HashMap::default(),
             owned_actors: HashMap::default(),
             pids: HashMap::default(),
+            ringed: HashSet::default(),
             ended: false,
         }
     }

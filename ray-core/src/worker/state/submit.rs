@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Dest, NewActor, Out, State, Timer};
+use super::{Dest, NewActor, Out, Outgoing, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
 use crate::remote::NativeValue;
 use crate::value::refs::RefToken;
@@ -108,6 +108,7 @@ impl State {
             method: call.method,
             sequence: 0,
             answered: 0,
+            order: 0,
             group: options.concurrency_group.clone(),
         });
         let spec = TaskSpec {
@@ -228,6 +229,14 @@ impl State {
         }
     }
 
+    /// Whether the process that runs it serves many: such a one takes no tasks by ring.
+    fn goes_to_host(&self, task: TaskId) -> bool {
+        self.tasks.get(&task).is_some_and(|pending| {
+            let actor = pending.actor.and_then(|actor| self.actors.get(&actor));
+            pending.template.shape.shared || actor.is_some_and(|client| client.hosted)
+        })
+    }
+
     /// Writes a ready dependency into the task's arguments. A failed one fails the task: `false`.
     fn resolve(&mut self, task: TaskId, object: ObjectId, now: Instant, out: &mut Out) -> bool {
         let value = match self.objects.slot(&object) {
@@ -276,19 +285,28 @@ impl State {
             return;
         };
         pending.phase = Phase::Pushed(worker);
-        let spec = pending.spec.clone();
-        if worker != self.me {
-            for arg in &spec.args {
-                if let ArgSpec::Inline { object } = arg {
-                    for token in crate::value::refs_of(object).unwrap_or_default() {
-                        self.hand_over(token.object, worker, out);
-                    }
-                }
+        if worker == self.me {
+            let spec = Box::new(pending.spec.clone());
+            out.send(Dest::Worker(worker), Frame::PushTask { spec, lease: 0 });
+            return;
+        }
+        let mut inner = Vec::new();
+        for arg in &pending.spec.args {
+            if let ArgSpec::Inline { object } = arg {
+                inner.extend(crate::value::refs_of(object).unwrap_or_default());
             }
         }
-        let lease = self.lease_of(task, worker);
-        let spec = Box::new(spec);
-        out.send(Dest::Worker(worker), Frame::PushTask { spec, lease });
+        let plain = inner.is_empty();
+        inner.iter().for_each(|token| self.hand_over(token.object, worker, out));
+        if self.goes_to_host(task) {
+            let lease = self.lease_of(task, worker);
+            if let Some(pending) = self.tasks.get(&task) {
+                let spec = Box::new(pending.spec.clone());
+                out.send(Dest::Worker(worker), Frame::PushTask { spec, lease });
+            }
+        } else {
+            out.sends.push((Dest::Worker(worker), Outgoing::Task { task, plain }));
+        }
     }
 
     /// Runs a task again after a pause.

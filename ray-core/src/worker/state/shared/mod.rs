@@ -525,7 +525,7 @@ impl State {
             }
             LocalOutcome::Other(outcome) => {
                 let me = self.me;
-                self.task_done(me, task, attempt, outcome, true, now, out);
+                self.task_done(me, (task, attempt), outcome, (true, 0), now, out);
             }
         }
     }
