@@ -327,7 +327,7 @@ fn drain_tasks(worker: &Arc<Worker>, inboxes: &mut Vec<Inbox>) {
 
 /// The reactor's part: it is the consumer while no thread waits.
 pub(crate) async fn serve_reactor(worker: Arc<Worker>) {
-    let descriptor = match worker.rings.consumer().bell.event_descriptor().try_clone_to_owned() {
+    let descriptor = match worker.rings.event.try_clone() {
         Ok(descriptor) => descriptor,
         Err(error) => {
             tracing::error!(target: "ray_core::worker", %error, "no descriptor for the bell: answers come late");
@@ -344,10 +344,9 @@ pub(crate) async fn serve_reactor(worker: Arc<Worker>) {
         }
     };
     let weak = Arc::downgrade(&worker);
-    {
-        let rings = &worker.rings;
-        let mut consumer = rings.consumer();
-        rings.let_go(&mut consumer);
+    // A thread that is the consumer already leaves the bell to us when it lets go.
+    if let Some(mut consumer) = worker.rings.try_consumer() {
+        worker.rings.let_go(&mut consumer);
     }
     drop(worker);
     loop {

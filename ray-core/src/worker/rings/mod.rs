@@ -64,6 +64,8 @@ enum Errand {
 pub(crate) struct Rings {
     consumer: Mutex<Consumer>,
     ringer: Ringer,
+    /// What the reactor polls.
+    event: OwnedFd,
     errands: Mutex<Vec<Errand>>,
     errand_count: AtomicUsize,
     /// What posts of this process found since the last wait: 1 a peer awake, 2 a peer that slept.
@@ -81,6 +83,7 @@ impl Rings {
     pub(crate) fn new(cpus: f64) -> Result<Self, SetupError> {
         let bell = Doorbell::create()?;
         let ringer = bell.ringer();
+        let event = bell.descriptors()?.event;
         let consumer = Consumer {
             bell,
             policy: SpinPolicy::new(cpus),
@@ -92,6 +95,7 @@ impl Rings {
         Ok(Self {
             consumer: Mutex::new(consumer),
             ringer,
+            event,
             errands: Mutex::default(),
             errand_count: AtomicUsize::new(0),
             posted: AtomicU8::new(0),
