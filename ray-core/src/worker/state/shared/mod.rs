@@ -10,9 +10,9 @@
 //!   and looks again within [`threads::TICK`].
 //! - SH-4: lines take turns.
 //!
-//! *Waking a thread costs more than most of what is run here*, so a thread is woken only where that can help: not while
-//! one runs and the work is shorter than a wake-up, nor for a single task of a shape whose last one its caller came to run
-//! itself. Both are guesses; the dozing thread makes good what was guessed wrongly.
+//! *Waking a thread costs more than most of what is run here*, so a thread is woken only where that can help: not for work
+//! that is shorter than a wake-up while a thread runs, or dozes and nobody waits; nor for a single task of a shape whose
+//! last one its caller came to run itself. These are guesses; the dozing thread makes good what was guessed wrongly.
 
 mod actors;
 mod leases;
@@ -655,8 +655,9 @@ impl Shared {
         if queue.free == 0 {
             return;
         }
-        let for_its_caller = queue.live == 1 && queue.inlined && !now_waited_for;
-        if for_its_caller && self.threads.is_watched() {
+        // What is short is left, also in numbers, until somebody waits for it or the dozing thread looks.
+        let can_wait = (queue.live == 1 && queue.inlined) || queue.is_short();
+        if can_wait && !now_waited_for && self.threads.is_watched() {
             return;
         }
         self.threads.call(queue.live.min(queue.free), out);
