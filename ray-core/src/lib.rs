@@ -8,12 +8,14 @@ pub mod __private;
 pub mod api;
 #[doc(hidden)]
 pub mod clock;
+pub mod config;
 pub mod error;
 #[doc(hidden)]
 pub mod gcs;
 #[doc(hidden)]
 pub mod host;
 pub mod ids;
+pub mod logging;
 #[doc(hidden)]
 pub mod process;
 #[doc(hidden)]
@@ -27,6 +29,9 @@ pub mod value;
 pub mod wire;
 #[doc(hidden)]
 pub mod worker;
+
+#[cfg(doctest)]
+mod pages;
 
 pub use api::{
     ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, cancel, cancel_with, get, get_async,

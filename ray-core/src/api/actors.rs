@@ -151,6 +151,7 @@ fn create_here(
         nested: std::mem::take(&mut prepared.nested),
         returns: 1,
         stream: None,
+        timeout: None,
         max_retries: 0,
     };
     let submitted = worker.with(|state, now, out| state.submit(new, now, out));

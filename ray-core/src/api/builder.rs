@@ -14,29 +14,23 @@ use crate::error::Result;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Builder {
-    pub(super) num_cpus: Option<u32>,
-    pub(super) num_gpus: Option<u32>,
+    /// Settings by name.
+    pub(super) settings: BTreeMap<String, String>,
     pub(super) resources: BTreeMap<String, f64>,
-    pub(super) object_store_memory: Option<u64>,
-    pub(super) memory: Option<u64>,
-    pub(super) namespace: Option<String>,
     pub(super) temp_dir: Option<PathBuf>,
-    pub(super) log_to_driver: Option<bool>,
 }
 
 impl Builder {
     /// How many CPUs the node offers. Default: what this process may use (affinity, cgroup quota).
     #[must_use]
-    pub fn num_cpus(mut self, cpus: u32) -> Self {
-        self.num_cpus = Some(cpus);
-        self
+    pub fn num_cpus(self, cpus: u32) -> Self {
+        self.config("num_cpus", cpus)
     }
 
     /// How many GPUs the node offers. Default: those that are visible to this process.
     #[must_use]
-    pub fn num_gpus(mut self, gpus: u32) -> Self {
-        self.num_gpus = Some(gpus);
-        self
+    pub fn num_gpus(self, gpus: u32) -> Self {
+        self.config("num_gpus", gpus)
     }
 
     /// A resource of your own, which tasks and actors ask for by name.
@@ -48,23 +42,20 @@ impl Builder {
 
     /// Bytes of the object store. Default: 30 % of the available memory, at most 200 GB.
     #[must_use]
-    pub fn object_store_memory(mut self, bytes: u64) -> Self {
-        self.object_store_memory = Some(bytes);
-        self
+    pub fn object_store_memory(self, bytes: u64) -> Self {
+        self.config("object_store_memory", bytes)
     }
 
     /// Bytes of the logical resource `memory`. Default: the available memory less the object store's share.
     #[must_use]
-    pub fn memory(mut self, bytes: u64) -> Self {
-        self.memory = Some(bytes);
-        self
+    pub fn memory(self, bytes: u64) -> Self {
+        self.config("memory", bytes)
     }
 
     /// Where names of actors hold. Default: a namespace of this session alone.
     #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
-        self
+    pub fn namespace(self, namespace: impl Into<String>) -> Self {
+        self.config("namespace", namespace.into())
     }
 
     /// Where session directories are made. Default: `RAY_TMPDIR`, else `/tmp/ray`.
@@ -76,8 +67,20 @@ impl Builder {
 
     /// Whether the output of workers is shown by this process. Default: yes.
     #[must_use]
-    pub fn log_to_driver(mut self, show: bool) -> Self {
-        self.log_to_driver = Some(show);
+    pub fn log_to_driver(self, show: bool) -> Self {
+        self.config("log_to_driver", show)
+    }
+
+    /// Any setting by its name in `docs/config.md`; it beats the environment and the file.
+    ///
+    /// ```
+    /// # fn main() -> ray_core::Result<()> {
+    /// let _ray = ray_core::Ray::builder().config("idle_worker_killing_time_threshold_ms", 200).init()?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn config(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.insert(name.to_owned(), value.to_string());
         self
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::ids::{ActorId, JobId, NodeId, PlacementGroupId, TaskId, WorkerId};
@@ -97,6 +98,12 @@ impl RuntimeContext {
             .flatten()
             .map(|(name, steps)| (name.clone(), *steps as f64 / 10_000.0));
         amounts.collect()
+    }
+
+    /// The time that the running task has left before its timeout, or that of a task above it, cancels it; `None` without
+    /// a limit.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.task.as_ref().and_then(|task| task.time_left())
     }
 
     /// Whether somebody has cancelled the running task. Sync code that runs for long looks here from time to time.

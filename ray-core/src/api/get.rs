@@ -194,6 +194,10 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
     for reference in raw {
         let (object, owner, worker) = reference.target()?;
         worker.ready(&[(object, owner)], 1).await;
+        if worker.has_failed(object) {
+            // It is the error of the whole: those after it are not waited for.
+            break;
+        }
     }
     references.take()
 }

@@ -1,12 +1,15 @@
 //! `init`: a head, a raylet and an object store inside this process, and the handle that ends them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Builder;
+use crate::config::{self, Config, Sources};
 use crate::error::{RayError, Result};
 use crate::gcs;
 use crate::host::{Cpus, Gpu, Memory};
@@ -123,10 +126,13 @@ fn launch(options: Builder) -> Result<Running> {
         return Err(RayError::AlreadyInitialized {});
     }
     takeover::available().map_err(|error| failed("this process cannot start workers")(&error))?;
-    let session = Session::create_in(session_base(&options).as_deref());
+    let sources = Sources::of_this_process(options.settings).map_err(|error| failed("its settings")(&error))?;
+    let config = Config::resolve(&sources).map_err(|error| failed("its settings")(&error))?;
+    let base = options.temp_dir.as_ref().or(config.process.tmpdir.as_ref());
+    let session = Session::create_in(base.map(PathBuf::as_path));
     let session = Arc::new(session.map_err(|error| failed("no session directory")(&error))?);
     let driver = WorkerId::random();
-    let raylet_options = raylet_options(options, &session, driver)?;
+    let raylet_options = raylet_options(config, options.resources, &session, driver)?;
     let (ready, started) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("ray-io".into()).spawn(move || {
@@ -167,11 +173,6 @@ fn launch(options: Builder) -> Result<Running> {
     })
 }
 
-fn session_base(options: &Builder) -> Option<std::path::PathBuf> {
-    let configured = std::env::var_os("RAY_TMPDIR").filter(|path| !path.is_empty());
-    options.temp_dir.clone().or_else(|| configured.map(Into::into))
-}
-
 type Joined = (Arc<Worker>, crate::wire::Receiver, raylet::Handle);
 
 async fn join(options: raylet::Options, driver: WorkerId) -> Result<Joined> {
@@ -185,33 +186,33 @@ async fn join(options: raylet::Options, driver: WorkerId) -> Result<Joined> {
     let ((sender, receiver), welcome, store) = raylet.join(hello).await.map_err(|error| start(&error))?;
     let store = ray_objstore::Client::new(store).map_err(|error| start(&error))?;
     let identity = Identity::new(driver, &welcome);
-    let worker = Worker::new(identity, sender, store, tokio::runtime::Handle::current())?;
+    let config = config::Cluster::received(&welcome.config).map_err(|error| start(&error))?;
+    let worker = Worker::new(identity, config, sender, store, tokio::runtime::Handle::current())?;
     Ok((worker, receiver, raylet))
 }
 
-fn raylet_options(options: Builder, session: &Arc<Session>, driver: WorkerId) -> Result<raylet::Options> {
+fn raylet_options(
+    config: Config,
+    mut resources: BTreeMap<String, f64>,
+    session: &Arc<Session>,
+    driver: WorkerId,
+) -> Result<raylet::Options> {
+    let Config { process, node, cluster } = config;
     let registry = Registry::global().map_err(|error| failed("the table of remote items")(&error))?;
-    let cpus = options
+    let cpus = node
         .num_cpus
         .unwrap_or_else(|| u32::try_from(Cpus::detect().count()).unwrap_or(u32::MAX));
     let visible = Gpu::detect();
-    let gpus = options.num_gpus.map_or(visible.len(), |gpus| gpus as usize);
+    let gpus = node.num_gpus.map_or(visible.len(), |gpus| gpus as usize);
     let named = |index: usize| {
         visible
             .get(index)
             .map_or_else(|| index.to_string(), |gpu| gpu.visible_as.clone())
     };
     let available = available_memory().map_err(|error| failed("the machine's memory")(&error))?;
-    let store_bytes = options
-        .object_store_memory
-        .unwrap_or((available / 10 * 3).min(LARGEST_DEFAULT_STORE));
-    let store_bytes = if options.object_store_memory.is_none() {
-        store_bytes.max(SMALLEST_STORE)
-    } else {
-        store_bytes
-    };
-    let memory = options.memory.unwrap_or(available.saturating_sub(store_bytes));
-    let mut resources: BTreeMap<String, f64> = options.resources;
+    let default_store = || (available / 10 * 3).clamp(SMALLEST_STORE, LARGEST_DEFAULT_STORE);
+    let store_bytes = node.object_store_memory.unwrap_or_else(default_store);
+    let memory = node.memory.unwrap_or(available.saturating_sub(store_bytes));
     #[expect(clippy::cast_precision_loss, reason = "amounts of resources are far below 2^52")]
     for (name, amount) in [
         ("CPU", f64::from(cpus)),
@@ -222,14 +223,14 @@ fn raylet_options(options: Builder, session: &Arc<Session>, driver: WorkerId) ->
             resources.insert(name.to_owned(), amount);
         }
     }
-    let namespace = options
-        .namespace
-        .unwrap_or_else(|| format!("anonymous-{}", NodeId::random()));
-    let logs = if options.log_to_driver.unwrap_or(true) {
-        Some(follow_logs()?)
+    let logs = if process.log_to_driver {
+        Some(follow_logs(&process)?)
     } else {
         None
     };
+    let namespace = process
+        .namespace
+        .unwrap_or_else(|| format!("anonymous-{}", NodeId::random()));
     Ok(raylet::Options {
         node: NodeId::random(),
         resources,
@@ -239,7 +240,8 @@ fn raylet_options(options: Builder, session: &Arc<Session>, driver: WorkerId) ->
         session: session.clone(),
         executable: Executable::current().map_err(|error| failed("this program's executable")(&error))?,
         job: (JobId::new(1), driver, namespace),
-        config: BTreeMap::new(),
+        config: node,
+        cluster,
         items: registry.table_hash(),
         logs,
     })
@@ -251,8 +253,12 @@ fn available_memory() -> std::io::Result<u64> {
     Ok(usage.limit.saturating_sub(usage.used))
 }
 
-fn follow_logs() -> Result<LogFollower> {
-    let options = crate::session::logs::Options::default();
+fn follow_logs(config: &config::Process) -> Result<LogFollower> {
+    let window = Duration::from_secs(config.dedup_logs_agg_window_s);
+    let options = crate::session::logs::Options {
+        deduplicate_within: config.dedup_logs.then_some(window),
+        ..crate::session::logs::Options::default()
+    };
     let show = |line: crate::session::logs::LogLine<'_>| {
         use std::io::Write;
         // A closed terminal is no reason to stop.

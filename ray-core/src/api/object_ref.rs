@@ -17,6 +17,7 @@ use crate::registry::RemoteItem;
 use crate::value::RefToken;
 use crate::value::refs::{deserialize_ref, serialize_ref};
 use crate::worker::resolve::Found;
+use crate::worker::context::{self, Awaiting};
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, current};
 
@@ -76,6 +77,11 @@ impl RawRef {
         if let Kind::Counted { session, .. } = &mut self.0 {
             *session = Weak::new();
         }
+    }
+
+    /// Whether the submission failed: there is an error and no object.
+    pub(crate) fn is_failed(&self) -> bool {
+        matches!(self.0, Kind::Failed(_))
     }
 
     fn token(&self) -> Result<RefToken> {
@@ -195,6 +201,7 @@ impl<T: DeserializeOwned + 'static> IntoFuture for ObjectRef<T> {
         ObjectFuture {
             reference: self,
             waiter: None,
+            awaiting: None,
         }
     }
 }
@@ -214,6 +221,7 @@ impl<T: DeserializeOwned + 'static> IntoFuture for &ObjectRef<T> {
 pub struct ObjectFuture<T> {
     reference: ObjectRef<T>,
     waiter: Option<Arc<Waiter>>,
+    awaiting: Option<Awaiting>,
 }
 
 impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
@@ -226,8 +234,12 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
         };
         let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&[(object, owner)], 1));
         if !waiter.register(cx.waker()) {
+            if self.awaiting.is_none() {
+                self.awaiting = context::await_others();
+            }
             return Poll::Pending;
         }
+        self.awaiting = None;
         match worker.last_value(object) {
             Some(found) => {
                 if matches!(found, Ok(Found::Moved(_))) {

@@ -13,6 +13,7 @@ use crate::api::object_ref::{ObjectRef, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::TaskId;
 use crate::worker::Worker;
+use crate::worker::context::{self, Awaiting};
 use crate::worker::state::streams::NextItem;
 use crate::worker::waiter::Waiter;
 
@@ -47,6 +48,7 @@ impl RawStream {
             },
             Kind::Open { task, session } => {
                 let Some(worker) = session.upgrade() else {
+                    self.0 = Kind::Failed(None);
                     return Ok(Some(RawRef::failed(RayError::SessionEnded {})));
                 };
                 let task = *task;
@@ -100,6 +102,7 @@ impl Drop for RawStream {
 pub struct ObjectRefStream<T> {
     raw: RawStream,
     waiter: Option<Arc<Waiter>>,
+    awaiting: Option<Awaiting>,
     items: PhantomData<fn() -> T>,
 }
 
@@ -109,6 +112,7 @@ impl<T> ObjectRefStream<T> {
         Self {
             raw,
             waiter: None,
+            awaiting: None,
             items: PhantomData,
         }
     }
@@ -146,12 +150,18 @@ impl<T> Stream for ObjectRefStream<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ObjectRef<T>>> {
         loop {
             match self.raw.try_next() {
-                Ok(item) => return Poll::Ready(item.map(ObjectRef::from_raw)),
+                Ok(item) => {
+                    self.awaiting = None;
+                    return Poll::Ready(item.map(ObjectRef::from_raw));
+                }
                 Err(None) => return Poll::Ready(None),
                 Err(Some(waiter)) => {
                     let done = waiter.register(cx.waker());
                     self.waiter = Some(waiter);
                     if !done {
+                        if self.awaiting.is_none() {
+                            self.awaiting = context::await_others();
+                        }
                         return Poll::Pending;
                     }
                 }

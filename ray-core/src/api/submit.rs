@@ -25,9 +25,6 @@ use crate::worker::{Worker, current};
 
 pub use super::actors::{create_actor, get_actor};
 
-/// Items of a stream that the producer may be ahead of its consumer.
-const STREAM_AHEAD: u32 = 64;
-
 /// How the arguments of a task travel.
 pub fn task_lane(item: &'static RemoteItem, options: Option<&Arc<TaskOptions>>) -> Lane {
     let defaults = || item.as_function().map(|function| function.defaults());
@@ -169,6 +166,7 @@ fn new_task(
     let max_retries = options.or_else(|| item.as_function().map(|function| function.defaults()));
     let max_retries = retries(max_retries.map_or(3, |options| options.max_retries));
     let name = options.and_then(|options| options.name.clone());
+    let timeout = worker.timeout_within(template.options.timeout);
     let new = |prepared: &mut Prepared| NewTask {
         template,
         item: item.key().0,
@@ -181,6 +179,7 @@ fn new_task(
         returns,
         stream,
         max_retries,
+        timeout,
     };
     let mut prepared = prepare(worker, call)?;
     Ok((new(&mut prepared), prepared))
@@ -199,7 +198,14 @@ pub fn admit_task(
 /// Submits a task that yields a stream.
 pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<TaskOptions>>) -> RawStream {
     let opened = current().and_then(|worker| {
-        let new = new_task(&worker, item, call, options.as_deref(), 0, Some(STREAM_AHEAD))?;
+        let new = new_task(
+            &worker,
+            item,
+            call,
+            options.as_deref(),
+            0,
+            Some(worker.config.generator_backpressure_num_objects),
+        )?;
         Ok(open_stream(&worker, new))
     });
     opened.unwrap_or_else(RawStream::failed)
@@ -225,7 +231,7 @@ pub fn actor_call(
     options: Option<Arc<MethodOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
-    let submitted = new_call(handle, item, method, call, options.as_deref(), num_returns, None)
+    let submitted = new_call(handle, item, method, call, options.as_deref(), num_returns, false)
         .map(|(worker, new)| submit(&worker, new));
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
@@ -238,7 +244,7 @@ pub fn actor_stream(
     call: CallBuilder,
     options: Option<Arc<MethodOptions>>,
 ) -> RawStream {
-    let opened = new_call(handle, item, method, call, options.as_deref(), 0, Some(STREAM_AHEAD))
+    let opened = new_call(handle, item, method, call, options.as_deref(), 0, true)
         .map(|(worker, new)| open_stream(&worker, new));
     opened.unwrap_or_else(RawStream::failed)
 }
@@ -250,7 +256,7 @@ fn new_call(
     call: CallBuilder,
     options: Option<&MethodOptions>,
     returns: u32,
-    stream: Option<u32>,
+    is_stream: bool,
 ) -> Result<(Arc<Worker>, (NewTask, Prepared))> {
     let (_, _, worker) = handle.handle.target()?;
     let method = item
@@ -282,6 +288,7 @@ fn new_call(
         });
     }
     let mut prepared = prepare(&worker, call)?;
+    let timeout = worker.timeout_within(template.options.timeout);
     let new = NewTask {
         template,
         item: item.key().0,
@@ -292,8 +299,9 @@ fn new_call(
         args: std::mem::take(&mut prepared.args),
         nested: std::mem::take(&mut prepared.nested),
         returns,
-        stream,
+        stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
         max_retries: options.max_task_retries.map_or(actor_retries, retries),
+        timeout,
     };
     Ok((worker, (new, prepared)))
 }

@@ -7,10 +7,10 @@ use crate::api::blocking;
 use crate::api::object_ref::ObjectRef;
 use crate::error::{RayError, Result};
 use crate::worker::resolve::Target;
-use crate::worker::{Worker, current};
+use crate::worker::{Worker, context, current};
 
 /// References that are ready and those that are not, each in the order given.
-pub type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
+pub(crate) type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
 
 /// Waits until `num_returns` of the references are ready or the time is over, and splits them.
 ///
@@ -35,10 +35,10 @@ pub type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
 /// # Ok(()) }
 /// ```
 pub fn wait<T>(references: Vec<ObjectRef<T>>, num_returns: usize, timeout: Option<Duration>) -> Result<Waited<T>> {
-    let targets = targets(&references, num_returns)?;
+    let Awaited { targets, wanted } = awaited(&references, num_returns)?;
     let worker = current()?;
     blocking::allow("wait()", "wait_async()", || {
-        worker.block_until(&targets, num_returns, timeout)
+        worker.block_until(&targets, wanted, timeout)
     })?;
     Ok(split(&worker, &targets, references, num_returns))
 }
@@ -52,18 +52,19 @@ pub async fn wait_async<T>(
     num_returns: usize,
     timeout: Option<Duration>,
 ) -> Result<Waited<T>> {
-    let targets = targets(&references, num_returns)?;
+    let Awaited { targets, wanted } = awaited(&references, num_returns)?;
     let worker = current()?;
     match timeout {
-        None => worker.ready(&targets, num_returns).await,
+        None => worker.ready(&targets, wanted).await,
         Some(timeout) => {
-            let waiter = worker.waiter(&targets, num_returns);
+            let waiter = worker.waiter(&targets, wanted);
             // The timer runs on the runtime's own thread: the caller's runtime may have none.
             let waiting = waiter.clone();
             let timer = worker.io.spawn(async move {
                 // Only the time matters: whether the objects are ready is looked at afterwards.
                 let _elapsed = tokio::time::timeout(timeout, waiting.done()).await;
             });
+            let _awaiting = context::await_others();
             // The runtime ends only with the session, and then everything is ready.
             let _ended = timer.await;
         }
@@ -71,7 +72,15 @@ pub async fn wait_async<T>(
     Ok(split(&worker, &targets, references, num_returns))
 }
 
-fn targets<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Vec<Target>> {
+/// What there is to wait for.
+struct Awaited {
+    /// The objects: a reference whose submission failed has none, and is ready.
+    targets: Vec<Target>,
+    /// How many of them must be ready.
+    wanted: usize,
+}
+
+fn awaited<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Awaited> {
     let invalid = |why: String| RayError::InvalidOption {
         option: "num_returns".into(),
         name: "wait".into(),
@@ -86,7 +95,7 @@ fn targets<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Vec<Tar
     }
     let mut seen = HashSet::new();
     let mut targets = Vec::with_capacity(references.len());
-    for reference in references {
+    for reference in references.iter().filter(|reference| !reference.raw().is_failed()) {
         let (object, owner, _) = reference.raw().target()?;
         if !seen.insert(object) {
             return Err(invalid(format!(
@@ -95,12 +104,16 @@ fn targets<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Vec<Tar
         }
         targets.push((object, owner));
     }
-    Ok(targets)
+    let failed = references.len() - targets.len();
+    let wanted = num_returns.saturating_sub(failed);
+    Ok(Awaited { targets, wanted })
 }
 
 fn split<T>(worker: &Worker, targets: &[Target], references: Vec<ObjectRef<T>>, num_returns: usize) -> Waited<T> {
     let (mut ready, mut rest) = (Vec::new(), Vec::new());
-    for (reference, is_ready) in references.into_iter().zip(worker.are_ready(targets)) {
+    let mut are_ready = worker.are_ready(targets).into_iter();
+    for reference in references {
+        let is_ready = reference.raw().is_failed() || are_ready.next().unwrap_or(true);
         let list = if is_ready && ready.len() < num_returns {
             &mut ready
         } else {

@@ -165,7 +165,7 @@ impl Groups {
                     refused: false,
                 });
             }
-            Err(error @ PlanError::Unavailable { .. }) => {
+            Err(error @ PlanError::Unavailable) => {
                 group.set_state(id, GroupState::Pending { why: error.to_string() }, out);
             }
             Err(error) => group.set_state(id, GroupState::Infeasible { why: error.to_string() }, out),

@@ -175,7 +175,7 @@ impl Gcs {
             GcsRequest::ClusterResources {} => {
                 let sum = |part: fn(&Node) -> &BTreeMap<String, f64>| {
                     let mut sum = BTreeMap::<String, f64>::new();
-                    for (name, amount) in self.nodes.values().flat_map(|node| part(node)) {
+                    for (name, amount) in self.nodes.values().flat_map(part) {
                         *sum.entry(name.clone()).or_default() += amount;
                     }
                     sum

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::convert::from_numbers;
 use super::state::{Effect, Effects, State};
-use crate::clock;
 use crate::ids::{IdHasher, JobId, NodeId, WorkerId};
 use crate::process::{self, Death, Executable, Output, SpawnRequest, SpawnRole, Spawned, Spawner};
 use crate::scheduling::NodeResources;
@@ -19,9 +18,8 @@ use crate::session::Session;
 use crate::session::logs::{Follow, FollowId, LogFollower, Stream};
 use crate::wire::connection::{local_pair, over_socket};
 use crate::wire::{DeathCause, Frame, Hello, Packet, Receiver, Sender, Welcome};
+use crate::{clock, config};
 
-/// How long a worker may take from its birth to its first frame, as in Ray (`worker_register_timeout_seconds`).
-const HELLO_WITHIN: Duration = Duration::from_secs(60);
 /// While something can be due, it is looked for this often.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -44,8 +42,10 @@ pub struct Options {
     pub executable: Executable,
     /// The job, its driver, and its namespace.
     pub job: (JobId, WorkerId, String),
-    /// Options of cluster scope, as text.
-    pub config: BTreeMap<String, String>,
+    /// The node's settings.
+    pub config: config::Node,
+    /// The cluster's settings.
+    pub cluster: config::Cluster,
     /// The hash of the table of remote items: workers must have the same.
     pub items: u64,
     /// Follows the log files of workers, if they are shown.
@@ -90,6 +90,8 @@ struct Connected {
     sender: Option<Sender>,
     spawned: Option<Arc<Spawned>>,
     followed: Vec<FollowId>,
+    /// The name under which its output is shown.
+    shown_as: String,
 }
 
 #[derive(Debug)]
@@ -172,13 +174,15 @@ impl Handle {
 impl Raylet {
     /// Starts a raylet on the current runtime, with a connection to its GCS.
     pub fn start(options: Options, gcs: (Sender, Receiver)) -> Result<Handle, Error> {
-        let store_options = ray_objstore::Options::new(options.store_bytes, options.session.spill());
+        let mut store_options = ray_objstore::Options::new(options.store_bytes, options.session.spill());
+        store_options.spill_threshold = options.config.object_spilling_threshold.get();
         let store = ray_objstore::Store::start(store_options)?;
         let spawner = Arc::new(Spawner::start()?);
         let resources = NodeResources::new(&from_numbers(&options.resources)?)?;
         let (inputs, received) = mpsc::channel(4096);
         let (gcs_sender, gcs_receiver) = gcs;
-        let state = State::new(options.node, resources, options.idle_workers);
+        let idle_time = Duration::from_millis(options.config.idle_worker_killing_time_threshold_ms);
+        let state = State::new(options.node, resources, options.idle_workers, idle_time);
         gcs_sender.send(state.registration());
         tokio::spawn(read_gcs(gcs_receiver, inputs.clone()));
         let handle = Handle { inputs: inputs.clone() };
@@ -245,6 +249,7 @@ impl Raylet {
                 worker,
                 spawned: Ok(spawned),
             } => {
+                tracing::debug!(target: "ray_core::raylet", %worker, pid = spawned.pid(), "a worker was started");
                 self.state.spawned(worker, spawned.pid());
                 let followed = self.follow(worker, spawned.pid());
                 let process = self.processes.entry(worker).or_default();
@@ -284,6 +289,7 @@ impl Raylet {
                 self.processes.remove(&worker);
             }
             Input::Died { worker, cause } => {
+                tracing::debug!(target: "ray_core::raylet", %worker, %cause, "a worker has ended");
                 self.state.process_ended(worker, cause, now, out);
                 let followed = self
                     .processes
@@ -316,7 +322,7 @@ impl Raylet {
             driver: *driver,
             namespace: namespace.clone(),
             session_dir: self.options.session.path().to_string_lossy().into_owned(),
-            config: self.options.config.clone(),
+            config: self.options.cluster.to_text(),
         };
         Ok((welcome, store))
     }
@@ -337,6 +343,7 @@ impl Raylet {
                         spawned.kill();
                     }
                 }
+                Effect::Name { worker, name } => self.name_output(worker, name),
                 Effect::ForgetInStore { worker } => {
                     self.store.client_died(ray_objstore::ClientId(*worker.as_bytes()));
                     self.store.free_owned_by(worker.prefix());
@@ -395,7 +402,12 @@ impl Raylet {
         });
         request.environment.extend(self.visible_gpus(gpus));
         let spawner = self.spawner.clone();
-        let birth = Birth { worker, inputs };
+        let hello_within = Duration::from_secs(self.options.config.worker_register_timeout_seconds);
+        let birth = Birth {
+            worker,
+            hello_within,
+            inputs,
+        };
         tokio::spawn(async move { birth.attend(spawner.spawn(request).await, ours).await });
     }
 
@@ -419,6 +431,18 @@ impl Raylet {
             tracing::warn!(target: "ray_core::raylet", %error, pid, "a worker's output is not shown");
         }
         followed.into_iter().flatten().collect()
+    }
+
+    /// Shows a worker's output under the name of what it runs: a function's or a type's without its path.
+    fn name_output(&mut self, worker: WorkerId, name: String) {
+        let (Some(logs), Some(process)) = (&self.options.logs, self.processes.get_mut(&worker)) else {
+            return;
+        };
+        if process.shown_as != name {
+            let short = name.rsplit("::").next().unwrap_or(&name);
+            process.followed.iter().for_each(|id| logs.rename(*id, short));
+            process.shown_as = name;
+        }
     }
 
     fn not_spawned(&self, worker: WorkerId, why: String) {
@@ -474,19 +498,31 @@ fn log_names(worker: WorkerId) -> [String; 2] {
 /// Follows one worker from its spawn to its death.
 struct Birth {
     worker: WorkerId,
+    /// How long it may take until its first frame.
+    hello_within: Duration,
     inputs: mpsc::Sender<Input>,
 }
 
 impl Birth {
     async fn attend(self, spawned: Result<Spawned, process::Error>, control: UnixStream) {
-        let Self { worker, inputs } = self;
+        let Self {
+            worker,
+            hello_within,
+            inputs,
+        } = self;
         let spawned = spawned.map(Arc::new);
         let watched = spawned.as_ref().ok().cloned();
         if inputs.send(Input::Spawned { worker, spawned }).await.is_err() {
             return;
         }
         let Some(watched) = watched else { return };
-        let serving = tokio::spawn(serve_worker(worker, control, inputs.clone(), watched.clone()));
+        let serving = tokio::spawn(serve_worker(
+            worker,
+            control,
+            hello_within,
+            inputs.clone(),
+            watched.clone(),
+        ));
         let cause = match watched.wait().await {
             Ok(Death::Exited { code }) => DeathCause::Exited { code },
             Ok(Death::Killed { signal, .. }) => DeathCause::Signalled { signal },
@@ -502,7 +538,13 @@ impl Birth {
 }
 
 /// Reads a worker's frames, the first of which must be a hello.
-async fn serve_worker(worker: WorkerId, control: UnixStream, inputs: mpsc::Sender<Input>, spawned: Arc<Spawned>) {
+async fn serve_worker(
+    worker: WorkerId,
+    control: UnixStream,
+    hello_within: Duration,
+    inputs: mpsc::Sender<Input>,
+    spawned: Arc<Spawned>,
+) {
     let (sender, mut receiver) = match over_socket(control.into()) {
         Ok(halves) => halves,
         Err(error) => {
@@ -511,7 +553,7 @@ async fn serve_worker(worker: WorkerId, control: UnixStream, inputs: mpsc::Sende
             return;
         }
     };
-    match tokio::time::timeout(HELLO_WITHIN, receiver.recv()).await {
+    match tokio::time::timeout(hello_within, receiver.recv()).await {
         Ok(Some(Packet {
             frame: Frame::Hello { hello },
             ..
@@ -524,7 +566,7 @@ async fn serve_worker(worker: WorkerId, control: UnixStream, inputs: mpsc::Sende
         // It has ended; its death says how.
         Ok(None) => return,
         Ok(Some(_)) | Err(_) => {
-            tracing::error!(target: "ray_core::raylet", %worker, "a worker did not introduce itself within {HELLO_WITHIN:?}");
+            tracing::error!(target: "ray_core::raylet", %worker, "a worker did not introduce itself within {hello_within:?}");
             spawned.kill();
             return;
         }

@@ -16,8 +16,6 @@ use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, ResourceSet, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
 
-/// An idle worker beyond those that are kept ends after this time, as in Ray (`idle_worker_killing_time_threshold_ms`).
-const IDLE_TIME: Duration = Duration::from_secs(1);
 /// While requests wait, lease holders are asked this often to let others have a turn.
 const RECLAIM_EVERY: Duration = Duration::from_millis(100);
 
@@ -40,6 +38,11 @@ pub(super) enum Effect {
     },
     Kill {
         worker: WorkerId,
+    },
+    /// What the worker prints from now on is shown under this name.
+    Name {
+        worker: WorkerId,
+        name: String,
     },
     /// A process is dead: its pins and its objects in the store go.
     ForgetInStore {
@@ -92,6 +95,8 @@ pub(super) struct State {
     granted: VecDeque<Granted>,
     actors: HashMap<ActorId, ActorPlace>,
     keep_idle: usize,
+    /// An idle worker beyond those that are kept ends after this time.
+    idle_time: Duration,
     next: u64,
     last_reclaim: Option<Duration>,
     groups: BTreeMap<PlacementGroupId, Vec<u32>>,
@@ -107,7 +112,7 @@ struct ActorPlace {
 pub(super) type Effects = Vec<Effect>;
 
 impl State {
-    pub(super) fn new(node: NodeId, resources: NodeResources, keep_idle: usize) -> Self {
+    pub(super) fn new(node: NodeId, resources: NodeResources, keep_idle: usize, idle_time: Duration) -> Self {
         Self {
             node,
             resources,
@@ -119,6 +124,7 @@ impl State {
             granted: VecDeque::new(),
             actors: HashMap::new(),
             keep_idle,
+            idle_time,
             next: 1,
             last_reclaim: None,
             groups: BTreeMap::new(),
@@ -411,7 +417,8 @@ impl State {
                 let lease = self.next;
                 if !shared && let Some(process) = self.workers.get_mut(&worker) {
                     process.role = Role::Leased(lease);
-                    process.serves = name;
+                    process.serves = name.clone();
+                    out.push(Effect::Name { worker, name });
                 }
                 if worker != requester {
                     self.link(requester, worker, out);
@@ -441,7 +448,9 @@ impl State {
                 }
                 if let Some(process) = self.workers.get_mut(&worker) {
                     process.role = Role::Actor(spec.actor);
-                    process.serves = spec.name.clone().unwrap_or_else(|| spec.type_name.clone());
+                    let name = spec.name.clone().unwrap_or_else(|| spec.type_name.clone());
+                    process.serves = name.clone();
+                    out.push(Effect::Name { worker, name });
                 }
                 self.actors.insert(
                     spec.actor,
@@ -516,10 +525,11 @@ impl State {
             return;
         };
         self.resources.release(lease.allocation);
-        let leased = matches!(
-            self.workers.get(&lease.worker).map(|process| &process.role),
-            Some(Role::Leased(_))
-        );
+        // One that is being killed serves nobody any more.
+        let leased = self
+            .workers
+            .get(&lease.worker)
+            .is_some_and(|process| matches!(process.role, Role::Leased(_)) && process.ended_for.is_none());
         if leased {
             if reusable {
                 self.workers.set_idle(lease.worker, now);
@@ -769,7 +779,7 @@ impl State {
     /// Comes a few times a second while something can be due.
     pub(super) fn tick(&mut self, now: Duration, out: &mut Effects) {
         let superfluous = now
-            .checked_sub(IDLE_TIME)
+            .checked_sub(self.idle_time)
             .map(|before| self.workers.superfluous(self.keep_idle, before));
         for worker in superfluous.unwrap_or_default() {
             self.retire(worker, out);

@@ -10,6 +10,7 @@ mod table;
 
 pub use identity::{Identity, ItemKey};
 pub use item::{ActorMethod, ActorType, ItemKind, Parameter, Receiver, RemoteFunction, RemoteItem};
+pub(crate) use suggest::near_misses;
 pub use table::{Registry, RegistryError};
 
 /// Where the linker puts the items.

@@ -4,7 +4,7 @@
 const MAX_SUGGESTIONS: usize = 3;
 
 /// The known names nearest to `wanted`, best first: the same last segment in another module, or a slip of the keyboard.
-pub(super) fn near_misses<'n>(wanted: &str, known: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+pub(crate) fn near_misses<'n>(wanted: &str, known: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
     let short = |name: &str| name.rsplit("::").next().unwrap_or_default().to_owned();
     let wanted_short = short(wanted);
     let tolerated = wanted_short.chars().count() / 3 + 1;

@@ -376,6 +376,7 @@ macro_rules! wire_type {
 pub(crate) use {wire_type, wire_types};
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "the macro declares what is public elsewhere")]
 mod tests {
     use super::*;
 

@@ -131,7 +131,6 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -183,7 +182,6 @@ mod tests {
         assert_eq!(&text, b"hello");
         left.0.close();
         assert!(right.1.recv().await.is_none());
-        drop(near.as_fd());
     }
 
     #[tokio::test]

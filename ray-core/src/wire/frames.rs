@@ -534,8 +534,8 @@ wire_types! {
         args: Vec<ArgSpec>,
         /// How many objects it returns.
         returns: u32,
-        /// Whether it returns a stream, and after how many unconsumed items it pauses (0: never).
-        stream: Option<u32>,
+        /// For a task that returns a stream.
+        stream: Option<StreamSpec>,
         /// Which errors of the task's own code are retried.
         retry_exceptions: RetryExceptions,
         /// The time it may still run.
@@ -544,6 +544,17 @@ wire_types! {
         group: Option<PlacementGroupId>,
         /// What it takes, for the runtime context.
         resources: BTreeMap<String, i64>,
+    }
+
+    /// How a stream is produced. A further attempt goes on where the one before it came to.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct StreamSpec {
+        /// After how many unconsumed items it pauses (0: never).
+        ahead: u32,
+        /// Items that the owner has: they are not sent again.
+        received: u64,
+        /// Items that the consumer has taken.
+        consumed: u64,
     }
 
     /// Which errors of a task's own code are retried.
@@ -702,6 +713,7 @@ wire_types! {
 
     /// What a process asks the GCS.
     #[derive(Debug, Clone)]
+    #[expect(clippy::large_enum_variant, reason = "a question always travels in a box")]
     enum GcsRequest {
         1 =>
         /// Create an actor.
@@ -1013,7 +1025,10 @@ impl Frame {
             ObjectValue::Failed { .. } => true,
         };
         match self {
-            Self::TaskDone { outcome: TaskOutcome::Returned { values }, .. } => values.iter().all(plain),
+            Self::TaskDone {
+                outcome: TaskOutcome::Returned { values },
+                ..
+            } => values.iter().all(plain),
             Self::TaskDone { .. } => true,
             _ => false,
         }

@@ -155,7 +155,9 @@ impl Outgoing {
     async fn write_stalled(&self) {
         loop {
             while self.line().full {
-                let Ok(mut guard) = self.socket.writable().await else { return std::future::pending().await };
+                let Ok(mut guard) = self.socket.writable().await else {
+                    return std::future::pending().await;
+                };
                 guard.clear_ready();
                 self.line().full = false;
                 self.flush();

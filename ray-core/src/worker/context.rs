@@ -7,8 +7,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -17,7 +18,7 @@ use crate::wire::LeaseShape;
 use crate::worker::state::Permit;
 
 /// The running task.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct TaskContext {
     pub(crate) task: TaskId,
     pub(crate) attempt: u32,
@@ -29,6 +30,38 @@ pub(crate) struct TaskContext {
     pub(crate) resources: Resources,
     pub(crate) hosting: Hosting,
     pub(crate) cancel: CancelFlag,
+    /// When its time is over.
+    pub(crate) due: Option<Instant>,
+    /// How many of its futures wait for objects or for its consumer.
+    pub(crate) awaiting: AtomicUsize,
+}
+
+impl TaskContext {
+    /// The time it has left, if it has a limit.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        Some(self.due?.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether a future of the task waits for what other tasks bring about.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.awaiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Notes that a future of the task waits, until the guard drops.
+    pub(crate) fn await_others(self: &Arc<Self>) -> Awaiting {
+        self.awaiting.fetch_add(1, Ordering::AcqRel);
+        Awaiting(self.clone())
+    }
+}
+
+/// A future of a task waits for what other tasks bring about.
+#[derive(Debug)]
+pub(crate) struct Awaiting(Arc<TaskContext>);
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        self.0.awaiting.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What the task was given, in units of 1/10000.
@@ -37,6 +70,12 @@ pub(crate) enum Resources {
     Own(BTreeMap<String, i64>),
     /// Those of its shape, which is in this process already.
     OfShape(Arc<LeaseShape>),
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self::Own(BTreeMap::new())
+    }
 }
 
 impl Resources {
@@ -49,9 +88,10 @@ impl Resources {
 }
 
 /// What a task that blocks gives up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Hosting {
     /// The CPU of its process, which runs nothing else.
+    #[default]
     Process,
     /// Its permit in a process that hosts many.
     Shared(Permit),
@@ -109,6 +149,11 @@ pub(crate) fn hosting() -> Option<Hosting> {
         .try_with(|current| current.borrow().as_ref().map(|context| context.hosting))
         .ok()
         .flatten()
+}
+
+/// Notes that a future of the task that runs on this thread waits, until the guard drops.
+pub(crate) fn await_others() -> Option<Awaiting> {
+    current().map(|context| context.await_others())
 }
 
 /// Sets the context until the guard drops.

@@ -11,9 +11,6 @@ use crate::wire::{Frame, GcsReply, GcsRequest, NodeReport};
 use crate::worker::Worker;
 use crate::worker::state::Dest;
 
-/// How long the GCS may take for an answer, as in Ray (`gcs_server_request_timeout_seconds`).
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-
 /// An answer from the head or the raylet.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -49,15 +46,15 @@ impl GcsClient {
     }
 
     /// Hands an answer to who asked. Returns it if nobody did.
-    pub(crate) fn answered(&self, request: u64, answer: Answer) -> Result<(), Answer> {
+    pub(crate) fn answered(&self, request: u64, answer: Answer) -> Option<Answer> {
         let question = self.open().questions.remove(&request);
         match question {
             Some(question) => {
                 // Who asked may have stopped waiting.
                 let _gone = question.send(Ok(answer));
-                Ok(())
+                None
             }
-            None => Err(answer),
+            None => Some(answer),
         }
     }
 
@@ -104,12 +101,13 @@ impl Worker {
 
     async fn await_answer(self: &Arc<Self>, receiver: oneshot::Receiver<Result<Answer>>) -> Result<Answer> {
         // Within the runtime's own threads, since the caller may be on a runtime without a timer, or on none.
-        let answer = self.io.spawn(tokio::time::timeout(ANSWER_WITHIN, receiver));
+        let limit = Duration::from_secs(self.config.gcs_server_request_timeout_seconds);
+        let answer = self.io.spawn(tokio::time::timeout(limit, receiver));
         match answer.await {
             Ok(Ok(Ok(answer))) => answer,
             Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(RayError::Disconnected {
                 peer: "the head".into(),
-                why: format!("no answer came within {ANSWER_WITHIN:?}"),
+                why: format!("no answer came within {limit:?}"),
             }),
         }
     }

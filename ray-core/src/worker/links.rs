@@ -55,7 +55,10 @@ enum TaskRing {
 pub(crate) enum Parcel<'a> {
     Frame(Frame),
     /// A task, and whether it carries no reference.
-    Task { spec: &'a TaskSpec, plain: bool },
+    Task {
+        spec: &'a TaskSpec,
+        plain: bool,
+    },
 }
 
 /// What is to be done for a parcel to leave.
@@ -109,7 +112,9 @@ impl Links {
 
     /// Puts a task into the worker's ring, or offers one if there is none.
     fn push_task(&mut self, rings: &Rings, worker: WorkerId, spec: &TaskSpec) -> Option<Ringer> {
-        let Some(Peer::Up { sender, .. }) = self.peers.get(&worker) else { return None };
+        let Some(Peer::Up { sender, .. }) = self.peers.get(&worker) else {
+            return None;
+        };
         let of_peer = self.rings.entry(worker).or_default();
         match &mut of_peer.tasks {
             TaskRing::Up(ring) => ring.push_task(spec).then(|| ring.ringer().clone()),
@@ -190,7 +195,9 @@ impl Links {
 
     /// Takes back what the worker has not taken: all, or one task.
     pub(crate) fn take_back(&mut self, worker: WorkerId, only: Option<TaskId>) -> Vec<TaskId> {
-        let Some(ring) = self.task_ring(worker) else { return Vec::new() };
+        let Some(ring) = self.task_ring(worker) else {
+            return Vec::new();
+        };
         match only {
             Some(task) => ring.take_back_one(task).then_some(task).into_iter().collect(),
             None => ring.take_back(),

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::{Identity, Worker, execute, serve, set_current};
+use crate::config;
 use crate::ids::WorkerId;
 use crate::process::{Role, RoleEntry, role};
 use crate::registry::{Registry, RegistryError};
@@ -31,6 +32,8 @@ enum Error {
     Refused(String),
     #[error("the raylet closed the connection before it was welcome")]
     NoWelcome,
+    #[error("the settings that the raylet sent: {0}")]
+    Config(#[from] config::ConfigError),
     #[error("the object store cannot be reached: {0}")]
     Store(#[from] ray_objstore::Error),
 }
@@ -98,6 +101,7 @@ async fn join(control: OwnedFd) -> Result<(Arc<Worker>, crate::wire::Receiver), 
     let store = fds.into_iter().next().ok_or(Error::NoWelcome)?;
     let store = ray_objstore::Client::new(store)?;
     let identity = Identity::new(welcome.worker, &welcome);
-    let worker = Worker::new(identity, sender, store, tokio::runtime::Handle::current())?;
+    let config = config::Cluster::received(&welcome.config)?;
+    let worker = Worker::new(identity, config, sender, store, tokio::runtime::Handle::current())?;
     Ok((worker, receiver))
 }

@@ -7,13 +7,13 @@ pub(crate) mod context;
 pub(crate) mod execute;
 mod gcs_client;
 mod links;
-mod rings;
 pub mod main;
 pub(crate) mod native;
 pub(crate) mod objects;
 pub(crate) mod put;
 pub mod refs;
 pub(crate) mod resolve;
+mod rings;
 mod service;
 pub(crate) mod state;
 pub(crate) mod task;
@@ -25,6 +25,7 @@ use std::time::Instant;
 use ray_core_ring::Ringer;
 use smallvec::SmallVec;
 
+use crate::config;
 use crate::error::{RayError, Result};
 use crate::ids::{JobId, NodeId, WorkerId};
 use crate::wire::{DeathCause, Frame, Sender, Welcome};
@@ -68,6 +69,7 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) identity: Identity,
+    pub(crate) config: config::Cluster,
     state: Mutex<State>,
     links: Mutex<Links>,
     pub(crate) store: ray_objstore::Client,
@@ -111,13 +113,16 @@ fn drop_value(value: Box<dyn std::any::Any + Send>) {
 impl Worker {
     pub(crate) fn new(
         identity: Identity,
+        config: config::Cluster,
         raylet: Sender,
         store: ray_objstore::Client,
         io: tokio::runtime::Handle,
     ) -> Result<Arc<Self>> {
         let rings = Rings::new(crate::host::Cpus::detect().usable());
-        let rings = rings.map_err(|error| RayError::Start { why: format!("no bell for this process: {error}") })?;
-        let mut state = State::new(identity.worker, identity.node);
+        let rings = rings.map_err(|error| RayError::Start {
+            why: format!("no bell for this process: {error}"),
+        })?;
+        let mut state = State::new(identity.worker, &config);
         state.shared.hosts = identity.is_driver();
         Ok(Arc::new(Self {
             state: Mutex::new(state),
@@ -125,6 +130,7 @@ impl Worker {
             executor: Executor::new(),
             gcs: GcsClient::default(),
             identity,
+            config,
             rings,
             store,
             io,
@@ -170,7 +176,10 @@ impl Worker {
                 }
                 Outgoing::Frame(frame) => Parcel::Frame(frame),
                 Outgoing::Task { task, plain } => match state.tasks.get(&task) {
-                    Some(pending) => Parcel::Task { spec: &pending.spec, plain },
+                    Some(pending) => Parcel::Task {
+                        spec: &pending.spec,
+                        plain,
+                    },
                     None => continue,
                 },
             };
@@ -248,10 +257,17 @@ impl Worker {
                 }
             }
         }
-        self.with(|state, now, out| {
+        self.with(|state, _, out| {
             for frame in frames {
-                if let Frame::TaskDone { task, attempt, outcome, reusable, ran } = frame {
-                    state.task_done(peer, (task, attempt), outcome, (reusable, ran), now, out);
+                if let Frame::TaskDone {
+                    task,
+                    attempt,
+                    outcome,
+                    reusable,
+                    ran,
+                } = frame
+                {
+                    state.task_done(peer, (task, attempt), outcome, (reusable, ran), out);
                 }
             }
         });

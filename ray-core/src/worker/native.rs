@@ -17,7 +17,6 @@ use crate::remote;
 use crate::value::Encoded;
 use crate::worker::Worker;
 use crate::worker::objects::Slot;
-use crate::worker::put::MAX_INLINE;
 
 /// A value as it is in memory until it is taken, or somebody needs its bytes.
 pub(crate) struct NativeValue(Mutex<Form>);
@@ -77,7 +76,7 @@ impl Worker {
             return self.encoded_already(object);
         };
         let encoded = encode(value)?;
-        let (slot, bytes) = if encoded.object_len() <= MAX_INLINE {
+        let (slot, bytes) = if encoded.object_len() <= self.max_inline() {
             let bytes = encoded.to_bytes();
             (Slot::Inline(bytes.clone()), Some(bytes))
         } else {
@@ -89,13 +88,13 @@ impl Worker {
         let value = std::mem::replace(&mut *form, Form::Encoded);
         drop(form);
         drop(value);
-        bytes.map_or_else(|| self.from_store(object), Ok)
+        bytes.map_or_else(|| self.read_stored(object), Ok)
     }
 
     fn encoded_already(self: &Arc<Self>, object: ObjectId) -> Result<Bytes> {
         match self.read(|state| state.objects.slot(&object).cloned()) {
             Some(Slot::Inline(bytes)) => Ok(bytes),
-            Some(Slot::Stored { .. }) => self.from_store(object),
+            Some(Slot::Stored { .. }) => self.read_stored(object),
             Some(Slot::Failed(error)) => Err(error),
             _ => Err(RayError::internal("a native value is read after it was moved out")),
         }

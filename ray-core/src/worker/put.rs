@@ -1,6 +1,7 @@
 //! From values to objects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,9 +12,6 @@ use crate::value::{self, Encoded, Parts};
 use crate::wire::ObjectValue;
 use crate::worker::objects::Slot;
 use crate::worker::{Worker, context};
-
-/// Up to this size a result travels in the reply and lives in its owner's process, as in Ray.
-pub(crate) const MAX_INLINE: usize = 100 << 10;
 
 fn refused(error: ray_objstore::Error) -> RayError {
     RayError::Store { why: error.to_string() }
@@ -58,6 +56,11 @@ impl Worker {
         Ok(layout.len as u64)
     }
 
+    /// Up to this size a value travels in frames and lives in its owner's process.
+    pub(crate) fn max_inline(&self) -> usize {
+        usize::try_from(self.config.max_direct_call_object_size).unwrap_or(usize::MAX)
+    }
+
     /// A result on its way to its owner: small ones whole, large ones through the store. References inside it are handed
     /// over to the owner.
     pub(crate) fn outgoing(
@@ -66,7 +69,7 @@ impl Worker {
         owner: WorkerId,
         encoded: &Encoded,
     ) -> Result<ObjectValue> {
-        let value = if encoded.object_len() <= MAX_INLINE {
+        let value = if encoded.object_len() <= self.max_inline() {
             ObjectValue::Inline {
                 object: encoded.to_bytes(),
             }
@@ -87,10 +90,10 @@ impl Worker {
 
     /// The parts of an argument, as a call's builder has encoded it: whole if it is small, else through the store.
     pub(crate) fn parts_argument(self: &Arc<Self>, head: &Bytes, parts: &Parts) -> Result<Result<Bytes, ObjectId>> {
-        if parts.object_len <= MAX_INLINE && parts.is_complete() {
+        if parts.object_len <= self.max_inline() && parts.is_complete() {
             return Ok(Ok(head.clone()));
         }
-        if parts.object_len <= MAX_INLINE {
+        if parts.object_len <= self.max_inline() {
             let mut object = Vec::with_capacity(parts.object_len);
             object.extend_from_slice(head);
             for (offset, buffer) in parts.segments() {
@@ -127,6 +130,12 @@ impl Worker {
             writer,
             parts.segments().map(|(offset, buffer)| (offset, buffer.as_slice())),
         )
+    }
+
+    /// The time that a task submitted here has: its own timeout, or what is left to the running task if that is less.
+    pub(crate) fn timeout_within(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let left = context::current().and_then(|context| context.time_left());
+        timeout.into_iter().chain(left).min()
     }
 
     /// Who submits here: the running task, or nobody.

@@ -67,13 +67,13 @@ impl Worker {
             Some(Slot::Inline(bytes)) => Some(Ok(Found::Encoded(bytes))),
             Some(Slot::Native(value)) => Some(Ok(Found::Native(value))),
             Some(Slot::Failed(error)) => Some(Err(error)),
-            Some(Slot::Stored { .. }) => Some(self.from_store(object).map(Found::Encoded)),
+            Some(Slot::Stored { .. }) => Some(self.read_stored(object).map(Found::Encoded)),
             None => Some(Err(RayError::SessionEnded {})),
         }
     }
 
     /// Reads an object from the node's store, in place.
-    pub(crate) fn from_store(&self, object: ObjectId) -> Result<Bytes> {
+    pub(crate) fn read_stored(&self, object: ObjectId) -> Result<Bytes> {
         let key = ray_objstore::Key(*object.as_bytes());
         match self.store.get(&key) {
             Ok(view) => Ok(Bytes::from_owner(view)),
@@ -166,6 +166,11 @@ impl Worker {
         })
     }
 
+    /// Whether the object will never have a value.
+    pub(crate) fn has_failed(&self, object: ObjectId) -> bool {
+        self.read(|state| matches!(state.objects.slot(&object), Some(Slot::Failed(_))))
+    }
+
     /// Refuses a wait, within an exclusive call of an actor, for a call on the same actor: it could never start.
     pub(crate) fn check_deadlock(&self, targets: &[Target]) -> Result<()> {
         let Some(context) = context::current().filter(|context| context.exclusive) else {
@@ -188,10 +193,15 @@ impl Worker {
     /// While a task waits, its CPU serves others.
     pub(crate) fn release_cpu(self: &Arc<Self>) -> Option<Blocked> {
         let hosting = context::hosting()?;
+        Some(self.lend_cpu(hosting))
+    }
+
+    /// Lets the CPU of the running task serve others until the guard drops; tasks that were sent ahead go elsewhere.
+    pub(crate) fn lend_cpu(self: &Arc<Self>, hosting: Hosting) -> Blocked {
         let in_pool = execute::shared::is_pool_thread();
         let owners = match hosting {
             Hosting::Process => self.rings.owners(),
-            Hosting::Shared(_) => Default::default(),
+            Hosting::Shared(_) => Vec::new(),
         };
         self.with(|state, _, out| match hosting {
             Hosting::Process => {
@@ -202,12 +212,11 @@ impl Worker {
             }
             Hosting::Shared(permit) => state.shared_blocked(permit, in_pool, out),
         });
-        let worker = self.clone();
-        Some(Blocked {
-            worker,
+        Blocked {
+            worker: self.clone(),
             hosting,
             in_pool,
-        })
+        }
     }
 
     /// Which of the objects are ready, in the order given.

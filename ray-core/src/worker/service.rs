@@ -56,7 +56,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
             GcsEvent::Group { group, state: news } => worker.executor.groups.changed(group, news),
         },
         Frame::NodeReportReply { request, report } => {
-            if worker.gcs.answered(request, Answer::Node(*report)).is_err() {
+            if worker.gcs.answered(request, Answer::Node(*report)).is_some() {
                 tracing::debug!(target: "ray_core::worker", request, "a report that nobody waits for");
             }
         }
@@ -67,7 +67,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
 }
 
 fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
-    if let Err(Answer::Gcs(reply)) = worker.gcs.answered(request, Answer::Gcs(body)) {
+    if let Some(Answer::Gcs(reply)) = worker.gcs.answered(request, Answer::Gcs(body)) {
         // The state's own question.
         worker.with(|state, now, out| state.gcs_replied(request, reply, now, out));
     }
@@ -107,7 +107,9 @@ fn ring_offered(worker: &Arc<Worker>, owner: WorkerId, fds: Vec<OwnedFd>) {
 }
 
 fn ring_accepted(worker: &Arc<Worker>, peer: WorkerId, fds: Vec<OwnedFd>) {
-    let Some(offered) = worker.links().take_offered(peer) else { return };
+    let Some(offered) = worker.links().take_offered(peer) else {
+        return;
+    };
     match worker.rings.accepted(worker, offered, fds) {
         Ok(ring) => {
             worker.links().tasks_by_ring(peer, ring);
@@ -131,8 +133,8 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
             ran,
         } => {
             worker.links().answered(from, task);
-            worker.with(|state, now, out| {
-                state.task_done(from, (task, attempt), outcome, (reusable, ran), now, out);
+            worker.with(|state, _, out| {
+                state.task_done(from, (task, attempt), outcome, (reusable, ran), out);
             });
         }
         Frame::Stalled {} => worker.with(|state, _, out| state.stalled(from, out)),
@@ -152,7 +154,7 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
             index,
             value,
         } => {
-            worker.with(|state, now, out| state.stream_item(from, task, attempt, index, value, now, out));
+            worker.with(|state, _, out| state.stream_item(from, task, attempt, index, value, out));
         }
         Frame::StreamConsumed { task, consumed } => worker.executor.stream_consumed(task, consumed),
         other => tracing::warn!(target: "ray_core::worker", ?other, %from, "a frame that a worker does not send"),

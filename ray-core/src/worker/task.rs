@@ -1,7 +1,7 @@
 //! A task or actor call that this process owns and that has not ended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -61,6 +61,8 @@ pub(crate) struct PendingTask {
     pub(crate) dependencies: SmallVec<[Dependency; 1]>,
     /// References inside arguments that were given as values.
     pub(crate) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
+    /// When its time is over.
+    pub(crate) due: Option<Instant>,
     /// Dependencies that are not ready.
     pub(crate) missing: u32,
     /// Attempts left after a failure of the system, or of the task's code where that is retried; -1: any number.

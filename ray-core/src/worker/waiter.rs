@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use ray_core_ring::Ringer;
 
+use crate::worker::context;
+
 /// Counts down to the moment when enough objects are ready, then wakes whoever waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
@@ -105,6 +107,7 @@ impl Waiter {
 
     /// Returns when enough are ready.
     pub(crate) async fn done(&self) {
+        let _awaiting = context::await_others();
         std::future::poll_fn(|cx| {
             if self.register(cx.waker()) {
                 Poll::Ready(())

@@ -4,8 +4,22 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "this is all test code, also outside of functions marked as tests"
 )]
 
+mod cancel;
+mod crash;
+mod logs;
+mod nesting;
 mod process;
+mod remote_actors;
+mod remote_bodies;
+mod shared;
+mod storm;
+mod streams;
+mod support;
 mod tasks;
+mod ui;
+mod values;
+mod waiting;

@@ -1,9 +1,10 @@
 //! Following log files: the handle to the thread that does it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{fmt, io};
@@ -80,6 +81,8 @@ impl fmt::Display for LogLine<'_> {
 pub struct LogFollower {
     shared: Arc<Shared>,
     next_id: AtomicU64,
+    /// The followed files, to see how long they are.
+    files: Mutex<HashMap<FollowId, File>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,7 +102,8 @@ impl Shared {
 #[derive(Debug)]
 pub(super) enum Command {
     Follow(FollowId, File, Follow),
-    Rename(FollowId, String),
+    /// From this length of the file on.
+    Rename(FollowId, String, u64),
     Finish(FollowId),
     End,
 }
@@ -118,6 +122,7 @@ impl LogFollower {
         Ok(Self {
             shared,
             next_id: AtomicU64::new(0),
+            files: Mutex::default(),
             thread: Some(thread),
         })
     }
@@ -126,18 +131,28 @@ impl LogFollower {
     pub fn follow(&self, follow: Follow) -> io::Result<FollowId> {
         let file = File::open(&follow.path)?;
         let id = FollowId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        self.files().insert(id, file.try_clone()?);
         self.ask(Command::Follow(id, file, follow));
         Ok(id)
     }
 
-    /// Gives a file's lines another name from now on, because its process runs something else.
+    /// Gives a file's lines another name, those that are written from now on: its process runs something else.
     pub fn rename(&self, id: FollowId, name: impl Into<String>) {
-        self.ask(Command::Rename(id, name.into()));
+        // The thread may come to it late, when there are lines of both.
+        let length = self.files().get(&id).and_then(|file| file.metadata().ok());
+        if let Some(length) = length {
+            self.ask(Command::Rename(id, name.into(), length.len()));
+        }
     }
 
     /// Shows what is left of a file, whose process has ended, and follows it no more.
     pub fn finish(&self, id: FollowId) {
+        self.files().remove(&id);
         self.ask(Command::Finish(id));
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<FollowId, File>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self, command: Command) {

@@ -33,6 +33,8 @@ struct Followed {
     file: File,
     source: Source,
     lines: Lines,
+    /// How many bytes have been read.
+    position: u64,
     watch: Watch,
     /// Whether its turn ended before its bytes did.
     is_behind: bool,
@@ -108,7 +110,7 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
             for command in shared.take_commands() {
                 match command {
                     Command::Follow(id, file, follow) => self.follow(id, file, follow),
-                    Command::Rename(id, name) => self.rename(id, &name),
+                    Command::Rename(id, name, from) => self.rename(id, &name, from),
                     Command::Finish(id) => self.finish(id),
                     Command::End => return self.end(),
                 }
@@ -151,6 +153,7 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
                 stream: follow.stream,
             },
             lines: Lines::new(self.longest_line),
+            position: 0,
             watch: self.watcher.watch(&follow.path),
             is_behind: false,
         };
@@ -159,10 +162,11 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
         self.files.insert(id, followed);
     }
 
-    fn rename(&mut self, id: FollowId, name: &str) {
+    fn rename(&mut self, id: FollowId, name: &str, from: u64) {
         if let Some(file) = self.files.get_mut(&id) {
-            // What is there was written under the old name.
-            file.read(usize::MAX, &mut self.buffer, &mut self.output);
+            // What was there then was written under the old name.
+            let before = usize::try_from(from.saturating_sub(file.position)).unwrap_or(usize::MAX);
+            file.read(before, &mut self.buffer, &mut self.output);
             file.source.name = name.into();
         }
     }
@@ -188,21 +192,23 @@ impl Followed {
     fn read<Show: FnMut(LogLine<'_>)>(&mut self, most: usize, buffer: &mut [u8], output: &mut Output<Show>) {
         let mut taken = 0;
         self.is_behind = loop {
-            match self.file.read(buffer) {
+            if taken >= most {
+                break true;
+            }
+            let wanted = buffer.len().min(most - taken);
+            match self.file.read(&mut buffer[..wanted]) {
                 Ok(0) => break false,
                 Ok(bytes) => {
                     let Self { lines, source, .. } = self;
                     lines.push(&buffer[..bytes], |line| output.line(source, &line));
                     taken += bytes;
+                    self.position += bytes as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::debug!(%error, pid = self.source.pid, "cannot read a log file");
                     break false;
                 }
-            }
-            if taken >= most {
-                break true;
             }
         };
     }

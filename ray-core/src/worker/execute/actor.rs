@@ -16,7 +16,7 @@ use crate::registry::{ActorMethod, ActorType, Receiver};
 use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
 use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
-use crate::worker::context::{self, CancelFlag, Hosting, Resources, TaskContext, WithContext};
+use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
 use crate::worker::state::Dest;
 
 /// An actor and the calls that have arrived for it.
@@ -113,8 +113,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         exclusive: true,
         group: spec.strategy.group(),
         resources: Resources::Own(spec.resources.clone()),
-        hosting: Hosting::Process,
-        cancel: CancelFlag::default(),
+        ..TaskContext::default()
     });
     let arguments = from_specs(worker, &spec.args)?;
     let failed = |error: &TaskError| match super::outcome::failed(worker, &task, &name, error) {
@@ -278,14 +277,21 @@ impl ActorHost {
 
     /// The main thread of an actor: it also sees to what comes by ring.
     fn serve(self: &Arc<Self>, worker: &Arc<Worker>) {
-        let overlapping = self.item.methods.iter().any(|method| method.receiver() == Receiver::Shared);
+        let overlapping = self
+            .item
+            .methods
+            .iter()
+            .any(|method| method.receiver() == Receiver::Shared);
         worker.rings.take_eagerly(overlapping);
         loop {
             self.looked.store(false, Ordering::SeqCst);
             let next = {
                 let mut calls = self.calls();
                 let next = calls.ready.pop_front();
-                if next.is_none() && calls.ending && calls.queue.is_quiet() && !worker.read(|state| state.refs.is_lending())
+                if next.is_none()
+                    && calls.ending
+                    && calls.queue.is_quiet()
+                    && !worker.read(|state| state.refs.is_lending())
                 {
                     return;
                 }

@@ -42,6 +42,10 @@ pub(crate) struct Job {
 
 /// What the main thread does next.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every order is a job: a box would be an allocation a task"
+)]
 enum Order {
     Run(Job),
     Construct(Box<ActorSpec>, u32),
@@ -66,6 +70,9 @@ pub(crate) struct Executor {
 #[derive(Debug, Default)]
 struct Orders {
     line: VecDeque<Order>,
+    /// The task that has left the line last, and whether it was cancelled before it was known to run.
+    begun: Option<TaskId>,
+    begun_cancelled: bool,
     /// End when the line is empty.
     ending: bool,
 }
@@ -79,6 +86,15 @@ impl Executor {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes a task's context known, so that it can be cancelled. A cancel that came before counts too.
+    fn enter_running(&self, context: &Arc<TaskContext>) {
+        self.running().insert(context.task, context.clone());
+        let orders = self.orders();
+        if orders.begun == Some(context.task) && orders.begun_cancelled {
+            context.cancel.set();
+        }
+    }
+
     fn running(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<TaskContext>, IdHasher>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,6 +102,8 @@ impl Executor {
     /// The main loop of a worker process. Returns the exit code.
     pub(crate) fn serve(&self, worker: &Arc<Worker>) -> i32 {
         crate::process::setup::run_worker_setup();
+        // After it, since a program may want another subscriber.
+        crate::logging::in_worker(&worker.config);
         loop {
             if let Some(order) = self.next_order(worker) {
                 match order {
@@ -96,7 +114,15 @@ impl Executor {
                 continue;
             }
             if let Arrival::Task(owner, spec) = worker.rings.next_task(worker, || self.look.load(Ordering::Acquire)) {
-                run::task(worker, Job { spec: *spec, from: owner, held: Vec::new() });
+                self.begin(spec.task);
+                run::task(
+                    worker,
+                    Job {
+                        spec: *spec,
+                        from: owner,
+                        held: Vec::new(),
+                    },
+                );
                 worker.rings.task_ended();
             }
         }
@@ -107,12 +133,24 @@ impl Executor {
         self.look.store(false, Ordering::SeqCst);
         let mut orders = self.orders();
         if let Some(order) = orders.line.pop_front() {
+            orders.begun = match &order {
+                Order::Run(job) => Some(job.spec.task),
+                _ => None,
+            };
+            orders.begun_cancelled = false;
             self.look.store(true, Ordering::Release);
             return Some(order);
         }
         // A worker that owns what others use is not idle: its objects would die with it.
         let ends = orders.ending && worker.read(|state| !state.refs.is_lending());
         ends.then_some(Order::Exit(0))
+    }
+
+    /// A task that came by ring begins.
+    fn begin(&self, task: TaskId) {
+        let mut orders = self.orders();
+        orders.begun = Some(task);
+        orders.begun_cancelled = false;
     }
 
     /// Has the main thread look again.
@@ -147,6 +185,9 @@ impl Executor {
             });
         }
         let job = Job { spec, from, held };
+        if let Some(stream) = &job.spec.stream {
+            self.streams.open(job.spec.task, stream.consumed);
+        }
         match (&job.spec.call, self.actor.get()) {
             (Some(call), _) if worker.read(|state| state.hosts_actor(call.actor)) => shared::arrived(worker, job, lease),
             (None, _) if worker.identity.is_driver() => shared::arrived(worker, job, lease),
@@ -176,6 +217,7 @@ impl Executor {
                 .line
                 .iter()
                 .position(|order| matches!(order, Order::Run(job) if job.spec.task == task));
+            orders.begun_cancelled |= orders.begun == Some(task);
             place.and_then(|place| orders.line.remove(place))
         };
         if let Some(Order::Run(job)) = waiting {
@@ -299,6 +341,9 @@ fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) 
 fn answer_after(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool, ran: Duration) {
     let ran = u32::try_from(ran.as_micros()).unwrap_or(u32::MAX);
     let (task, attempt) = (job.spec.task, job.spec.attempt);
+    if job.spec.stream.is_some() {
+        worker.executor.streams.close(task);
+    }
     worker.with(|state, _, out| {
         out.send(
             Dest::Worker(job.from),

@@ -1,9 +1,10 @@
 //! From what a body yields to what its caller gets.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use super::Job;
-use super::panic::Panic;
+use super::panic::{self, Panic};
 use crate::error::{ErrorValue, RayError, TaskFailure};
 use crate::remote::{Outcome, TaskError};
 use crate::wire::{ObjectValue, RetryExceptions, TaskOutcome, TaskSpec};
@@ -23,9 +24,9 @@ pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) ->
         Ended::Outcome(Outcome::Returned(values)) => {
             let mut sent = Vec::with_capacity(values.len());
             for (index, value) in (1..).zip(values) {
-                match returned(worker, &job.spec, index, &value) {
+                match returned(worker, &job.spec, name, index, &value) {
                     Ok(value) => sent.push(value),
-                    Err(error) => return TaskOutcome::Failed { error, retry: false },
+                    Err(failed) => return failed,
                 }
             }
             TaskOutcome::Returned { values: sent }
@@ -42,18 +43,27 @@ pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) ->
     }
 }
 
-/// One result, ready to travel to its owner.
+/// One result, ready to travel to its owner. To encode it is to run the user's code.
 pub(super) fn returned(
     worker: &Arc<Worker>,
     spec: &TaskSpec,
+    name: &str,
     index: u32,
     value: &crate::remote::NativeValue,
-) -> Result<ObjectValue, RayError> {
-    let encoded = value.encode().map_err(|error| RayError::Encode {
+) -> Result<ObjectValue, TaskOutcome> {
+    let encoded = match std::panic::catch_unwind(AssertUnwindSafe(|| value.encode())) {
+        Ok(encoded) => encoded,
+        Err(_payload) => return Err(panicked(worker, spec, name, panic::take_last())),
+    };
+    let fail = |error| TaskOutcome::Failed { error, retry: false };
+    let encoded = encoded.map_err(|error| RayError::Encode {
         what: format!("result {index}, of type {}, of task `{}`", value.type_name(), spec.task),
         why: error.to_string(),
-    })?;
-    worker.outgoing(spec.task.object(index), spec.owner, &encoded)
+    });
+    let object = spec.task.object(index);
+    encoded
+        .and_then(|encoded| worker.outgoing(object, spec.owner, &encoded))
+        .map_err(fail)
 }
 
 /// The task's own code returned an error.

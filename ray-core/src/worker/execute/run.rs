@@ -13,7 +13,7 @@ use crate::registry::{ItemKey, Registry, RemoteItem};
 use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
-use crate::worker::context::{self, CancelFlag, Hosting, Resources, TaskContext, WithContext};
+use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
 
 /// Runs a task of a function on this thread and answers it.
 pub(super) fn task(worker: &Arc<Worker>, job: Job) {
@@ -31,7 +31,7 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     let name = job.spec.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
     let begun = Instant::now();
     let context = task_context(&job.spec, &name, false, Hosting::Process);
-    worker.executor.running().insert(job.spec.task, context.clone());
+    worker.executor.enter_running(&context);
     let outcome = match arguments(worker, &job.spec) {
         Err(error) => TaskOutcome::Failed { error, retry: false },
         Ok(arguments) => match function.body {
@@ -40,17 +40,18 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
                 told(worker, &job, &name, ended)
             }
             FunctionBody::Async(body) => {
-                let ended = worker
-                    .executor
-                    .runtime()
-                    .block_on(caught_async(context.clone(), async move { body(arguments).await }));
+                let body = caught_async(context.clone(), async move { body(arguments).await });
+                let ended = worker.executor.runtime().block_on(lending_cpu(worker, &context, body));
                 told(worker, &job, &name, ended)
             }
             FunctionBody::Iter(body) => stream::produce_iter(worker, &job, &name, &context, || body(arguments)),
             FunctionBody::Stream(body) => {
                 let produced =
                     stream::produce_stream(worker, &job, &name, &context, async move { body(arguments).await });
-                worker.executor.runtime().block_on(produced)
+                worker
+                    .executor
+                    .runtime()
+                    .block_on(lending_cpu(worker, &context, produced))
             }
         },
     };
@@ -80,7 +81,8 @@ pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool, hosting
         group: spec.group,
         resources: Resources::Own(spec.resources.clone()),
         hosting,
-        cancel: CancelFlag::default(),
+        due: spec.deadline.and_then(|left| Instant::now().checked_add(left)),
+        ..TaskContext::default()
     })
 }
 
@@ -92,7 +94,7 @@ pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Argumen
 pub(super) fn from_specs(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
     let incoming = args.iter().map(|arg| match arg {
         ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
-        ArgSpec::Stored { object, .. } => worker.from_store(*object).map(Incoming::Payload),
+        ArgSpec::Stored { object, .. } => worker.read_stored(*object).map(Incoming::Payload),
     });
     incoming.collect::<Result<Vec<_>>>().map(Arguments::new)
 }
@@ -127,6 +129,21 @@ pub(super) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
             Ok(poll) => poll.map(Some),
             Err(_payload) => Poll::Ready(None),
         }
+    })
+    .await
+}
+
+/// Runs the future of a task. While all of it waits, and some of it for other tasks, the task's CPU serves those.
+pub(super) async fn lending_cpu<F: Future>(worker: &Arc<Worker>, context: &Arc<TaskContext>, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut lent = None;
+    std::future::poll_fn(|cx| {
+        drop(lent.take());
+        let poll = future.as_mut().poll(cx);
+        if poll.is_pending() && context.is_awaiting() {
+            lent = Some(worker.lend_cpu(context.hosting));
+        }
+        poll
     })
     .await
 }

@@ -477,7 +477,7 @@ fn own_outcome(worker: &Arc<Worker>, job: &Job, name: &str, ran: Ran) -> LocalOu
 fn native_arguments(worker: &Arc<Worker>, args: SmallVec<[RunArg; 2]>) -> Result<Arguments> {
     let incoming = args.into_iter().map(|arg| match arg {
         RunArg::Spec(ArgSpec::Inline { object }) => Ok(Incoming::Payload(object)),
-        RunArg::Spec(ArgSpec::Stored { object, .. }) => worker.from_store(object).map(Incoming::Payload),
+        RunArg::Spec(ArgSpec::Stored { object, .. }) => worker.read_stored(object).map(Incoming::Payload),
         RunArg::Given(value) => Ok(Incoming::Native(value.into_any())),
         RunArg::Moved(native) => match native.take() {
             Some(value) => Ok(Incoming::Native(value)),

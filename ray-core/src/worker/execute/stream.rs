@@ -1,4 +1,7 @@
 //! Tasks that yield a stream: each item becomes an object of the caller, which tells how far it has come.
+//!
+//! - ST-1: an item is sent once. A further attempt makes the items again that the caller has, and sends those after them.
+//! - ST-2: the producer is at most so many items ahead of the consumer, and knows how far it is from the task's arrival on.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -32,16 +35,23 @@ impl Producers {
         }
     }
 
-    fn open(&self, task: TaskId) -> watch::Receiver<u64> {
-        let (sender, receiver) = watch::channel(0);
+    /// A stream's task has arrived: from now on its consumer may tell how far it is (ST-2).
+    pub(super) fn open(&self, task: TaskId, consumed: u64) {
+        let (sender, _) = watch::channel(consumed);
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(task, sender);
-        receiver
     }
 
-    fn close(&self, task: TaskId) {
+    fn subscribe(&self, task: TaskId, consumed: u64) -> watch::Receiver<u64> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = open.get(&task).map(watch::Sender::subscribe);
+        opened.unwrap_or_else(|| watch::channel(consumed).1)
+    }
+
+    /// The stream's task has ended.
+    pub(super) fn close(&self, task: TaskId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
     }
 }
@@ -53,36 +63,49 @@ struct Producer<'a> {
     name: &'a str,
     context: &'a Arc<TaskContext>,
     consumed: watch::Receiver<u64>,
-    sent: u64,
+    /// Items that the owner had before this attempt.
+    received: u64,
+    ahead: u64,
+    made: u64,
 }
 
 impl<'a> Producer<'a> {
     fn new(worker: &'a Arc<Worker>, job: &'a Job, name: &'a str, context: &'a Arc<TaskContext>) -> Self {
-        let consumed = worker.executor.streams.open(job.spec.task);
+        let stream = job.spec.stream;
+        let consumed = stream.map_or(0, |stream| stream.consumed);
+        let consumed = worker.executor.streams.subscribe(job.spec.task, consumed);
         Self {
             worker,
             job,
             name,
             context,
             consumed,
-            sent: 0,
+            received: stream.map_or(0, |stream| stream.received),
+            ahead: stream.map_or(0, |stream| u64::from(stream.ahead)),
+            made: 0,
         }
+    }
+
+    /// Whether there is room for the next item now.
+    fn has_room(&self) -> bool {
+        self.ahead == 0 || self.made < self.consumed.borrow().saturating_add(self.ahead)
     }
 
     /// Waits until the consumer has room. `false`: the stream was cancelled or dropped.
     async fn room(&mut self) -> bool {
-        let Some(ahead) = self.job.spec.stream.filter(|ahead| *ahead > 0) else {
+        if self.has_room() {
             return !self.context.cancel.is_set();
-        };
-        let (sent, ahead) = (self.sent, u64::from(ahead));
+        }
+        let (made, ahead) = (self.made, self.ahead);
+        let _awaiting = self.context.await_others();
         tokio::select! {
             biased;
             () = self.context.cancel.wait() => false,
-            room = self.consumed.wait_for(|consumed| sent < consumed.saturating_add(ahead)) => room.is_ok(),
+            room = self.consumed.wait_for(|consumed| made < consumed.saturating_add(ahead)) => room.is_ok(),
         }
     }
 
-    /// Sends one item. An item that is an error ends the stream.
+    /// Sends one item, unless the owner has it (ST-1). An item that is an error ends the stream.
     fn send(&mut self, item: Outcome) -> Result<(), TaskOutcome> {
         let values = match item {
             Outcome::Returned(values) => values,
@@ -90,16 +113,20 @@ impl<'a> Producer<'a> {
         };
         let fail = |error| TaskOutcome::Failed { error, retry: false };
         for value in values {
-            let index = u32::try_from(self.sent + 1).map_err(|_| fail(RayError::internal("over 2^32 items")))?;
-            let value = returned(self.worker, &self.job.spec, index, &value).map_err(fail)?;
+            if self.made < self.received {
+                self.made += 1;
+                continue;
+            }
+            let index = u32::try_from(self.made + 1).map_err(|_| fail(RayError::internal("over 2^32 items")))?;
+            let value = returned(self.worker, &self.job.spec, self.name, index, &value)?;
             self.send_value(value);
         }
         Ok(())
     }
 
     fn send_value(&mut self, value: ObjectValue) {
-        let (task, attempt, index) = (self.job.spec.task, self.job.spec.attempt, self.sent);
-        self.sent += 1;
+        let (task, attempt, index) = (self.job.spec.task, self.job.spec.attempt, self.made);
+        self.made += 1;
         let frame = Frame::StreamItem {
             task,
             attempt,
@@ -127,12 +154,6 @@ impl<'a> Producer<'a> {
     }
 }
 
-impl Drop for Producer<'_> {
-    fn drop(&mut self) {
-        self.worker.executor.streams.close(self.job.spec.task);
-    }
-}
-
 /// Drives an iterator on this thread.
 pub(super) fn produce_iter<'a>(
     worker: &Arc<Worker>,
@@ -149,7 +170,15 @@ pub(super) fn produce_iter<'a>(
         Err(_payload) => return producer.panicked(),
     };
     loop {
-        if !worker.executor.runtime().block_on(producer.room()) {
+        // Who consumes may need the CPU to come to the next item.
+        let lent = if producer.has_room() {
+            None
+        } else {
+            worker.release_cpu()
+        };
+        let room = worker.executor.runtime().block_on(producer.room());
+        drop(lent);
+        if !room {
             return producer.cancelled();
         }
         match std::panic::catch_unwind(AssertUnwindSafe(|| items.next())) {
@@ -163,7 +192,7 @@ pub(super) fn produce_iter<'a>(
         }
     }
     drop(entered);
-    TaskOutcome::StreamEnded { items: producer.sent }
+    TaskOutcome::StreamEnded { items: producer.made }
 }
 
 /// Drives a stream.
@@ -191,7 +220,7 @@ pub(super) async fn produce_stream<'a>(
         };
         match next {
             None => return producer.panicked(),
-            Some(None) => return TaskOutcome::StreamEnded { items: producer.sent },
+            Some(None) => return TaskOutcome::StreamEnded { items: producer.made },
             Some(Some(item)) => {
                 if let Err(ended) = producer.send(item) {
                     return ended;

@@ -76,7 +76,9 @@ impl Rings {
         if !self.unarmed.load(Ordering::Relaxed) {
             return false;
         }
-        let Some(mut consumer) = self.try_consumer() else { return false };
+        let Some(mut consumer) = self.try_consumer() else {
+            return false;
+        };
         self.drain(worker, &mut consumer);
         true
     }
@@ -102,7 +104,9 @@ impl Rings {
     /// RI-3.
     fn let_go(&self, consumer: &mut Consumer) {
         self.unarmed.store(false, Ordering::Relaxed);
-        let Consumer { bell, answers, tasks, .. } = consumer;
+        let Consumer {
+            bell, answers, tasks, ..
+        } = consumer;
         let eager = self.eager.load(Ordering::Relaxed);
         let armed = bell.arm(|| {
             answers.iter().any(|inbox| inbox.receiver.is_ready())
@@ -116,7 +120,9 @@ impl Rings {
 
     /// Waits for a waiter on this thread, as the consumer if nobody else is. Returns whether it is done.
     pub(crate) fn wait_for(&self, worker: &Arc<Worker>, waiter: &Waiter, deadline: Option<Instant>) -> bool {
-        let Some(mut consumer) = self.try_consumer() else { return waiter.block(deadline) };
+        let Some(mut consumer) = self.try_consumer() else {
+            return waiter.block(deadline);
+        };
         waiter.wake_by(self.ringer());
         consumer.bell.disarm();
         let mut in_time = true;
@@ -126,7 +132,13 @@ impl Rings {
                 break;
             }
             self.apply_posts(&mut consumer);
-            let Consumer { bell, policy, answers, tasks, .. } = &mut *consumer;
+            let Consumer {
+                bell,
+                policy,
+                answers,
+                tasks,
+                ..
+            } = &mut *consumer;
             let eager = self.eager.load(Ordering::Relaxed);
             in_time = wait(bell, policy, deadline, || {
                 waiter.is_done()
@@ -160,7 +172,13 @@ impl Rings {
                 return Arrival::Task(owner, spec);
             }
             self.apply_posts(&mut consumer);
-            let Consumer { bell, policy, answers, tasks, .. } = &mut *consumer;
+            let Consumer {
+                bell,
+                policy,
+                answers,
+                tasks,
+                ..
+            } = &mut *consumer;
             wait(bell, policy, None, || {
                 other()
                     || tasks.iter().any(|inbox| inbox.receiver.is_ready())
@@ -192,7 +210,13 @@ impl Rings {
                 break;
             }
             self.apply_posts(&mut consumer);
-            let Consumer { bell, policy, answers, tasks, .. } = &mut *consumer;
+            let Consumer {
+                bell,
+                policy,
+                answers,
+                tasks,
+                ..
+            } = &mut *consumer;
             wait(bell, policy, None, || {
                 ready()
                     || tasks.iter().any(|inbox| inbox.receiver.is_ready())
@@ -350,12 +374,16 @@ pub(crate) async fn serve_reactor(worker: Arc<Worker>) {
     }
     drop(worker);
     loop {
-        let Ok(mut readable) = event.readable().await else { return };
+        let Ok(mut readable) = event.readable().await else {
+            return;
+        };
         readable.clear_ready();
         let Some(worker) = weak.upgrade() else { return };
         let rings = &worker.rings;
         // A thread that waits is the consumer now, and will leave the bell to us again.
-        let Some(mut consumer) = rings.try_consumer() else { continue };
+        let Some(mut consumer) = rings.try_consumer() else {
+            continue;
+        };
         if rings.unarmed.load(Ordering::Relaxed) {
             continue;
         }
@@ -366,4 +394,3 @@ pub(crate) async fn serve_reactor(worker: Arc<Worker>) {
         rings.let_go(&mut consumer);
     }
 }
-

@@ -139,14 +139,30 @@ impl Rings {
         let channel = Channel::create(Channel::DEFAULT_LINES)?;
         let bell = self.descriptors()?;
         let ring = channel.descriptor()?;
-        let offered = Offered { peer, sender: channel.sender, receiver: channel.receiver };
+        let offered = Offered {
+            peer,
+            sender: channel.sender,
+            receiver: channel.receiver,
+        };
         Ok((offered, vec![ring, bell.memory, bell.event]))
     }
 
     /// Takes a worker's acceptance. Returns the way out for tasks.
-    pub(crate) fn accepted(&self, worker: &Arc<Worker>, offered: Offered, fds: Vec<OwnedFd>) -> Result<OutRing, SetupError> {
+    pub(crate) fn accepted(
+        &self,
+        worker: &Arc<Worker>,
+        offered: Offered,
+        fds: Vec<OwnedFd>,
+    ) -> Result<OutRing, SetupError> {
         let ringer = open_bell(fds)?;
-        self.errand(worker, Errand::Answers(Inbox { peer: offered.peer, receiver: offered.receiver, ringer: ringer.clone() }));
+        self.errand(
+            worker,
+            Errand::Answers(Inbox {
+                peer: offered.peer,
+                receiver: offered.receiver,
+                ringer: ringer.clone(),
+            }),
+        );
         Ok(OutRing::new(offered.sender, ringer))
     }
 
@@ -158,11 +174,20 @@ impl Rings {
         mut fds: Vec<OwnedFd>,
     ) -> Result<(OutRing, Vec<OwnedFd>), SetupError> {
         let bell = fds.split_off(1.min(fds.len()));
-        let Some(ring) = fds.pop() else { return Err(missing("ring")) };
+        let Some(ring) = fds.pop() else {
+            return Err(missing("ring"));
+        };
         let channel = Channel::open(ring)?;
         let ringer = open_bell(bell)?;
         let own = self.descriptors()?;
-        self.errand(worker, Errand::Tasks(Inbox { peer, receiver: channel.receiver, ringer: ringer.clone() }));
+        self.errand(
+            worker,
+            Errand::Tasks(Inbox {
+                peer,
+                receiver: channel.receiver,
+                ringer: ringer.clone(),
+            }),
+        );
         Ok((OutRing::new(channel.sender, ringer), vec![own.memory, own.event]))
     }
 
@@ -190,6 +215,8 @@ fn missing(what: &'static str) -> SetupError {
 
 fn open_bell(fds: Vec<OwnedFd>) -> Result<Ringer, SetupError> {
     let mut fds = fds.into_iter();
-    let (Some(memory), Some(event)) = (fds.next(), fds.next()) else { return Err(missing("bell")) };
+    let (Some(memory), Some(event)) = (fds.next(), fds.next()) else {
+        return Err(missing("bell"));
+    };
     Ringer::open(BellDescriptors { memory, event })
 }

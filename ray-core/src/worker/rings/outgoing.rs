@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ray_core_ring::{RecordState, Ringer, RingError, Sender, Ticket};
+use ray_core_ring::{RecordState, RingError, Ringer, Sender, Ticket};
 
 use crate::ids::TaskId;
 use crate::wire::{Frame, TaskSpec, Wire};
@@ -19,7 +19,12 @@ pub(crate) struct OutRing {
 
 impl OutRing {
     pub(super) fn new(sender: Sender, ringer: Ringer) -> Self {
-        Self { sender, ringer, tickets: VecDeque::new(), scratch: Vec::new() }
+        Self {
+            sender,
+            ringer,
+            tickets: VecDeque::new(),
+            scratch: Vec::new(),
+        }
     }
 
     /// The peer's bell.
@@ -82,8 +87,13 @@ impl OutRing {
 
     /// Takes back one task, if the peer has not taken it.
     pub(crate) fn take_back_one(&mut self, task: TaskId) -> bool {
-        let Some(place) = self.tickets.iter().position(|(sent, _, _)| *sent == task) else { return false };
-        let revoked = self.tickets.get(place).is_some_and(|(_, _, ticket)| self.sender.revoke(*ticket));
+        let Some(place) = self.tickets.iter().position(|(sent, _, _)| *sent == task) else {
+            return false;
+        };
+        let revoked = self
+            .tickets
+            .get(place)
+            .is_some_and(|(_, _, ticket)| self.sender.revoke(*ticket));
         if revoked {
             self.tickets.remove(place);
         }
@@ -93,6 +103,10 @@ impl OutRing {
     /// After the peer's death: the tasks that had not begun for sure.
     pub(crate) fn not_begun(&self) -> Vec<TaskId> {
         let waiting = |ticket: &Ticket| matches!(self.sender.state(*ticket), Ok(RecordState::Waiting));
-        self.tickets.iter().filter(|(_, _, ticket)| waiting(ticket)).map(|(task, _, _)| *task).collect()
+        self.tickets
+            .iter()
+            .filter(|(_, _, ticket)| waiting(ticket))
+            .map(|(task, _, _)| *task)
+            .collect()
     }
 }

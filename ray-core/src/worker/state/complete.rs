@@ -15,9 +15,6 @@ use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 
-/// What a task that was cancelled for its deadline gets before its worker is killed.
-const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
-
 impl State {
     /// A worker reports the end of an attempt.
     pub(crate) fn task_done(
@@ -26,9 +23,9 @@ impl State {
         (task, attempt): (TaskId, u32),
         outcome: TaskOutcome,
         (reusable, ran): (bool, u32),
-        now: Instant,
         out: &mut Out,
     ) {
+        let now = out.now;
         let current = self
             .tasks
             .get(&task)
@@ -41,7 +38,7 @@ impl State {
             }
         } else {
             // CO-1: nobody waits for these any more, but the references inside them were handed over.
-            self.drop_values(from, outcome, out);
+            self.drop_values(from, task, outcome, out);
         }
         self.lease_idle(from, task, (reusable, ran), now, out);
     }
@@ -58,7 +55,7 @@ impl State {
             return;
         }
         if pending.cancelled {
-            self.drop_values(from, TaskOutcome::Returned { values }, out);
+            self.drop_values(from, task, TaskOutcome::Returned { values }, out);
         } else {
             let results: Vec<ObjectId> = pending.results().collect();
             for (object, value) in results.into_iter().zip(values) {
@@ -102,14 +99,21 @@ impl State {
         self.settle(object, slot, now, out);
     }
 
-    fn drop_values(&mut self, from: WorkerId, outcome: TaskOutcome, out: &mut Out) {
+    fn drop_values(&mut self, from: WorkerId, task: TaskId, outcome: TaskOutcome, out: &mut Out) {
         if let TaskOutcome::Returned { values } = outcome {
-            values.into_iter().for_each(|value| self.drop_value(from, value, out));
+            for (index, value) in (1..).zip(values) {
+                self.drop_value(from, task.object(index), value, out);
+            }
         }
     }
 
-    /// A value that nobody wants: only the references inside it count, and go at once.
-    pub(super) fn drop_value(&mut self, from: WorkerId, value: ObjectValue, out: &mut Out) {
+    /// A value that nobody wants: it leaves the store, and the references inside it go.
+    pub(super) fn drop_value(&mut self, from: WorkerId, object: ObjectId, value: ObjectValue, out: &mut Out) {
+        // An attempt that still runs makes the same object: then it is not touched.
+        let over = self.tasks.get(&object.task()).is_none_or(|pending| pending.cancelled);
+        if over && matches!(value, ObjectValue::Stored { .. }) && object.owner_prefix() == self.me.prefix() {
+            out.free.push(object);
+        }
         let inner = match value {
             ObjectValue::Inline { object } => {
                 let tokens = crate::value::refs_of(&object).unwrap_or_default();
@@ -241,6 +245,8 @@ impl State {
 
     /// Has the worker killed that still runs a cancelled task.
     pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
+        // Should the task end by itself first, the next one must not be killed in its place.
+        self.use_no_more(worker);
         out.send(Dest::Raylet, Frame::KillWorker { worker, task });
     }
 
@@ -257,7 +263,7 @@ impl State {
                     self.retry(task, now, out);
                 }
             }
-            Timer::Deadline(task, _) => self.deadline(task, now, out),
+            Timer::Deadline(task, timeout) => self.deadline(task, timeout, now, out),
             Timer::Grace(task, attempt) => {
                 let Some(pending) = self.tasks.get(&task) else { return };
                 if let Phase::Pushed(worker) = pending.phase
@@ -271,9 +277,8 @@ impl State {
         }
     }
 
-    fn deadline(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+    fn deadline(&mut self, task: TaskId, timeout: Duration, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
-        let timeout = pending.template.options.timeout.unwrap_or_default();
         let attempt = pending.spec.attempt;
         let error = RayError::TaskTimeout {
             task,
@@ -281,7 +286,7 @@ impl State {
             timeout,
         };
         if self.cancel(task, &error, true, now, out).is_some() {
-            out.timers.push((TIMEOUT_GRACE, Timer::Grace(task, attempt)));
+            out.timers.push((self.timeout_grace, Timer::Grace(task, attempt)));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Leases: workers that the raylet has granted to this process, and the tasks that wait for one.
 //!
 //! - LE-1: a task is in the line of its shape or on one lease, never both.
-//! - LE-2: a lease is returned when its shape has no task left and it was idle for [`LINGER`], or at once when the raylet
-//!   says that others wait; then a busy lease is returned after the task that it runs.
+//! - LE-2: a lease is returned when its shape has no task left and it was idle for `worker_lease_timeout_milliseconds`, or
+//!   at once when the raylet says that others wait; then a busy lease is returned after the task that it runs.
 //! - LE-3: never more requests are open than tasks wait.
 //! - LE-4: more than one task is sent to a worker at a time only while tasks of the shape have lately been short
 //!   ([`SHORT`]), and only by ring, where it is known of each whether it has begun; what has not begun is taken back when
@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
@@ -18,8 +18,6 @@ use crate::ids::{TaskId, WorkerId};
 use crate::wire::{DeathCause, Frame, LeaseShape};
 use crate::worker::task::Phase;
 
-/// How long an idle lease is kept: asking for a worker costs a round trip to the raylet.
-pub(super) const LINGER: Duration = Duration::from_millis(500);
 /// A task that runs this long costs more than the round trip that sending it ahead saves.
 const SHORT: u32 = 200;
 /// Tasks at a worker at a time, at most.
@@ -66,7 +64,11 @@ impl State {
         let mut pushes = Vec::new();
         for id in &queue.leases {
             let Some(lease) = self.leases.get_mut(id) else { continue };
-            let window = if self.ringed.contains(&lease.worker) { queue.window.max(1) } else { 1 };
+            let window = if self.ringed.contains(&lease.worker) {
+                queue.window.max(1)
+            } else {
+                1
+            };
             while !lease.yielding && lease.running.len() < window {
                 let Some(task) = queue.waiting.pop_front() else { break };
                 lease.running.push_back(task);
@@ -76,7 +78,9 @@ impl State {
         if queue.waiting.is_empty() && queue.window > 1 {
             self.balance(shape, out);
         }
-        let Some(queue) = self.shapes.get_mut(shape) else { return };
+        let Some(queue) = self.shapes.get_mut(shape) else {
+            return;
+        };
         let wanted = queue.waiting.len().min(MAX_REQUESTS);
         let mut frames = Vec::new();
         while queue.requests.len() > wanted {
@@ -105,7 +109,7 @@ impl State {
         frames.into_iter().for_each(|frame| out.send(Dest::Raylet, frame));
         if !self.idle_check_set && !self.leases.is_empty() {
             self.idle_check_set = true;
-            out.timers.push((LINGER, Timer::IdleLeases));
+            out.timers.push((self.lease_linger, Timer::IdleLeases));
         }
         let _ = now;
     }
@@ -193,7 +197,8 @@ impl State {
     /// Returns leases that have been idle for long.
     pub(crate) fn check_idle_leases(&mut self, now: Instant, out: &mut Out) {
         self.idle_check_set = false;
-        let expired = |lease: &Lease| lease.running.is_empty() && now.duration_since(lease.idle_since) >= LINGER;
+        let linger = self.lease_linger;
+        let expired = |lease: &Lease| lease.running.is_empty() && now.duration_since(lease.idle_since) >= linger;
         let idle: Vec<u64> = self
             .leases
             .iter()
@@ -204,7 +209,7 @@ impl State {
         let shared_left = self.shared_check_idle(now, out);
         if !self.leases.is_empty() || shared_left {
             self.idle_check_set = true;
-            out.timers.push((LINGER, Timer::IdleLeases));
+            out.timers.push((self.lease_linger, Timer::IdleLeases));
         }
     }
 
@@ -248,7 +253,9 @@ impl State {
             for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
                 lease.running.retain(|running| running != task);
             }
-            let Some(pending) = self.tasks.get_mut(task) else { continue };
+            let Some(pending) = self.tasks.get_mut(task) else {
+                continue;
+            };
             if pending.cancelled {
                 self.forget_task(*task, now, out);
                 continue;
@@ -294,7 +301,10 @@ impl State {
         now: Instant,
         out: &mut Out,
     ) {
-        let found = self.leases.iter_mut().find(|(_, lease)| lease.worker == worker && lease.running.contains(&task));
+        let found = self
+            .leases
+            .iter_mut()
+            .find(|(_, lease)| lease.worker == worker && lease.running.contains(&task));
         let Some((id, lease)) = found else { return };
         let id = *id;
         if lease.running.front() == Some(&task) {
@@ -306,12 +316,23 @@ impl State {
         let shape = lease.shape.clone();
         let done = lease.running.is_empty() && lease.yielding;
         if let Some(queue) = self.shapes.get_mut(&shape) {
-            queue.window = if ran > SHORT { 1 } else { (queue.window.max(1) * 2).min(MAX_WINDOW) };
+            queue.window = if ran > SHORT {
+                1
+            } else {
+                (queue.window.max(1) * 2).min(MAX_WINDOW)
+            };
         }
         if done || !reusable {
             self.return_lease(id, reusable, now, out);
         } else {
             self.drive(&shape, now, out);
+        }
+    }
+
+    /// The worker is about to be killed: nothing more is pushed to it.
+    pub(super) fn use_no_more(&mut self, worker: WorkerId) {
+        for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
+            lease.yielding = true;
         }
     }
 

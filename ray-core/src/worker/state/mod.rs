@@ -26,8 +26,9 @@ pub(crate) use shared::{
 };
 pub(crate) use submit::{Argument, NewCall, NewTask};
 
+use crate::config;
 use crate::error::RayError;
-use crate::ids::{ActorId, IdHasher, NodeId, ObjectId, TaskId, WorkerId};
+use crate::ids::{ActorId, IdHasher, ObjectId, TaskId, WorkerId};
 use crate::wire::{Frame, LeaseShape};
 use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, RefTable};
@@ -51,7 +52,10 @@ pub(crate) enum Dest {
 pub(crate) enum Outgoing {
     Frame(Frame),
     /// A pending task, and whether it carries no reference.
-    Task { task: TaskId, plain: bool },
+    Task {
+        task: TaskId,
+        plain: bool,
+    },
 }
 
 /// What is to be done after a change.
@@ -112,8 +116,8 @@ impl Out {
 pub(crate) enum Timer {
     /// A task that failed may run again.
     Retry(TaskId),
-    /// A task has had its time.
-    Deadline(TaskId, u32),
+    /// A task has had its time, which was this long.
+    Deadline(TaskId, Duration),
     /// A task that was cancelled for its deadline has had its grace.
     Grace(TaskId, u32),
     /// Look for leases that have been idle for long.
@@ -124,9 +128,12 @@ pub(crate) enum Timer {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) me: WorkerId,
-    pub(crate) node: NodeId,
     next_task: u64,
     next_number: u64,
+    /// How long an idle lease is kept.
+    lease_linger: Duration,
+    /// What a task that was cancelled for its deadline gets before its worker is killed.
+    timeout_grace: Duration,
     pub(crate) refs: RefTable,
     pub(crate) objects: Objects,
     pub(crate) tasks: HashMap<TaskId, Box<PendingTask>, IdHasher>,
@@ -151,12 +158,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(me: WorkerId, node: NodeId) -> Self {
+    pub(crate) fn new(me: WorkerId, config: &config::Cluster) -> Self {
         Self {
             me,
-            node,
             next_task: 1,
             next_number: 1,
+            lease_linger: Duration::from_millis(config.worker_lease_timeout_milliseconds),
+            timeout_grace: Duration::from_millis(config.timeout_grace_ms),
             refs: RefTable::new(me),
             objects: Objects::default(),
             tasks: HashMap::default(),
@@ -236,6 +244,10 @@ impl State {
             .collect();
         for object in pending {
             self.settle(object, Slot::Failed(error.clone()), now, out);
+        }
+        let streams: Vec<TaskId> = self.streams.keys().copied().collect();
+        for task in streams {
+            self.fail_stream(task, error, out);
         }
         let tasks = std::mem::take(&mut self.tasks);
         out.garbage.push(Box::new(tasks));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
-use crate::wire::{Frame, ObjectValue};
+use crate::wire::{Frame, ObjectValue, StreamSpec};
 use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 use crate::worker::waiter::Waiter;
@@ -21,6 +21,14 @@ pub(crate) struct Incoming {
     ended: Option<u64>,
     failed: Option<RayError>,
     waiter: Weak<Waiter>,
+}
+
+impl Incoming {
+    /// Tells a new attempt where to go on.
+    pub(super) fn resume(&self, stream: &mut StreamSpec) {
+        stream.received = self.received;
+        stream.consumed = self.taken;
+    }
 }
 
 /// What a consumer gets.
@@ -81,19 +89,20 @@ impl State {
         attempt: u32,
         index: u64,
         value: ObjectValue,
-        now: Instant,
         out: &mut Out,
     ) {
+        let now = out.now;
         let current = self
             .tasks
             .get(&task)
             .is_some_and(|pending| pending.spec.attempt == attempt && !pending.cancelled);
         let wanted = current && self.streams.get(&task).is_some_and(|stream| stream.received == index);
-        let object = u32::try_from(index + 1).ok().map(|index| task.object(index));
-        let (true, Some(object)) = (wanted, object) else {
-            self.drop_value(from, value, out);
+        let Ok(number) = u32::try_from(index + 1) else { return };
+        let object = task.object(number);
+        if !wanted {
+            self.drop_value(from, object, value, out);
             return;
-        };
+        }
         self.refs.own(object, Hold::Handle);
         self.objects.expect(object);
         self.accept_value(object, from, value, now, out);

@@ -10,7 +10,7 @@ use super::{Dest, NewActor, Out, Outgoing, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
 use crate::remote::NativeValue;
 use crate::value::refs::RefToken;
-use crate::wire::{ActorCallSpec, ArgSpec, Frame, TaskSpec};
+use crate::wire::{ActorCallSpec, ArgSpec, Frame, StreamSpec, TaskSpec};
 use crate::worker::objects::{Interest, Slot};
 use crate::worker::refs::Hold;
 use crate::worker::task::{Dependency, PendingTask, Phase, Template};
@@ -51,6 +51,8 @@ pub(crate) struct NewTask {
     pub(crate) returns: u32,
     pub(crate) stream: Option<u32>,
     pub(crate) max_retries: i64,
+    /// The time it has: its own timeout, or what is left to the task that submits it, if that is less.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What the caller gets.
@@ -102,7 +104,6 @@ impl State {
             new.template.shape.resources.clone()
         };
         let options = &new.template.options;
-        let timeout = options.timeout;
         let call = new.call.map(|call| ActorCallSpec {
             actor: call.actor,
             method: call.method,
@@ -121,9 +122,13 @@ impl State {
             name: new.name,
             args,
             returns: new.returns,
-            stream: new.stream,
+            stream: new.stream.map(|ahead| StreamSpec {
+                ahead,
+                received: 0,
+                consumed: 0,
+            }),
             retry_exceptions: options.retry_exceptions.into(),
-            deadline: timeout,
+            deadline: None,
             group: new.template.shape.strategy.group(),
             resources,
         };
@@ -134,6 +139,7 @@ impl State {
             template: new.template,
             dependencies,
             nested: new.nested,
+            due: new.timeout.and_then(|timeout| now.checked_add(timeout)),
             missing: 0,
             retries_left: new.max_retries,
             phase: Phase::Waiting,
@@ -144,8 +150,8 @@ impl State {
             context: None,
         };
         self.tasks.insert(task, Box::new(pending));
-        if let Some(timeout) = timeout {
-            out.timers.push((timeout, Timer::Deadline(task, 0)));
+        if let Some(timeout) = new.timeout {
+            out.timers.push((timeout, Timer::Deadline(task, timeout)));
         }
         if let Some(new) = new.construct {
             self.insert_local_actor(*new, task);
@@ -285,6 +291,10 @@ impl State {
             return;
         };
         pending.phase = Phase::Pushed(worker);
+        pending.spec.deadline = pending.due.map(|due| due.saturating_duration_since(out.now));
+        if let (Some(stream), Some(incoming)) = (&mut pending.spec.stream, self.streams.get(&task)) {
+            incoming.resume(stream);
+        }
         if worker == self.me {
             let spec = Box::new(pending.spec.clone());
             out.send(Dest::Worker(worker), Frame::PushTask { spec, lease: 0 });

@@ -6,7 +6,7 @@ use super::super::{Dest, Out, State};
 use super::{CALL_LINE, Line, Permit};
 use crate::error::RayError;
 use crate::wire::Frame;
-use crate::worker::state::leases::{LINGER, MAX_REQUESTS};
+use crate::worker::state::leases::MAX_REQUESTS;
 
 /// Leases of one shape, at most: shapes that take no resources would get any number.
 const MAX_LEASES: usize = 64;
@@ -160,7 +160,8 @@ impl State {
 
     /// Leases that have been idle for long go back. Returns whether any is left.
     pub(in super::super) fn shared_check_idle(&mut self, now: Instant, out: &mut Out) -> bool {
-        self.shared_return_where(|lease| now.duration_since(lease.idle_since) >= LINGER, out);
+        let linger = self.lease_linger;
+        self.shared_return_where(|lease| now.duration_since(lease.idle_since) >= linger, out);
         self.shared.lines.iter().any(|line| !line.leases.is_empty())
     }
 
@@ -196,7 +197,7 @@ impl State {
     pub(in super::super) fn set_idle_check(&mut self, out: &mut Out) {
         if !self.idle_check_set {
             self.idle_check_set = true;
-            out.timers.push((LINGER, super::super::Timer::IdleLeases));
+            out.timers.push((self.lease_linger, super::super::Timer::IdleLeases));
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, TaskId};
 use crate::remote;
 use crate::wire::{ArgSpec, LeaseShape, TaskOutcome, TaskSpec};
-use crate::worker::context::{CancelFlag, Hosting, Resources, TaskContext};
+use crate::worker::context::{Hosting, Resources, TaskContext};
 use crate::worker::execute::actor_queue::Kind;
 use crate::worker::native::NativeValue;
 use crate::worker::objects::Slot;
@@ -419,7 +419,8 @@ impl State {
             group: spec.group,
             resources: Resources::OfShape(pending.template.shape.clone()),
             hosting: Hosting::Shared(hosting),
-            cancel: CancelFlag::default(),
+            due: pending.due,
+            ..TaskContext::default()
         });
         if pending.cancelled {
             context.cancel.set();
@@ -525,7 +526,7 @@ impl State {
             }
             LocalOutcome::Other(outcome) => {
                 let me = self.me;
-                self.task_done(me, (task, attempt), outcome, (true, 0), now, out);
+                self.task_done(me, (task, attempt), outcome, (true, 0), out);
             }
         }
     }

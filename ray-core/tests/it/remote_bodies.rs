@@ -1,5 +1,4 @@
 //! What `#[remote]` writes for the runtime, run without one: bodies are found in the table and called here.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's way to fail")]
 
 use bytes::Bytes;
 use ray_core::__private::{Arguments, FunctionBody, Outcome, RemoteFunction, RemoteItem};

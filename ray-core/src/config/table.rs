@@ -1,0 +1,152 @@
+//! The table of settings.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{ConfigError, LogEncoding, LogLevel, Scope, Setting, Share, Sources, Value};
+
+/// Declares a struct for each scope, with a field for each setting.
+macro_rules! settings {
+    ($(
+        $(#[doc = $scope_doc:literal])*
+        $scope:ident {
+            $(
+                $(#[doc = $doc:literal])*
+                $name:ident: $ty:ty = $default:expr
+            ),* $(,)?
+        }
+    )*) => {
+        $(
+            $(#[doc = $scope_doc])*
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $scope {
+                $( $(#[doc = $doc])* pub $name: $ty, )*
+            }
+
+            impl Default for $scope {
+                fn default() -> Self {
+                    Self { $( $name: $default ),* }
+                }
+            }
+
+            impl $scope {
+                const SETTINGS: &'static [Setting] = &[$(
+                    Setting {
+                        name: stringify!($name),
+                        kind: <$ty as Value>::KIND,
+                        default: || { let value: $ty = $default; value.to_text().unwrap_or_default() },
+                        scope: Scope::$scope,
+                        doc: concat!($($doc),*),
+                    }
+                ),*];
+
+                /// Resolves the settings of this scope (CF-1).
+                pub fn resolve(sources: &Sources) -> Result<Self, ConfigError> {
+                    Ok(Self { $( $name: sources.value(stringify!($name))?.unwrap_or_else(|| $default) ),* })
+                }
+
+                /// The settings as text, as the handshake carries them; those without a value are left out.
+                pub fn to_text(&self) -> BTreeMap<String, String> {
+                    let texts = [$( (stringify!($name), self.$name.to_text()) ),*];
+                    let given = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?)));
+                    given.collect()
+                }
+            }
+        )*
+    };
+}
+
+settings! {
+    /// What a driver reads for itself.
+    Process {
+        /// Where session directories are made. Default: `/tmp/ray`, or `/tmp/ray-<uid>` where that is another user's.
+        tmpdir: Option<PathBuf> = None,
+        /// Where names of actors hold. Default: a namespace of the session alone.
+        namespace: Option<String> = None,
+        /// Whether the driver shows what workers print.
+        log_to_driver: bool = true,
+        /// Whether lines that workers repeat are counted instead of shown.
+        dedup_logs: bool = true,
+        /// Within how many seconds repeated lines are counted as one.
+        dedup_logs_agg_window_s: u64 = 5,
+    }
+
+    /// What a node's raylet works with.
+    Node {
+        /// CPUs that the node offers. Default: what the process may use (affinity, cgroup quota).
+        num_cpus: Option<u32> = None,
+        /// GPUs that the node offers. Default: those visible to the process.
+        num_gpus: Option<u32> = None,
+        /// Bytes of the logical resource `memory`. Default: the available memory less the object store's share.
+        memory: Option<u64> = None,
+        /// Bytes of the object store. Default: 30 % of the available memory, at most 200 GB.
+        object_store_memory: Option<u64> = None,
+        /// The share of the object store above which objects are spilled ahead of need.
+        object_spilling_threshold: Share = Share::percent(80),
+        /// An idle worker beyond one a CPU ends after this time: long enough to serve the next burst.
+        idle_worker_killing_time_threshold_ms: u64 = 1_000,
+        /// How long a worker may take from its birth to its first frame: a loaded machine starts processes slowly.
+        worker_register_timeout_seconds: u64 = 60,
+        /// The share of the node's memory above which a worker is killed, before the kernel chooses one.
+        memory_usage_threshold: Share = Share::percent(95),
+        /// How often the memory in use is looked at; 0 turns the memory monitor off.
+        memory_monitor_refresh_ms: u64 = 250,
+    }
+
+    /// What all processes of the cluster have in common.
+    Cluster {
+        /// How long an owner keeps an idle lease: asking for a worker costs a round trip to the raylet.
+        worker_lease_timeout_milliseconds: u64 = 500,
+        /// Up to this size in bytes a result travels in the reply and lives in its owner's process.
+        max_direct_call_object_size: u64 = 100 << 10,
+        /// Bytes of task specifications that a process keeps to make lost objects again.
+        max_lineage_bytes: u64 = 1 << 30,
+        /// Items of a stream that its producer may be ahead of its consumer.
+        generator_backpressure_num_objects: u32 = 64,
+        /// What a task that was cancelled for its `timeout` gets before its worker is killed.
+        timeout_grace_ms: u64 = 5_000,
+        /// How long the head may take for an answer.
+        gcs_server_request_timeout_seconds: u64 = 60,
+        /// Which lines are logged.
+        log_level: LogLevel = LogLevel::info(),
+        /// How log lines are written.
+        log_encoding: LogEncoding = LogEncoding::Text,
+    }
+}
+
+/// All settings of a session.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config {
+    /// The driver's own.
+    pub process: Process,
+    /// The node's.
+    pub node: Node,
+    /// The cluster's.
+    pub cluster: Cluster,
+}
+
+impl Config {
+    /// Resolves every setting.
+    pub fn resolve(sources: &Sources) -> Result<Self, ConfigError> {
+        sources.check_names()?;
+        Ok(Self {
+            process: Process::resolve(sources)?,
+            node: Node::resolve(sources)?,
+            cluster: Cluster::resolve(sources)?,
+        })
+    }
+}
+
+impl Cluster {
+    /// The settings that came with the handshake (CF-3).
+    pub fn received(texts: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::resolve(&Sources::received(texts.clone()))
+    }
+}
+
+/// The whole table.
+pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
+    [Process::SETTINGS, Node::SETTINGS, Cluster::SETTINGS]
+        .into_iter()
+        .flatten()
+}
