@@ -1015,6 +1015,8 @@ impl Frame {
     pub(crate) fn encode_push_task(spec: &TaskSpec, out: &mut Vec<u8>) {
         Wire::encode(&PUSH_TASK_TAG, out);
         Wire::encode(spec, out);
+        // Those that serve several leases at once take no tasks by ring.
+        Wire::encode(&0u64, out);
     }
 
     /// Whether this is an answer that carries no reference.

@@ -11,7 +11,7 @@ use crate::support::{Watchdog, in_own_process, wait_until};
 
 /// A value whose encoding would be noticed, and whose drop is counted.
 #[derive(Debug, Deserialize)]
-pub struct Unsent(u64);
+pub(crate) struct Unsent(u64);
 
 static DROPS: AtomicUsize = AtomicUsize::new(0);
 
@@ -108,7 +108,7 @@ fn text(length: usize) -> String {
 }
 
 #[derive(Debug)]
-pub struct Counter {
+pub(crate) struct Counter {
     count: u64,
     seen: Vec<u64>,
     _unsent: Option<Unsent>,
@@ -118,7 +118,7 @@ static BARRIER: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(2));
 
 #[remote(isolation = "shared")]
 impl Counter {
-    pub fn new(start: u64) -> Self {
+    pub(crate) fn new(start: u64) -> Self {
         Self {
             count: start,
             seen: Vec::new(),
@@ -126,55 +126,55 @@ impl Counter {
         }
     }
 
-    pub fn incr(&mut self) -> u64 {
+    pub(crate) fn incr(&mut self) -> u64 {
         self.count += 1;
         self.count
     }
 
-    pub fn note(&mut self, number: u64) {
+    pub(crate) fn note(&mut self, number: u64) {
         self.seen.push(number);
     }
 
-    pub fn seen(&self) -> Vec<u64> {
+    pub(crate) fn seen(&self) -> Vec<u64> {
         self.seen.clone()
     }
 
-    pub fn meet(&self) {
+    pub(crate) fn meet(&self) {
         BARRIER.wait();
     }
 
-    pub async fn later(&self) -> u64 {
+    pub(crate) async fn later(&self) -> u64 {
         tokio::task::yield_now().await;
         self.count
     }
 
-    pub fn explode(&mut self) {
+    pub(crate) fn explode(&mut self) {
         panic!("in a method")
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         std::process::id()
     }
 
-    pub fn take(&mut self, value: Unsent) -> Unsent {
+    pub(crate) fn take(&mut self, value: Unsent) -> Unsent {
         value
     }
 
-    pub fn keep(&mut self, value: Unsent) {
+    pub(crate) fn keep(&mut self, value: Unsent) {
         self._unsent = Some(value);
     }
 }
 
 #[derive(Debug)]
-pub struct Refusing;
+pub(crate) struct Refusing;
 
 #[remote(isolation = "shared")]
 impl Refusing {
-    pub fn new() -> Result<Self, std::io::Error> {
+    pub(crate) fn new() -> Result<Self, std::io::Error> {
         Err(std::io::Error::other("no such actor"))
     }
 
-    pub fn hello(&self) -> u64 {
+    pub(crate) fn hello(&self) -> u64 {
         1
     }
 }

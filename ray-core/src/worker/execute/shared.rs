@@ -149,6 +149,8 @@ pub(crate) fn run_for_caller(worker: &Arc<Worker>, task: TaskId) -> bool {
 
 /// Runs a piece of work. What is to be told when it has ended; nothing if it goes on as a future.
 fn run(worker: &Arc<Worker>, started: Started) -> Option<Done> {
+    // A driver notes what panics say only from here on.
+    panic::install_hook();
     let receipt = started.receipt();
     let actor = started.call.map(|(actor, _)| actor);
     match started.what {

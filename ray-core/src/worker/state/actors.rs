@@ -438,9 +438,8 @@ impl State {
     pub(super) fn handle_out_of_scope(&mut self, object: ObjectId, out: &mut Out) {
         if let Some(actor) = self.owned_actors.remove(&object) {
             let client = self.actors.remove(&actor);
-            if let Some(local) = client.as_ref().and_then(|client| client.local.as_ref()) {
+            if client.as_ref().is_some_and(|client| client.local.is_some()) {
                 // LA-3. The GCS does not know it.
-                let _ = local;
                 out.garbage.push(Box::new(client));
                 return;
             }
