@@ -21,7 +21,7 @@ bench *arguments:
 
 # the protocol between readers and the store, in every order of its memory accesses
 loom:
-    RUSTFLAGS="--cfg ray_loom" cargo test --release --target-dir target/loom -p ray-objstore --lib loom_
+    RUSTFLAGS="--cfg ray_loom" cargo test --release --target-dir target/loom -p ray-objstore -p ray-core-ring --lib loom
 
 # unsafe code of the value codec, under Miri (needs the nightly toolchain with `miri`)
 miri:

@@ -102,7 +102,9 @@ impl Worker {
     async fn await_answer(self: &Arc<Self>, receiver: oneshot::Receiver<Result<Answer>>) -> Result<Answer> {
         // Within the runtime's own threads, since the caller may be on a runtime without a timer, or on none.
         let limit = Duration::from_secs(self.config.gcs_server_request_timeout_seconds);
-        let answer = self.io.spawn(tokio::time::timeout(limit, receiver));
+        let answer = self
+            .io
+            .spawn(async move { tokio::time::timeout(limit, receiver).await });
         match answer.await {
             Ok(Ok(Ok(answer))) => answer,
             Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(RayError::Disconnected {

@@ -54,6 +54,8 @@ enum TaskRing {
 #[derive(Debug)]
 pub(crate) enum Parcel<'a> {
     Frame(Frame),
+    /// A frame that keeps the socket's order.
+    Ordered(Frame),
     /// A task, and whether it carries no reference.
     Task {
         spec: &'a TaskSpec,
@@ -83,7 +85,7 @@ impl Links {
     pub(crate) fn push(&mut self, rings: &Rings, dest: Dest, parcel: Parcel<'_>) -> Departure {
         let worker = match dest {
             Dest::Raylet => {
-                if let Parcel::Frame(frame) = parcel {
+                if let Parcel::Frame(frame) | Parcel::Ordered(frame) = parcel {
                     self.raylet.push(frame);
                 }
                 return Departure::Flush(self.raylet.clone());
@@ -98,6 +100,7 @@ impl Links {
                 let spec = Box::new(spec.clone());
                 self.push_frame(worker, Frame::PushTask { spec, lease: 0 })
             }
+            Parcel::Ordered(frame) => self.push_frame(worker, frame),
             Parcel::Frame(frame) => {
                 let ring = self.rings.get_mut(&worker).and_then(|rings| rings.answers.as_mut());
                 if let Some(ring) = ring.filter(|_| frame.is_plain_answer())

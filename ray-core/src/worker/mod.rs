@@ -174,6 +174,7 @@ impl Worker {
                     leaving.to_self.push(frame);
                     continue;
                 }
+                Outgoing::Ordered(frame) => Parcel::Ordered(frame),
                 Outgoing::Frame(frame) => Parcel::Frame(frame),
                 Outgoing::Task { task, plain } => match state.tasks.get(&task) {
                     Some(pending) => Parcel::Task {
@@ -232,8 +233,12 @@ impl Worker {
             service::from_peer(self, self.identity.worker, frame);
         }
         for (worker, only) in out.take_back {
-            let back = self.links().take_back(worker, only);
-            if !back.is_empty() {
+            let back = self.links().take_back(worker, only.map(|(task, _)| task));
+            if let (true, Some((task, recursive))) = (back.is_empty(), only) {
+                // The worker has it: it runs, or has ended.
+                let cancel = Frame::CancelTask { task, recursive };
+                self.with(|_, _, out| out.send(Dest::Worker(worker), cancel));
+            } else if !back.is_empty() {
                 self.with(|state, now, out| state.taken_back(worker, &back, now, out));
             }
         }

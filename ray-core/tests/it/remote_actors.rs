@@ -1,4 +1,4 @@
-//! What `#[remote]` writes of an actor, run without a runtime.
+//! What `#[remote]` writes of an actor, run without a runtime where that is possible.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -9,6 +9,8 @@ use ray_core::__private::{
 use ray_core::registry::{Receiver, Registry};
 use ray_core::remote::{Argument, Call, CallBuilder, Incoming, Lane, RemoteValue};
 use ray_core::{Actor, ActorHandle, Checkpoint, ObjectRef, ObjectRefStream, RetryExceptions, remote, value};
+
+use crate::support::in_own_process;
 
 /// Counts.
 #[derive(Debug)]
@@ -261,22 +263,28 @@ fn a_checkpoint_is_found_where_the_type_implements_it() {
 
 #[test]
 fn handles_are_typed_and_travel_only_as_their_own_type() {
-    let handle: CounterHandle = Counter::options()
-        .name("tally")
-        .get_if_exists(true)
-        .detached()
-        .remote(1);
-    let value: ObjectRef<i64> = handle.value();
-    let _: ObjectRef<i64> = handle.options().max_task_retries(3).incr(&value);
-    let _: (ObjectRef<i64>, ObjectRef<String>) = handle.parts();
-    let _: ObjectRefStream<i64> = handle.up_to();
-    let _: ObjectRef<String> = handle.get("a text");
-    let _: ObjectRef<String> = handle.options().name();
-    let bytes = value::encode(&handle).unwrap().to_bytes();
-    assert_eq!(value::decode::<CounterHandle>(&bytes).unwrap().raw().id(), handle.raw().id());
-    let error = value::decode::<PlainHandle>(&bytes).unwrap_err().to_string();
-    assert!(error.contains("Plain"), "{error}");
-    assert!(PlainHandle::get("nobody").is_err());
+    in_own_process(|| {
+        let _ray = ray_core::init().unwrap();
+        let handle: CounterHandle = Counter::options()
+            .name("tally")
+            .get_if_exists(true)
+            .detached()
+            .remote(1);
+        let value: ObjectRef<i64> = handle.value();
+        let _: ObjectRef<i64> = handle.options().max_task_retries(3).incr(&value);
+        let _: (ObjectRef<i64>, ObjectRef<String>) = handle.parts();
+        let _: ObjectRefStream<i64> = handle.up_to();
+        let _: ObjectRef<String> = handle.get("a text");
+        let _: ObjectRef<String> = handle.options().name();
+        let bytes = value::encode(&handle).unwrap().to_bytes();
+        assert_eq!(
+            value::decode::<CounterHandle>(&bytes).unwrap().raw().id(),
+            handle.raw().id()
+        );
+        let error = value::decode::<PlainHandle>(&bytes).unwrap_err().to_string();
+        assert!(error.contains("Plain"), "{error}");
+        assert!(PlainHandle::get("nobody").is_err());
+    });
 }
 
 #[test]

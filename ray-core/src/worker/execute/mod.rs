@@ -24,7 +24,7 @@ use crate::wire::{ActorSpec, ArgSpec, Frame, TaskOutcome, TaskSpec};
 use crate::worker::context::TaskContext;
 use crate::worker::refs::Hold;
 use crate::worker::rings::Arrival;
-use crate::worker::state::Dest;
+use crate::worker::state::{Dest, Outgoing};
 use crate::worker::{Worker, current};
 use actor::ActorHost;
 
@@ -73,6 +73,10 @@ struct Orders {
     /// The task that has left the line last, and whether it was cancelled before it was known to run.
     begun: Option<TaskId>,
     begun_cancelled: bool,
+    /// Tasks that were cancelled and not known here: a cancel comes by socket and may overtake its task in the ring.
+    cancelled_unknown: VecDeque<TaskId>,
+    /// The worker has reached a function's `max_calls` and takes no further task.
+    retired: bool,
     /// End when the line is empty.
     ending: bool,
 }
@@ -90,7 +94,8 @@ impl Executor {
     fn enter_running(&self, context: &Arc<TaskContext>) {
         self.running().insert(context.task, context.clone());
         let orders = self.orders();
-        if orders.begun == Some(context.task) && orders.begun_cancelled {
+        let overtaken = orders.cancelled_unknown.contains(&context.task);
+        if overtaken || (orders.begun == Some(context.task) && orders.begun_cancelled) {
             context.cancel.set();
         }
     }
@@ -113,7 +118,9 @@ impl Executor {
                 }
                 continue;
             }
-            if let Arrival::Task(owner, spec) = worker.rings.next_task(worker, || self.look.load(Ordering::Acquire)) {
+            let retired = self.orders().retired;
+            let look = || self.look.load(Ordering::Acquire);
+            if let Arrival::Task(owner, spec) = worker.rings.next_task(worker, !retired, look) {
                 self.begin(spec.task);
                 run::task(
                     worker,
@@ -217,7 +224,13 @@ impl Executor {
                 .line
                 .iter()
                 .position(|order| matches!(order, Order::Run(job) if job.spec.task == task));
-            orders.begun_cancelled |= orders.begun == Some(task);
+            if orders.begun == Some(task) {
+                orders.begun_cancelled = true;
+            } else if place.is_none() {
+                orders.cancelled_unknown.push_back(task);
+                let surplus = orders.cancelled_unknown.len().saturating_sub(CANCELS_KEPT);
+                orders.cancelled_unknown.drain(..surplus);
+            }
             place.and_then(|place| orders.line.remove(place))
         };
         if let Some(Order::Run(job)) = waiting {
@@ -332,6 +345,9 @@ impl Executor {
     }
 }
 
+/// Cancels of unknown tasks that are remembered: those whose task is still in a ring are among the latest.
+const CANCELS_KEPT: usize = 256;
+
 /// Sends the answer of a job (EX-1) and then lets go of its arguments (EX-2).
 fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) {
     answer_after(worker, job, outcome, reusable, Duration::ZERO);
@@ -344,17 +360,17 @@ fn answer_after(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: 
     if job.spec.stream.is_some() {
         worker.executor.streams.close(task);
     }
+    if !reusable {
+        worker.executor.orders().retired = true;
+    }
+    let answer = Frame::TaskDone { task, attempt, outcome, reusable, ran };
     worker.with(|state, _, out| {
-        out.send(
-            Dest::Worker(job.from),
-            Frame::TaskDone {
-                task,
-                attempt,
-                outcome,
-                reusable,
-                ran,
-            },
-        );
+        if job.spec.stream.is_some() {
+            // Behind its items, which go by socket.
+            out.sends.push((Dest::Worker(job.from), Outgoing::Ordered(answer)));
+        } else {
+            out.send(Dest::Worker(job.from), answer);
+        }
         for (object, _) in &job.held {
             state.unhold(*object, Hold::Task, out);
         }

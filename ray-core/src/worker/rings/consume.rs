@@ -61,6 +61,7 @@ impl Rings {
                     drain_answers(worker, &mut consumer.answers, Some(peer));
                     consumer.answers.retain(|inbox| inbox.peer != peer);
                     consumer.tasks.retain(|inbox| inbox.peer != peer);
+                    self.task_owners.lock().unwrap_or_else(PoisonError::into_inner).retain(|owner| *owner != peer);
                     worker.peer_is_dead(peer, &cause);
                 }
             }
@@ -151,8 +152,8 @@ impl Rings {
         waiter.is_done()
     }
 
-    /// The main thread of a worker waits for a task, or until `other` holds.
-    pub(crate) fn next_task(&self, worker: &Arc<Worker>, other: impl Fn() -> bool) -> Arrival {
+    /// The main thread of a worker waits for a task, if it takes any, or until `other` holds.
+    pub(crate) fn next_task(&self, worker: &Arc<Worker>, takes_tasks: bool, other: impl Fn() -> bool) -> Arrival {
         let mut consumer = self.consumer();
         consumer.bell.disarm();
         self.unarmed.store(false, Ordering::Relaxed);
@@ -162,7 +163,7 @@ impl Rings {
                 self.let_go(&mut consumer);
                 return Arrival::Other;
             }
-            if let Some((owner, spec)) = take_task(&mut consumer) {
+            if takes_tasks && let Some((owner, spec)) = take_task(&mut consumer) {
                 // A task that waits for nothing needs nobody to listen meanwhile.
                 if worker.awaits_nothing() {
                     self.unarmed.store(true, Ordering::Relaxed);
@@ -181,7 +182,7 @@ impl Rings {
             } = &mut *consumer;
             wait(bell, policy, None, || {
                 other()
-                    || tasks.iter().any(|inbox| inbox.receiver.is_ready())
+                    || (takes_tasks && tasks.iter().any(|inbox| inbox.receiver.is_ready()))
                     || answers.iter().any(|inbox| inbox.receiver.is_ready())
                     || self.errand_count.load(Ordering::Acquire) > 0
             });
@@ -231,16 +232,12 @@ impl Rings {
         }
     }
 
-    /// The owners whose tasks wait here behind the one that runs.
+    /// The owners that send tasks by ring: some may wait behind the one that runs.
     pub(crate) fn owners(&self) -> Vec<WorkerId> {
         if self.eager.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let waiting = |consumer: MutexGuard<'_, Consumer>| {
-            let ready = consumer.tasks.iter().filter(|inbox| inbox.receiver.is_ready());
-            ready.map(|inbox| inbox.peer).collect()
-        };
-        self.try_consumer().map(waiting).unwrap_or_default()
+        self.task_owners.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The running task begins to wait for something: the reactor listens from now on.

@@ -74,6 +74,7 @@ pub(crate) struct Rings {
     unarmed: AtomicBool,
     /// Tasks are taken as they come: this process is an actor.
     eager: AtomicBool,
+    task_owners: Mutex<Vec<WorkerId>>,
     /// Calls of the actor overlap: new ones must be seen while others run.
     overlapping: AtomicBool,
 }
@@ -101,6 +102,7 @@ impl Rings {
             posted: AtomicU8::new(0),
             unarmed: AtomicBool::new(false),
             eager: AtomicBool::new(false),
+            task_owners: Mutex::default(),
             overlapping: AtomicBool::new(false),
         })
     }
@@ -180,6 +182,7 @@ impl Rings {
         let channel = Channel::open(ring)?;
         let ringer = open_bell(bell)?;
         let own = self.descriptors()?;
+        self.task_owners.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
         self.errand(
             worker,
             Errand::Tasks(Inbox {

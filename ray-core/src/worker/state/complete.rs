@@ -228,10 +228,11 @@ impl State {
             Phase::Pushed(worker) => {
                 pending.cancelled = true;
                 if self.ringed.contains(&worker) && actor.is_none() {
-                    // If the worker has not taken it yet, this ends it; else the frame finds it running, or ended.
-                    out.take_back.push((worker, Some(task)));
+                    // If the worker has not taken it, this ends it; else the worker is told.
+                    out.take_back.push((worker, Some((task, recursive))));
+                } else {
+                    out.send(Dest::Worker(worker), Frame::CancelTask { task, recursive });
                 }
-                out.send(Dest::Worker(worker), Frame::CancelTask { task, recursive });
                 return Some(worker);
             }
             Phase::Queued if actor.is_none() => {

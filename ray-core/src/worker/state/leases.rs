@@ -44,6 +44,8 @@ pub(super) struct Lease {
     idle_since: Instant,
     /// Others wait: it goes back after the running task.
     yielding: bool,
+    /// The running task waits for something: nothing is sent after it.
+    stalled: bool,
 }
 
 impl State {
@@ -69,7 +71,7 @@ impl State {
             } else {
                 1
             };
-            while !lease.yielding && lease.running.len() < window {
+            while !lease.yielding && !lease.stalled && lease.running.len() < window {
                 let Some(task) = queue.waiting.pop_front() else { break };
                 lease.running.push_back(task);
                 pushes.push((task, lease.worker));
@@ -148,6 +150,7 @@ impl State {
             running: VecDeque::new(),
             idle_since: now,
             yielding: false,
+            stalled: false,
         };
         self.leases.insert(id, lease);
         self.drive(&shape, now, out);
@@ -276,7 +279,8 @@ impl State {
     /// The task that runs in the worker waits for something.
     pub(crate) fn stalled(&mut self, worker: WorkerId, out: &mut Out) {
         let mut shapes = Vec::new();
-        for lease in self.leases.values().filter(|lease| lease.worker == worker) {
+        for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
+            lease.stalled = !lease.running.is_empty();
             shapes.push(lease.shape.clone());
         }
         for shape in shapes {
@@ -313,6 +317,7 @@ impl State {
             lease.running.retain(|running| *running != task);
         }
         lease.idle_since = now;
+        lease.stalled = false;
         let shape = lease.shape.clone();
         let done = lease.running.is_empty() && lease.yielding;
         if let Some(queue) = self.shapes.get_mut(&shape) {

@@ -51,6 +51,8 @@ pub(crate) enum Dest {
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Frame(Frame),
+    /// A frame that must not overtake those that were sent before.
+    Ordered(Frame),
     /// A pending task, and whether it carries no reference.
     Task {
         task: TaskId,
@@ -79,8 +81,8 @@ pub(crate) struct Out {
     /// Dropped once the lock is released.
     pub(crate) garbage: Vec<Box<dyn Any + Send>>,
     pub(crate) timers: Vec<(Duration, Timer)>,
-    /// Tasks to take back from workers that have not taken them: all, or one.
-    pub(crate) take_back: Vec<(WorkerId, Option<TaskId>)>,
+    /// Tasks to take back from workers that have not taken them: all, or one that is cancelled (and its children, or not).
+    pub(crate) take_back: Vec<(WorkerId, Option<(TaskId, bool)>)>,
     /// Effects of the reference table, turned into the above before the lock is released.
     pub(crate) refs: Vec<Effect>,
 }

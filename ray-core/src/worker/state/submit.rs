@@ -306,7 +306,7 @@ impl State {
                 inner.extend(crate::value::refs_of(object).unwrap_or_default());
             }
         }
-        let plain = inner.is_empty();
+        let plain = inner.is_empty() && pending.spec.stream.is_none();
         inner.iter().for_each(|token| self.hand_over(token.object, worker, out));
         if self.goes_to_host(task) {
             let lease = self.lease_of(task, worker);
