@@ -1,18 +1,21 @@
 //! Creating, finding and ending actors.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::submit::prepare;
-use super::template::{steps, strategy};
+use super::template::{of_construction, steps, strategy};
 use crate::api::blocking;
 use crate::api::object_ref::{RawActorHandle, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::ActorId;
-use crate::registry::RemoteItem;
-use crate::remote::{ActorHandle, ActorOptions, CallBuilder, Lifetime, UNLIMITED};
+use crate::registry::{ActorType, RemoteItem};
+use crate::remote::{ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, UNLIMITED};
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, CheckpointSpec, GcsReply, GcsRequest};
 use crate::worker::refs::Hold;
-use crate::worker::state::{Argument, State};
+use crate::worker::state::{Argument, LocalActor, LocalQueue, NewActor, NewTask, State};
 use crate::worker::{Worker, current};
 
 /// Creates an actor. What goes wrong becomes the error of its calls.
@@ -27,6 +30,8 @@ pub fn create_actor(
         actor: ActorId::default(),
         handle: RawRef::failed(error),
         type_name,
+        hosted: false,
+        item: None,
     })
 }
 
@@ -43,6 +48,11 @@ fn create(
     options
         .validate()
         .map_err(|error| invalid(type_name, &error.to_string()))?;
+    if lives_here(options)
+        && let Some(class) = item.as_actor()
+    {
+        return create_here(worker, item, class, call, options);
+    }
     let mut prepared = prepare(worker, call)?;
     let namespace = options
         .namespace
@@ -70,6 +80,93 @@ fn create(
         actor,
         handle: RawRef::counted(worker, handle, worker.identity.worker),
         type_name: type_name.into(),
+        hosted: false,
+        item: None,
+    })
+}
+
+/// Whether such an actor belongs to the process that creates it, and the GCS does not know it: nobody looks for it, and it
+/// takes nothing that is scheduled.
+pub(super) fn lives_here(options: &ActorOptions) -> bool {
+    options.isolation == Isolation::Shared
+}
+
+/// Refuses what an actor without a process of its own, or without a place in the GCS, does not have.
+fn check_shared(type_name: &str, options: &ActorOptions) -> Result<()> {
+    let given = [
+        ("name", options.name.is_some()),
+        ("lifetime", options.lifetime == Lifetime::Detached),
+        ("memory", options.memory.is_some()),
+        ("max_restarts", options.max_restarts != 0),
+        ("checkpoint", options.checkpoint.is_some()),
+        ("num_cpus", options.num_cpus.is_some_and(|cpus| cpus > 0.0)),
+        ("num_gpus", options.num_gpus > 0.0),
+        ("resources", !options.resources.is_empty()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((option, _)) => Err(RayError::Unsupported {
+            call: format!("an actor `{type_name}` with isolation `shared`"),
+            why: format!("it lives and ends with its creator's process, which `{option}` does not fit: leave it away, or use isolation `process`"),
+        }),
+    }
+}
+
+/// Creates an actor in this process. Neither the raylet nor the GCS hears of it.
+fn create_here(
+    worker: &Arc<Worker>,
+    item: &'static RemoteItem,
+    class: &'static ActorType,
+    call: CallBuilder,
+    options: &ActorOptions,
+) -> Result<RawActorHandle> {
+    thread_local! {
+        // The name of the type that was created last: handles share it.
+        static NAME: RefCell<Option<(&'static str, Arc<str>)>> = const { RefCell::new(None) };
+    }
+    let name = item.identity().name;
+    check_shared(name, options)?;
+    let mut prepared = prepare(worker, call)?;
+    let actor = ActorId::random();
+    let construct = NewActor {
+        host: Arc::new(LocalActor {
+            actor,
+            item,
+            class,
+            instance: tokio::sync::RwLock::new(None),
+        }),
+        queue: LocalQueue::new(options.max_concurrency, options.concurrency_groups.clone()),
+        construct_is_async: matches!(class.construct, ConstructBody::Async(_)),
+        max_pending: limit(options.max_pending_calls),
+        max_task_retries: limit(options.max_task_retries),
+    };
+    let new = NewTask {
+        template: of_construction(item)?,
+        item: item.key().0,
+        call: None,
+        construct: Some(Box::new(construct)),
+        name: None,
+        parent: worker.parent_task(),
+        args: std::mem::take(&mut prepared.args),
+        nested: std::mem::take(&mut prepared.nested),
+        returns: 1,
+        stream: None,
+        timeout: None,
+        max_retries: 0,
+    };
+    let submitted = worker.with(|state, now, out| state.submit(new, now, out));
+    drop(prepared);
+    let handle = submitted.task.object(1);
+    let type_name = NAME.with_borrow_mut(|known| match known {
+        Some((known, shared)) if std::ptr::eq(*known, name) => shared.clone(),
+        _ => known.insert((name, name.into())).1.clone(),
+    });
+    Ok(RawActorHandle {
+        actor,
+        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        type_name,
+        hosted: true,
+        item: Some(item),
     })
 }
 
@@ -155,6 +252,8 @@ impl State {
     ) {
         let args = args.into_iter().map(|arg| match arg {
             Argument::Value(object) => ArgSpec::Inline { object },
+            // The lane of such an actor is never the native one.
+            Argument::Native(_) => ArgSpec::Inline { object: Bytes::new() },
             Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
                 ArgSpec::Stored { object, owner }
             }
@@ -208,6 +307,8 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
         actor: info.actor,
         handle: RawRef::counted(worker, handle, worker.identity.worker),
         type_name,
+        hosted: false,
+        item: None,
     })
 }
 
@@ -218,6 +319,10 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
 pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     let raw = handle.raw();
     let (_, _, worker) = raw.handle.target()?;
+    if raw.hosted {
+        worker.with(|state, now, out| state.kill_local_actor(raw.actor, now, out));
+        return Ok(());
+    }
     worker
         .ask_blocking(GcsRequest::KillActor {
             actor: raw.actor,

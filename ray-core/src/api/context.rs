@@ -71,7 +71,7 @@ impl RuntimeContext {
 
     /// The name of the running task or actor call.
     pub fn task_name(&self) -> Option<&str> {
-        self.task.as_ref().map(|task| task.name.as_str())
+        self.task.as_ref().map(|task| &*task.name)
     }
 
     /// Which attempt this is, from 0; in an actor's constructor, how often it was restarted.
@@ -91,7 +91,7 @@ impl RuntimeContext {
 
     /// What the running task or actor was given, by resource name.
     pub fn assigned_resources(&self) -> BTreeMap<String, f64> {
-        let steps = self.task.as_ref().map(|task| &task.resources);
+        let steps = self.task.as_ref().map(|task| task.resources.steps());
         #[expect(clippy::cast_precision_loss, reason = "for people; amounts are far below 2^52 steps")]
         let amounts = steps
             .into_iter()

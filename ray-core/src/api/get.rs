@@ -1,5 +1,6 @@
 //! `get`: from references to values, one, many or a tuple of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use crate::api::blocking;
 use crate::api::object_ref::{ObjectRef, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::ObjectId;
+use crate::worker::native::NativeValue;
 use crate::worker::resolve::{Found, Target};
 use crate::worker::{Worker, current};
 
@@ -27,6 +29,15 @@ pub trait Fetch {
 
     #[doc(hidden)]
     fn decode(&self) -> Result<Self::Output>;
+
+    /// As `decode`, where the references end with it: then a value of this process is moved out.
+    #[doc(hidden)]
+    fn take(self) -> Result<Self::Output>
+    where
+        Self: Sized,
+    {
+        self.decode()
+    }
 }
 
 impl<T: DeserializeOwned + 'static> Fetch for ObjectRef<T> {
@@ -40,11 +51,23 @@ impl<T: DeserializeOwned + 'static> Fetch for ObjectRef<T> {
         let (object, _, worker) = self.raw().target()?;
         loop {
             if let Some(found) = worker.ready_value(object) {
-                return decode(object, found?);
+                return decode(&worker, object, found?);
             }
             // It was ready and is being made again: it was lost meanwhile.
             let owner = self.raw().target()?.1;
             worker.block_until(&[(object, owner)], 1, None);
+        }
+    }
+
+    fn take(self) -> Result<T> {
+        let (object, _, worker) = self.raw().target()?;
+        match worker.last_value(object) {
+            Some(Ok(Found::Moved(value))) => {
+                self.into_raw().spent();
+                moved(object, &value)
+            }
+            Some(found) => decode(&worker, object, found?),
+            None => self.decode(),
         }
     }
 }
@@ -83,6 +106,10 @@ impl<F: Fetch> Fetch for Vec<F> {
     fn decode(&self) -> Result<Vec<F::Output>> {
         self.as_slice().decode()
     }
+
+    fn take(self) -> Result<Vec<F::Output>> {
+        self.into_iter().map(Fetch::take).collect()
+    }
 }
 
 impl<F: Fetch, const N: usize> Fetch for [F; N] {
@@ -94,6 +121,10 @@ impl<F: Fetch, const N: usize> Fetch for [F; N] {
 
     fn decode(&self) -> Result<Vec<F::Output>> {
         self.as_slice().decode()
+    }
+
+    fn take(self) -> Result<Vec<F::Output>> {
+        self.into_iter().map(Fetch::take).collect()
     }
 }
 
@@ -108,6 +139,10 @@ macro_rules! tuples {
 
             fn decode(&self) -> Result<Self::Output> {
                 Ok(($(self.$index.decode()?,)+))
+            }
+
+            fn take(self) -> Result<Self::Output> {
+                Ok(($(self.$index.take()?,)+))
             }
         }
     )*};
@@ -138,7 +173,7 @@ tuples! {
 /// # Ok(()) }
 /// ```
 pub fn get<F: Fetch>(references: F) -> Result<F::Output> {
-    fetch(&references, None)
+    fetch(references, None)
 }
 
 /// As [`get`], for this long at most; a time of zero only looks.
@@ -146,7 +181,7 @@ pub fn get<F: Fetch>(references: F) -> Result<F::Output> {
 /// # Errors
 /// [`RayError::GetTimeout`] when the time is over; the tasks go on.
 pub fn get_timeout<F: Fetch>(references: F, timeout: Duration) -> Result<F::Output> {
-    fetch(&references, Some(timeout))
+    fetch(references, Some(timeout))
 }
 
 /// As [`get`], without blocking. A single reference can be awaited itself.
@@ -164,10 +199,10 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
             break;
         }
     }
-    references.decode()
+    references.take()
 }
 
-fn fetch<F: Fetch>(references: &F, timeout: Option<Duration>) -> Result<F::Output> {
+fn fetch<F: Fetch>(references: F, timeout: Option<Duration>) -> Result<F::Output> {
     let mut raw = Vec::new();
     references.references(&mut raw);
     let targets: Vec<Target> = raw
@@ -175,7 +210,7 @@ fn fetch<F: Fetch>(references: &F, timeout: Option<Duration>) -> Result<F::Outpu
         .map(|reference| reference.target().map(|(object, owner, _)| (object, owner)))
         .collect::<Result<_>>()?;
     if targets.is_empty() {
-        return references.decode();
+        return references.take();
     }
     let worker = current().map_err(|_| RayError::SessionEnded {})?;
     worker.check_deadlock(&targets)?;
@@ -183,7 +218,7 @@ fn fetch<F: Fetch>(references: &F, timeout: Option<Duration>) -> Result<F::Outpu
     if !worker.are_ready(&targets).into_iter().all(|ready| ready) {
         blocking::allow("get()", "`.await` on the reference, or get_async()", waits)??;
     }
-    references.decode()
+    references.take()
 }
 
 fn wait_for_all(worker: &std::sync::Arc<Worker>, targets: &[Target], timeout: Option<Duration>) -> Result<()> {
@@ -199,12 +234,24 @@ fn wait_for_all(worker: &std::sync::Arc<Worker>, targets: &[Target], timeout: Op
 }
 
 /// A found value as a `T`.
-pub(crate) fn decode<T: DeserializeOwned + 'static>(object: ObjectId, found: Found) -> Result<T> {
+pub(crate) fn decode<T: DeserializeOwned + 'static>(worker: &Arc<Worker>, object: ObjectId, found: Found) -> Result<T> {
     let bytes = match found {
         Found::Encoded(bytes) => bytes,
-        Found::Native(value) => value.encoded()?,
+        Found::Native(value) => worker.encoded_form(object, &value)?,
+        Found::Moved(value) => return moved(object, &value),
     };
     decode_bytes(object, &bytes)
+}
+
+/// A value that was moved out of this process's memory.
+fn moved<T: 'static>(object: ObjectId, value: &NativeValue) -> Result<T> {
+    let wrong = |why: &str| RayError::Decode {
+        what: format!("object {object}"),
+        ty: std::any::type_name::<T>().to_owned(),
+        why: why.to_owned(),
+    };
+    let value = value.take().ok_or_else(|| wrong("it was moved out before"))?;
+    value.downcast().map(|value| *value).map_err(|_| wrong("it is of another type"))
 }
 
 fn decode_bytes<T: DeserializeOwned>(object: ObjectId, bytes: &Bytes) -> Result<T> {

@@ -13,8 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{RayError, Result};
 use crate::ids::{ActorId, ObjectId, WorkerId};
+use crate::registry::RemoteItem;
 use crate::value::RefToken;
 use crate::value::refs::{deserialize_ref, serialize_ref};
+use crate::worker::resolve::Found;
 use crate::worker::context::{self, Awaiting};
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, current};
@@ -67,6 +69,13 @@ impl RawRef {
         match &self.0 {
             Kind::Counted { object, .. } => *object,
             Kind::Failed(_) => ObjectId::default(),
+        }
+    }
+
+    /// The hold of this handle has ended already.
+    pub(crate) fn spent(mut self) {
+        if let Kind::Counted { session, .. } = &mut self.0 {
+            *session = Weak::new();
         }
     }
 
@@ -231,8 +240,14 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
             return Poll::Pending;
         }
         self.awaiting = None;
-        match worker.ready_value(object) {
-            Some(found) => Poll::Ready(found.and_then(|found| crate::api::get::decode(object, found))),
+        match worker.last_value(object) {
+            Some(found) => {
+                if matches!(found, Ok(Found::Moved(_))) {
+                    let spent = ObjectRef::from_raw(RawRef::failed(RayError::SessionEnded {}));
+                    std::mem::replace(&mut self.reference, spent).into_raw().spent();
+                }
+                Poll::Ready(found.and_then(|found| crate::api::get::decode(&worker, object, found)))
+            }
             None => {
                 // It was ready and is being made again: it was lost meanwhile.
                 self.waiter = None;
@@ -250,6 +265,10 @@ pub struct RawActorHandle {
     pub(crate) actor: ActorId,
     pub(crate) handle: RawRef,
     pub(crate) type_name: Arc<str>,
+    /// It lives in the process of its creator, which alone knows it.
+    pub(crate) hosted: bool,
+    /// In that process: its type.
+    pub(crate) item: Option<&'static RemoteItem>,
 }
 
 impl RawActorHandle {
@@ -262,21 +281,29 @@ impl RawActorHandle {
 impl Serialize for RawActorHandle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let handle = ObjectRef::<()>::from_raw(self.handle.clone());
-        (self.actor, handle, &*self.type_name).serialize(serializer)
+        (self.actor, handle, &*self.type_name, self.hosted).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for RawActorHandle {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (actor, handle, type_name) = <(ActorId, ObjectRef<()>, String)>::deserialize(deserializer)?;
+        let (actor, handle, type_name, hosted) = <(ActorId, ObjectRef<()>, String, bool)>::deserialize(deserializer)?;
         let handle = handle.into_raw();
         if let Ok((object, owner, worker)) = handle.target() {
-            worker.with(|state, _, out| state.know_actor(actor, &type_name, (object, owner), out));
+            worker.with(|state, _, out| {
+                if hosted {
+                    state.know_hosted_actor(actor, &type_name, (object, owner));
+                } else {
+                    state.know_actor(actor, &type_name, (object, owner), out);
+                }
+            });
         }
         Ok(Self {
             actor,
             handle,
             type_name: type_name.into(),
+            hosted,
+            item: None,
         })
     }
 }

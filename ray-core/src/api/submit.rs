@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::actors::lives_here;
 use super::template;
 use crate::api::object_ref::{RawActorHandle, RawRef};
 use crate::api::stream::RawStream;
@@ -17,32 +18,56 @@ use crate::error::{RayError, Result};
 use crate::ids::{ObjectId, WorkerId};
 use crate::registry::RemoteItem;
 use crate::remote::{
-    ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, TaskOptions, UNLIMITED,
+    ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, RetryExceptions, TaskOptions, UNLIMITED,
 };
 use crate::value::Parts;
 use crate::worker::state::{self, NewCall, NewTask};
-use crate::worker::task::Template;
 use crate::worker::{Worker, current};
 
 pub use super::actors::{create_actor, get_actor};
 
 /// How the arguments of a task travel.
 pub fn task_lane(item: &'static RemoteItem, options: Option<&Arc<TaskOptions>>) -> Lane {
-    let isolation = options.map(|options| options.isolation);
-    let isolation = isolation.or_else(|| item.as_function().map(|function| function.defaults().isolation));
-    match isolation {
-        Some(Isolation::Shared | Isolation::Process) | None => Lane::Process,
+    let defaults = || item.as_function().map(|function| function.defaults());
+    let Some(options) = options.map(Arc::as_ref).or_else(defaults) else {
+        return Lane::Process;
+    };
+    if options.isolation == Isolation::Process || may_run_again(options.max_retries, options.retry_exceptions) {
+        return Lane::Process;
+    }
+    match current() {
+        // Elsewhere the host is another process.
+        Ok(worker) if worker.identity.is_driver() => Lane::Native,
+        _ => Lane::Process,
     }
 }
 
 /// How the arguments of an actor's constructor travel.
-pub fn actor_lane(_item: &'static RemoteItem, _options: Option<&Arc<ActorOptions>>) -> Lane {
-    Lane::Process
+pub fn actor_lane(item: &'static RemoteItem, options: Option<&Arc<ActorOptions>>) -> Lane {
+    let defaults = || item.as_actor().map(|actor| actor.defaults());
+    match options.map(Arc::as_ref).or_else(defaults) {
+        Some(options) if lives_here(options) => Lane::Native,
+        _ => Lane::Process,
+    }
+}
+
+/// Whether what the code of a task fails with is a reason to run it again: then its arguments are kept encoded.
+fn may_run_again(retries: i32, exceptions: RetryExceptions) -> bool {
+    retries != 0 && exceptions != RetryExceptions::Never
 }
 
 /// How the arguments of a method travel.
-pub fn call_lane(_handle: &RawActorHandle, _method: u32, _options: Option<&Arc<MethodOptions>>) -> Lane {
-    Lane::Process
+pub fn call_lane(handle: &RawActorHandle, method: u32, options: Option<&Arc<MethodOptions>>) -> Lane {
+    let defaults = || Some(handle.item?.as_actor()?.method(method)?.defaults());
+    let Some(options) = options.map(Arc::as_ref).or_else(defaults).filter(|_| handle.item.is_some()) else {
+        return Lane::Process;
+    };
+    // Without a number the actor's own holds, which is not known here.
+    if may_run_again(options.max_task_retries.unwrap_or(UNLIMITED), options.retry_exceptions) {
+        Lane::Process
+    } else {
+        Lane::Native
+    }
 }
 
 /// Arguments as the state takes them, and the references and values that hold what they need until the state does.
@@ -95,16 +120,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
                     }
                 }
             }
-            Argument::Native(value) => {
-                let encoded = value.encode().map_err(|error| RayError::Encode {
-                    what: format!("an argument of type {}", value.type_name()),
-                    why: error.to_string(),
-                })?;
-                prepared
-                    .nested
-                    .extend(encoded.refs.iter().map(|token| (token.object, token.owner)));
-                state::Argument::Value(encoded.to_bytes())
-            }
+            Argument::Native(value) => state::Argument::Native(value),
         };
         prepared.args.push(arg);
     }
@@ -162,6 +178,7 @@ fn new_task(
         template,
         item: item.key().0,
         call: None,
+        construct: None,
         name,
         parent: worker.parent_task(),
         args: std::mem::take(&mut prepared.args),
@@ -256,6 +273,7 @@ fn new_call(
             what: format!("method {index} of {}", item.identity()),
             why: "its index is over the table".into(),
         })?;
+    let given = options;
     let options = options.unwrap_or_else(|| method.defaults());
     let name = || {
         options
@@ -263,7 +281,10 @@ fn new_call(
             .clone()
             .unwrap_or_else(|| format!("{}::{}", item.identity().name, method.name))
     };
-    let template: Template = template::of_call(name(), options)?;
+    let template = match given {
+        None => template::of_default_call(item, method, name)?,
+        Some(options) => Arc::new(template::of_call(item, name(), options)?),
+    };
     let actor = handle.actor;
     let known = worker.read(|state| state.actors.get(&actor).map(state::ActorClient::limits));
     let (pending, max_pending, actor_retries) = known.unwrap_or((0, -1, 0));
@@ -276,9 +297,10 @@ fn new_call(
     let mut prepared = prepare(&worker, call)?;
     let timeout = worker.timeout_within(template.options.timeout);
     let new = NewTask {
-        template: Arc::new(template),
+        template,
         item: item.key().0,
         call: Some(NewCall { actor, method: index }),
+        construct: None,
         name: options.name.clone(),
         parent: worker.parent_task(),
         args: std::mem::take(&mut prepared.args),

@@ -1,11 +1,12 @@
 //! From options to the parts of a call that all calls with the same options share.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{RayError, Result};
-use crate::registry::RemoteItem;
-use crate::remote::{Isolation, MethodOptions, SchedulingStrategy, TaskOptions};
+use crate::registry::{ActorMethod, RemoteItem};
+use crate::remote::{FunctionBody, Isolation, MethodOptions, SchedulingStrategy, TaskOptions};
 use crate::scheduling::Fixed;
 use crate::wire::{self, LeaseShape};
 use crate::worker::task::{CallOptions, Template};
@@ -42,6 +43,9 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Templat
     options
         .validate()
         .map_err(|error| invalid("of the call", error.to_string()))?;
+    if options.isolation == Isolation::Shared {
+        check_shared(&name, options)?;
+    }
     let amounts = [("CPU", options.num_cpus), ("GPU", options.num_gpus)];
     let resources = steps(&amounts, options.memory, &options.resources).map_err(|why| invalid("resources", why))?;
     let shape = LeaseShape {
@@ -56,15 +60,68 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Templat
         retry_backoff: options.retry_backoff,
         concurrency_group: None,
     };
+    let body = item.as_function().map(|function| function.body);
     Ok(Arc::new(Template {
-        name,
+        item,
+        name: name.into(),
         shape: Arc::new(shape),
         options,
+        runs_on_caller: matches!(body, Some(FunctionBody::Sync(_))),
     }))
 }
 
+/// Refuses what only a process of its own can give.
+fn check_shared(name: &str, options: &TaskOptions) -> Result<()> {
+    let refused = |option: &str| {
+        Err(RayError::Unsupported {
+            call: format!("`{name}` with isolation `shared`"),
+            why: format!("`{option}` needs a process of its own: leave it away, or use isolation `process`"),
+        })
+    };
+    if options.memory.is_some() {
+        refused("memory")
+    } else if options.max_calls > 0 {
+        refused("max_calls")
+    } else {
+        Ok(())
+    }
+}
+
+/// The template of calls of one method without options of their own.
+pub(super) fn of_default_call(
+    item: &'static RemoteItem,
+    method: &'static ActorMethod,
+    name: impl FnOnce() -> String,
+) -> Result<Arc<Template>> {
+    thread_local! {
+        static KNOWN: RefCell<HashMap<usize, Arc<Template>>> = RefCell::default();
+    }
+    let key = std::ptr::from_ref(method).addr();
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).cloned()) {
+        return Ok(known);
+    }
+    let template = Arc::new(of_call(item, name(), method.defaults())?);
+    KNOWN.with_borrow_mut(|known| known.insert(key, template.clone()));
+    Ok(template)
+}
+
+/// The template of the construction of an actor that lives in this process.
+pub(super) fn of_construction(item: &'static RemoteItem) -> Result<Arc<Template>> {
+    thread_local! {
+        static KNOWN: RefCell<HashMap<usize, Arc<Template>>> = RefCell::default();
+    }
+    let key = std::ptr::from_ref(item).addr();
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).cloned()) {
+        return Ok(known);
+    }
+    let name = format!("{}::new", item.identity().name);
+    let template = Arc::new(of_call(item, name, &MethodOptions::default())?);
+    KNOWN.with_borrow_mut(|known| known.insert(key, template.clone()));
+    Ok(template)
+}
+
 /// The template of an actor call.
-pub(super) fn of_call(name: String, options: &MethodOptions) -> Result<Template> {
+pub(super) fn of_call(item: &'static RemoteItem, name: String, options: &MethodOptions) -> Result<Template> {
     options.validate().map_err(|error| RayError::InvalidOption {
         option: "of the call".into(),
         name: name.clone(),
@@ -83,9 +140,11 @@ pub(super) fn of_call(name: String, options: &MethodOptions) -> Result<Template>
         concurrency_group: options.concurrency_group.clone(),
     };
     Ok(Template {
-        name,
+        item,
+        name: name.into(),
         shape: Arc::new(shape),
         options,
+        runs_on_caller: false,
     })
 }
 

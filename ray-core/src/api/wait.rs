@@ -163,6 +163,9 @@ pub fn cancel_with<T>(reference: &ObjectRef<T>, force: bool, recursive: bool) ->
         if force && pending.actor.is_some() {
             return refused("an actor call cannot be cancelled by force: use kill() to end the actor");
         }
+        if force && pending.template.shape.shared {
+            return refused("the task shares its process with others, which cannot be killed: cancel it without force");
+        }
         let error = RayError::Cancelled {
             task,
             name: pending.name().to_owned(),

@@ -76,6 +76,20 @@ pub fn watch_current_thread() {
     ALTERNATE.with_borrow_mut(|held| *held = Some(stack));
 }
 
+/// How much stack the calling thread has left; `None` where its bounds cannot be found.
+pub(crate) fn left() -> Option<usize> {
+    thread_local! {
+        static LOWEST: Cell<Option<Option<usize>>> = const { Cell::new(None) };
+    }
+    let lowest = LOWEST.get().unwrap_or_else(|| {
+        let found = lowest_stack_address();
+        LOWEST.set(Some(found));
+        found
+    })?;
+    let here = 0u8;
+    std::ptr::from_ref(&here).addr().checked_sub(lowest)
+}
+
 extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     // SAFETY: the kernel passes a valid description of the fault.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };

@@ -195,8 +195,8 @@ impl State {
                     });
                 }
             }
-            Frame::Blocked {} => self.blocked(from, true, now, out),
-            Frame::Unblocked {} => self.blocked(from, false, now, out),
+            Frame::Blocked { lease } => self.blocked(from, lease, true, now, out),
+            Frame::Unblocked { lease } => self.blocked(from, lease, false, now, out),
             Frame::KillWorker { worker, task } => {
                 let serves = self
                     .leases
@@ -377,8 +377,9 @@ impl State {
                 ..
             } = granted.wanted
             {
-                // On the driver's node the host of shared work is the process that asked.
-                self.hand_out(granted, requester, out);
+                // On the driver's node the host of shared work is the driver; there is one as long as its job is.
+                let host = self.workers.driver().unwrap_or(requester);
+                self.hand_out(granted, host, out);
                 continue;
             }
             match self.workers.take_idle(&granted.gpus) {
@@ -413,7 +414,9 @@ impl State {
             } => {
                 if self.workers.get(&requester).is_none() {
                     self.resources.release(granted.allocation);
-                    self.workers.set_idle(worker, Duration::ZERO);
+                    if !shared {
+                        self.workers.set_idle(worker, Duration::ZERO);
+                    }
                     return;
                 }
                 self.next += 1;
@@ -564,8 +567,9 @@ impl State {
         }
     }
 
-    fn blocked(&mut self, worker: WorkerId, blocked: bool, now: Duration, out: &mut Effects) {
-        for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
+    fn blocked(&mut self, worker: WorkerId, number: u64, blocked: bool, now: Duration, out: &mut Effects) {
+        let served = self.leases.iter_mut().filter(|(_, lease)| lease.worker == worker);
+        for (_, lease) in served.filter(|(id, _)| number == 0 || **id == number) {
             if blocked {
                 self.resources.release_cpu(&mut lease.allocation);
             } else {

@@ -212,7 +212,7 @@ mod tests {
         let echo = tokio::spawn(async move {
             for _ in 0..200 {
                 right_receiver.recv().await.unwrap();
-                right_sender.send(Frame::Blocked {});
+                right_sender.send(Frame::Blocked { lease: 0 });
             }
         });
         for _ in 0..200 {

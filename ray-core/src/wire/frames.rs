@@ -67,10 +67,16 @@ wire_types! {
         },
         14 =>
         /// The running task of this worker blocks in `get` or `wait`: its CPU can serve another.
-        Blocked {},
+        Blocked {
+            /// The lease it runs under, in a process that serves several at once; else 0.
+            lease: u64,
+        },
         15 =>
         /// The blocked task goes on.
-        Unblocked {},
+        Unblocked {
+            /// As in `Blocked`.
+            lease: u64,
+        },
         16 =>
         /// Asks for a worker to be killed: a forced cancel, or a timeout whose grace is over.
         KillWorker {
@@ -166,6 +172,8 @@ wire_types! {
         PushTask {
             /// The task.
             spec: Box<TaskSpec>,
+            /// The lease it runs under, where the receiver serves several at once; else 0.
+            lease: u64,
         },
         51 =>
         /// A task of the receiver has ended.
@@ -275,6 +283,10 @@ wire_types! {
         EndIfRunning {
             /// The task.
             task: TaskId,
+        /// Ends an actor that lives in the receiver beside other work.
+        EndActor {
+            /// The actor.
+            actor: ActorId,
         },
         80 =>
         /// A question to the GCS; the raylet passes it on and fills in who asks.
@@ -1007,6 +1019,8 @@ impl Frame {
     pub(crate) fn encode_push_task(spec: &TaskSpec, out: &mut Vec<u8>) {
         Wire::encode(&PUSH_TASK_TAG, out);
         Wire::encode(spec, out);
+        // Those that serve several leases at once take no tasks by ring.
+        Wire::encode(&0u64, out);
     }
 
     /// Whether this is an answer that carries no reference.

@@ -14,18 +14,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::ids::{ActorId, PlacementGroupId, TaskId};
+use crate::wire::LeaseShape;
+use crate::worker::state::Permit;
 
 /// The running task.
 #[derive(Debug, Default)]
 pub(crate) struct TaskContext {
     pub(crate) task: TaskId,
     pub(crate) attempt: u32,
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) actor: Option<ActorId>,
     /// Whether it is a call with `&mut self`: nothing else of the actor runs meanwhile.
     pub(crate) exclusive: bool,
     pub(crate) group: Option<PlacementGroupId>,
-    pub(crate) resources: BTreeMap<String, i64>,
+    pub(crate) resources: Resources,
+    pub(crate) hosting: Hosting,
     pub(crate) cancel: CancelFlag,
     /// When its time is over.
     pub(crate) due: Option<Instant>,
@@ -59,6 +62,39 @@ impl Drop for Awaiting {
     fn drop(&mut self) {
         self.0.awaiting.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// What the task was given, in units of 1/10000.
+#[derive(Debug)]
+pub(crate) enum Resources {
+    Own(BTreeMap<String, i64>),
+    /// Those of its shape, which is in this process already.
+    OfShape(Arc<LeaseShape>),
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self::Own(BTreeMap::new())
+    }
+}
+
+impl Resources {
+    pub(crate) fn steps(&self) -> &BTreeMap<String, i64> {
+        match self {
+            Self::Own(steps) => steps,
+            Self::OfShape(shape) => &shape.resources,
+        }
+    }
+}
+
+/// What a task that blocks gives up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Hosting {
+    /// The CPU of its process, which runs nothing else.
+    #[default]
+    Process,
+    /// Its permit in a process that hosts many.
+    Shared(Permit),
 }
 
 /// Whether a task was cancelled.
@@ -107,14 +143,17 @@ pub(crate) fn current_task() -> Option<TaskId> {
         .flatten()
 }
 
+/// What the task of this thread gives up while it blocks; `None` outside of tasks.
+pub(crate) fn hosting() -> Option<Hosting> {
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().map(|context| context.hosting))
+        .ok()
+        .flatten()
+}
+
 /// Notes that a future of the task that runs on this thread waits, until the guard drops.
 pub(crate) fn await_others() -> Option<Awaiting> {
     current().map(|context| context.await_others())
-}
-
-/// Whether this thread runs a task that holds a lease of the raylet.
-pub(crate) fn in_leased_task() -> bool {
-    current_task().is_some()
 }
 
 /// Sets the context until the guard drops.

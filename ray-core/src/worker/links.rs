@@ -97,12 +97,8 @@ impl Links {
                 if plain && let Some(ringer) = self.push_task(rings, worker, spec) {
                     return Departure::Ring(ringer);
                 }
-                self.push_frame(
-                    worker,
-                    Frame::PushTask {
-                        spec: Box::new(spec.clone()),
-                    },
-                )
+                let spec = Box::new(spec.clone());
+                self.push_frame(worker, Frame::PushTask { spec, lease: 0 })
             }
             Parcel::Ordered(frame) => self.push_frame(worker, frame),
             Parcel::Frame(frame) => {

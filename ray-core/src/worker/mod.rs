@@ -102,6 +102,14 @@ pub(crate) fn set_current(worker: Option<Arc<Worker>>) {
     drop(old);
 }
 
+/// Drops something of the user's. A panic in its destructor has been told; it must not end a thread of the runtime.
+fn drop_value(value: Box<dyn std::any::Any + Send>) {
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop(value)));
+    if dropped.is_err() {
+        tracing::error!(target: "ray_core::worker", "a value panicked while it was dropped");
+    }
+}
+
 impl Worker {
     pub(crate) fn new(
         identity: Identity,
@@ -114,8 +122,10 @@ impl Worker {
         let rings = rings.map_err(|error| RayError::Start {
             why: format!("no bell for this process: {error}"),
         })?;
+        let mut state = State::new(identity.worker, &config);
+        state.shared.hosts = identity.is_driver();
         Ok(Arc::new(Self {
-            state: Mutex::new(State::new(identity.worker, &config)),
+            state: Mutex::new(state),
             links: Mutex::new(Links::new(raylet)),
             executor: Executor::new(),
             gcs: GcsClient::default(),
@@ -194,6 +204,13 @@ impl Worker {
         }
         leaving.flush.iter().for_each(Sender::flush);
         out.wakes.iter().for_each(|waiter| waiter.notify());
+        out.failures.iter().for_each(|waiter| waiter.notify_failure());
+        out.rouse.iter().for_each(std::thread::Thread::unpark);
+        for _ in 0..out.start_threads {
+            execute::shared::start_thread(self);
+        }
+        out.cancelled.iter().for_each(|context| context.cancel.set());
+        out.encode.iter().for_each(|object| self.encode_wanted(*object));
         if !out.free.is_empty() {
             let keys: Vec<_> = out
                 .free
@@ -224,6 +241,9 @@ impl Worker {
             } else if !back.is_empty() {
                 self.with(|state, now, out| state.taken_back(worker, &back, now, out));
             }
+        }
+        for value in out.garbage {
+            drop_value(value);
         }
     }
 

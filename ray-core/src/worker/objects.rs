@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
 use crate::worker::native::NativeValue;
+use crate::worker::state::Out;
 use crate::worker::waiter::Waiter;
 
 /// What is known of an object's value.
@@ -104,6 +105,34 @@ impl Objects {
             }
             // Nobody holds the object any more.
             None => (Vec::new(), Some(slot)),
+        }
+    }
+
+    /// The encoded form of a native value is needed: whoever wants it is told when it is there.
+    pub(crate) fn want_encoded(&mut self, object: ObjectId, interest: Interest, out: &mut Out) {
+        if let Some(entry) = self.table.get_mut(&object) {
+            entry.interests.push(interest);
+            out.encode.push(object);
+        }
+    }
+
+    /// A value that is here as it is.
+    pub(crate) fn native(&self, object: &ObjectId) -> Option<Arc<NativeValue>> {
+        match &self.table.get(object)?.slot {
+            Slot::Native(native) => Some(native.clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes a value out that is here as it is; nobody else can ask for it.
+    pub(crate) fn take_native(&mut self, object: &ObjectId) -> Option<Arc<NativeValue>> {
+        let entry = self.table.get_mut(object)?;
+        match std::mem::replace(&mut entry.slot, Slot::Pending) {
+            Slot::Native(native) => Some(native),
+            other => {
+                entry.slot = other;
+                None
+            }
         }
     }
 

@@ -57,7 +57,7 @@ impl Worker {
     }
 
     /// Up to this size a value travels in frames and lives in its owner's process.
-    fn max_inline(&self) -> usize {
+    pub(crate) fn max_inline(&self) -> usize {
         usize::try_from(self.config.max_direct_call_object_size).unwrap_or(usize::MAX)
     }
 

@@ -10,9 +10,11 @@ use crate::ids::{ObjectId, WorkerId};
 use crate::wire::Frame;
 use crate::worker::native::NativeValue;
 use crate::worker::objects::Slot;
-use crate::worker::state::Dest;
+use crate::worker::context::Hosting;
+use crate::worker::refs::Hold;
+use crate::worker::state::{Dest, State};
 use crate::worker::waiter::Waiter;
-use crate::worker::{Worker, context};
+use crate::worker::{Worker, context, execute};
 
 /// A value at hand.
 #[derive(Debug)]
@@ -21,12 +23,42 @@ pub(crate) enum Found {
     Encoded(Bytes),
     /// A value that never left this process.
     Native(Arc<NativeValue>),
+    /// As it is, and with it the last handle.
+    Moved(Arc<NativeValue>),
 }
+
+/// So many objects are waited for with one wake-up.
+const TOGETHER: usize = 256;
 
 /// An object and its owner.
 pub(crate) type Target = (ObjectId, WorkerId);
 
 impl Worker {
+    /// The value of a ready object for the holder of its last handle, which ends with this call; with other holds it is
+    /// as [`ready_value`](Self::ready_value). `None` if it is not ready.
+    pub(crate) fn last_value(self: &Arc<Self>, object: ObjectId) -> Option<Result<Found>> {
+        let moved = self.with(|state, _, out| {
+            if !state.refs.is_only_hold(&object, Hold::Handle) {
+                return None;
+            }
+            let native = state.objects.take_native(&object)?;
+            state.drop_handle(object, out);
+            Some(native)
+        });
+        match moved {
+            Some(native) => Some(Ok(Found::Moved(native))),
+            None => self.ready_value(object),
+        }
+    }
+
+    /// Runs the very task that makes the object on this thread, if it has not been started. Returns whether it did.
+    fn run_inline(self: &Arc<Self>, object: ObjectId) -> bool {
+        if object.is_put() || object.owner_prefix() != self.identity.worker.prefix() {
+            return false;
+        }
+        execute::shared::run_for_caller(self, object.task())
+    }
+
     /// The value of a ready object; `None` if it is not ready.
     pub(crate) fn ready_value(self: &Arc<Self>, object: ObjectId) -> Option<Result<Found>> {
         let slot = self.read(|state| state.objects.slot(&object).cloned());
@@ -66,6 +98,7 @@ impl Worker {
                     .copied()
                     .collect();
                 state.watch(&pending, &waiter, out);
+                state.shared_waits(out);
             }
             waiter
         })
@@ -95,19 +128,42 @@ impl Worker {
     pub(crate) fn block_for_values(self: &Arc<Self>, targets: &[Target], timeout: Option<Duration>) -> bool {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut released = None;
-        for target in targets {
-            let waiter = self.waiter(std::slice::from_ref(target), 1);
-            if !waiter.is_done() {
-                released = released.or_else(|| self.release_cpu());
-                if !self.rings.wait_for(self, &waiter, deadline) {
-                    return false;
-                }
-            }
-            if self.has_failed(target.0) {
+        let mut place = 0;
+        loop {
+            let known = self.read(|state| known_values(state, targets, &mut place));
+            let Some(first) = (match known {
+                Known::Values | Known::Failure => return true,
+                Known::Until(first) => targets.get(first),
+            }) else {
                 return true;
+            };
+            if timeout.is_none() && self.run_inline(first.0) {
+                continue;
+            }
+            let waiter = self.values_waiter(&targets[place..targets.len().min(place + TOGETHER)]);
+            if waiter.is_done() {
+                continue;
+            }
+            if timeout.is_some_and(|timeout| timeout.is_zero()) {
+                return false;
+            }
+            released = released.or_else(|| self.release_cpu());
+            if !self.rings.wait_for(self, &waiter, deadline) {
+                return false;
             }
         }
-        true
+    }
+
+    /// A waiter that is done when all of the objects are ready, or one has failed.
+    fn values_waiter(self: &Arc<Self>, targets: &[Target]) -> Arc<Waiter> {
+        self.with(|state, _, out| {
+            let is_pending = |(object, _): &&Target| state.objects.slot(object).is_some_and(Slot::is_pending);
+            let pending: Vec<Target> = targets.iter().filter(is_pending).copied().collect();
+            let waiter = Arc::new(Waiter::for_values(pending.len()));
+            state.watch(&pending, &waiter, out);
+            state.shared_waits(out);
+            waiter
+        })
     }
 
     /// Whether the object will never have a value.
@@ -136,19 +192,31 @@ impl Worker {
 
     /// While a task waits, its CPU serves others.
     pub(crate) fn release_cpu(self: &Arc<Self>) -> Option<Blocked> {
-        context::in_leased_task().then(|| self.lend_cpu())
+        let hosting = context::hosting()?;
+        Some(self.lend_cpu(hosting))
     }
 
     /// Lets the CPU of the running task serve others until the guard drops; tasks that were sent ahead go elsewhere.
-    pub(crate) fn lend_cpu(self: &Arc<Self>) -> Blocked {
-        let owners = self.rings.owners();
-        self.with(|_, _, out| {
-            out.send(Dest::Raylet, Frame::Blocked {});
-            for owner in owners {
-                out.send(Dest::Worker(owner), Frame::Stalled {});
+    pub(crate) fn lend_cpu(self: &Arc<Self>, hosting: Hosting) -> Blocked {
+        let in_pool = execute::shared::is_pool_thread();
+        let owners = match hosting {
+            Hosting::Process => self.rings.owners(),
+            Hosting::Shared(_) => Vec::new(),
+        };
+        self.with(|state, _, out| match hosting {
+            Hosting::Process => {
+                out.send(Dest::Raylet, Frame::Blocked { lease: 0 });
+                for owner in owners {
+                    out.send(Dest::Worker(owner), Frame::Stalled {});
+                }
             }
+            Hosting::Shared(permit) => state.shared_blocked(permit, in_pool, out),
         });
-        Blocked(self.clone())
+        Blocked {
+            worker: self.clone(),
+            hosting,
+            in_pool,
+        }
     }
 
     /// Which of the objects are ready, in the order given.
@@ -162,10 +230,39 @@ impl Worker {
 
 /// Takes the CPU back when the wait is over.
 #[derive(Debug)]
-pub(crate) struct Blocked(Arc<Worker>);
+pub(crate) struct Blocked {
+    worker: Arc<Worker>,
+    hosting: Hosting,
+    in_pool: bool,
+}
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        self.0.with(|_, _, out| out.send(Dest::Raylet, Frame::Unblocked {}));
+        self.worker.with(|state, _, out| match self.hosting {
+            Hosting::Process => out.send(Dest::Raylet, Frame::Unblocked { lease: 0 }),
+            Hosting::Shared(permit) => state.shared_unblocked(permit, self.in_pool, out),
+        });
     }
+}
+
+/// What is known of a list of objects.
+enum Known {
+    /// All have values.
+    Values,
+    /// All have values up to one that failed.
+    Failure,
+    /// All have values up to this place.
+    Until(usize),
+}
+
+/// Goes on from `place`, which then is the first object without a value.
+fn known_values(state: &State, targets: &[Target], place: &mut usize) -> Known {
+    while let Some((object, _)) = targets.get(*place) {
+        match state.objects.slot(object) {
+            Some(Slot::Failed(_)) => return Known::Failure,
+            Some(Slot::Pending) => return Known::Until(*place),
+            _ => *place += 1,
+        }
+    }
+    Known::Values
 }

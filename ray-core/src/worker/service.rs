@@ -121,7 +121,10 @@ fn ring_accepted(worker: &Arc<Worker>, peer: WorkerId, fds: Vec<OwnedFd>) {
 
 pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
     match frame {
-        Frame::PushTask { spec } => worker.executor.push(worker, from, *spec),
+        Frame::PushTask { spec, lease } => worker.executor.push(worker, from, *spec, lease),
+        Frame::EndActor { actor } => {
+            worker.with(|state, now, out| state.end_local_actor(actor, "it was killed by kill()", now, out));
+        }
         Frame::TaskDone {
             task,
             attempt,

@@ -6,16 +6,21 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
-use crate::remote::{RetryBackoff, RetryExceptions};
+use crate::registry::RemoteItem;
+use crate::remote::{NativeValue, RetryBackoff, RetryExceptions};
 use crate::wire::{LeaseShape, TaskSpec};
+use crate::worker::context::TaskContext;
 
 /// What all calls of one function with the same options have in common.
 #[derive(Debug)]
 pub(crate) struct Template {
+    pub(crate) item: &'static RemoteItem,
     /// The name shown to people.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) shape: Arc<LeaseShape>,
     pub(crate) options: CallOptions,
+    /// Whether a caller that waits for such a task can run it itself: it is neither a future nor a stream.
+    pub(crate) runs_on_caller: bool,
 }
 
 /// The options that tasks and actor calls share, as far as they matter after submission.
@@ -69,6 +74,10 @@ pub(crate) struct PendingTask {
     pub(crate) failures: u32,
     /// The actor, for a call.
     pub(crate) actor: Option<ActorId>,
+    /// Arguments that never leave this process, by their position.
+    pub(crate) natives: Vec<(u32, NativeValue)>,
+    /// While it runs in this process itself.
+    pub(crate) context: Option<Arc<TaskContext>>,
 }
 
 impl PendingTask {
@@ -84,6 +93,11 @@ impl PendingTask {
     pub(crate) fn results(&self) -> impl Iterator<Item = ObjectId> + use<> {
         let task = self.spec.task;
         (1..=self.spec.returns).map(move |index| task.object(index))
+    }
+
+    /// Whether the task's own code may fail and be run again: then its arguments stay here.
+    pub(crate) fn may_fail_again(&self) -> bool {
+        self.retries_left != 0 && self.template.options.retry_exceptions != RetryExceptions::Never
     }
 
     /// How long to pause before the next attempt: none by default, else doubling up to a cap, less up to a half at random.

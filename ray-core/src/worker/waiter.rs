@@ -13,6 +13,8 @@ use crate::worker::context;
 #[derive(Debug)]
 pub(crate) struct Waiter {
     missing: AtomicUsize,
+    /// Done at the first failure, however many are missing.
+    for_values: bool,
     sleeper: Mutex<Sleeper>,
     woken: Condvar,
 }
@@ -29,9 +31,27 @@ impl Waiter {
     pub(crate) fn new(missing: usize) -> Self {
         Self {
             missing: AtomicUsize::new(missing),
+            for_values: false,
             sleeper: Mutex::default(),
             woken: Condvar::new(),
         }
+    }
+
+    /// Waits for `missing` objects, or for one that fails.
+    pub(crate) fn for_values(missing: usize) -> Self {
+        Self {
+            for_values: true,
+            ..Self::new(missing)
+        }
+    }
+
+    /// One object has failed.
+    pub(crate) fn notify_failure(&self) {
+        if self.for_values {
+            // The one that is counted below is the last.
+            self.missing.fetch_min(1, Ordering::AcqRel);
+        }
+        self.notify();
     }
 
     /// One object is ready.

@@ -15,6 +15,7 @@ mod nesting;
 mod process;
 mod remote_actors;
 mod remote_bodies;
+mod shared;
 mod storm;
 mod streams;
 mod support;

@@ -16,11 +16,8 @@ use crate::registry::{ActorMethod, ActorType, Receiver};
 use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
 use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
-use crate::worker::context::{self, TaskContext, WithContext};
+use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
 use crate::worker::state::Dest;
-
-/// How many async calls of an actor overlap unless it says otherwise, as in Ray.
-const ASYNC_CALLS: u32 = 1000;
 
 /// An actor and the calls that have arrived for it.
 #[derive(Debug)]
@@ -111,11 +108,11 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
     let context = Arc::new(TaskContext {
         task: task.task,
         attempt: restarts,
-        name: name.clone(),
+        name: name.as_str().into(),
         actor: Some(spec.actor),
         exclusive: true,
         group: spec.strategy.group(),
-        resources: spec.resources.clone(),
+        resources: Resources::Own(spec.resources.clone()),
         ..TaskContext::default()
     });
     let arguments = from_specs(worker, &spec.args)?;
@@ -143,17 +140,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
             _ => return Err(RayError::internal("a panic that is none")),
         },
     };
-    let limits = match spec.max_concurrency {
-        0 => {
-            let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            Limits {
-                threads: u32::try_from(cpus).unwrap_or(u32::MAX),
-                futures: ASYNC_CALLS,
-                both: u32::MAX,
-            }
-        }
-        limit => Limits::of_both(limit),
-    };
+    let limits = Limits::of_actor(spec.max_concurrency);
     let queue = ActorQueue::new(limits, spec.groups.clone());
     Ok(ActorHost {
         spec: spec.clone(),
@@ -344,7 +331,7 @@ impl ActorHost {
     fn run_sync(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive);
+        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process);
         worker.executor.running().insert(job.spec.task, context.clone());
         let outcome = match arguments(worker, &job.spec) {
             Err(error) => TaskOutcome::Failed { error, retry: false },
@@ -374,7 +361,7 @@ impl ActorHost {
     async fn run_async(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive);
+        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process);
         worker.executor.running().insert(job.spec.task, context.clone());
         let outcome = match arguments(worker, &job.spec) {
             Err(error) => TaskOutcome::Failed { error, retry: false },

@@ -6,19 +6,40 @@
 //!   shared call overtakes an exclusive one.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::LazyLock;
 
 /// Slots of one group. Calls that are futures and calls that take a thread have limits of their own unless one limit was
 /// given for both.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) threads: u32,
-    pub(super) futures: u32,
-    pub(super) both: u32,
+pub(crate) struct Limits {
+    pub(crate) threads: u32,
+    pub(crate) futures: u32,
+    pub(crate) both: u32,
 }
 
+/// How many async calls of an actor overlap unless it says otherwise, as in Ray.
+const ASYNC_CALLS: u32 = 1000;
+/// To ask costs system calls, which shared actors are too many for.
+static CPUS: LazyLock<u32> = LazyLock::new(|| {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cpus).unwrap_or(u32::MAX)
+});
+
 impl Limits {
+    /// Those of an actor whose option `max_concurrency` is this; 0: by the methods' kinds.
+    pub(crate) fn of_actor(max_concurrency: u32) -> Self {
+        if max_concurrency > 0 {
+            return Self::of_both(max_concurrency);
+        }
+        Self {
+            threads: *CPUS,
+            futures: ASYNC_CALLS,
+            both: u32::MAX,
+        }
+    }
+
     /// One limit for calls of both kinds.
-    pub(super) fn of_both(limit: u32) -> Self {
+    pub(crate) fn of_both(limit: u32) -> Self {
         Self {
             threads: limit,
             futures: limit,
@@ -49,18 +70,21 @@ impl Group {
     }
 }
 
+/// Room for so many calls is kept when none waits: an idle actor takes little memory.
+const KEPT: usize = 16;
+
 /// What the queue knows of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
-    pub(super) exclusive: bool,
-    pub(super) is_async: bool,
+pub(crate) struct Kind {
+    pub(crate) exclusive: bool,
+    pub(crate) is_async: bool,
     /// The group's index.
-    pub(super) group: usize,
+    pub(crate) group: usize,
 }
 
 /// Calls that wait, and how many run.
 #[derive(Debug)]
-pub(super) struct ActorQueue<T> {
+pub(crate) struct ActorQueue<T> {
     waiting: VecDeque<(Kind, T)>,
     groups: Vec<Group>,
     names: HashMap<String, usize>,
@@ -70,7 +94,7 @@ pub(super) struct ActorQueue<T> {
 
 impl<T> ActorQueue<T> {
     /// A queue with the default group at index 0 and these named ones.
-    pub(super) fn new(default: Limits, named: impl IntoIterator<Item = (String, u32)>) -> Self {
+    pub(crate) fn new(default: Limits, named: impl IntoIterator<Item = (String, u32)>) -> Self {
         let mut groups = vec![Group {
             limits: default,
             threads: 0,
@@ -95,28 +119,28 @@ impl<T> ActorQueue<T> {
     }
 
     /// The index of a named group.
-    pub(super) fn group(&self, name: &str) -> Option<usize> {
+    pub(crate) fn group(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied()
     }
 
     /// Known group names, for messages.
-    pub(super) fn group_names(&self) -> Vec<&str> {
+    pub(crate) fn group_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.names.keys().map(String::as_str).collect();
         names.sort_unstable();
         names
     }
 
-    pub(super) fn push(&mut self, kind: Kind, call: T) {
+    pub(crate) fn push(&mut self, kind: Kind, call: T) {
         self.waiting.push_back((kind, call));
     }
 
     /// Puts something before all that waits.
-    pub(super) fn push_front(&mut self, kind: Kind, call: T) {
+    pub(crate) fn push_front(&mut self, kind: Kind, call: T) {
         self.waiting.push_front((kind, call));
     }
 
     /// Takes out the calls that may start now; they count as running from here on.
-    pub(super) fn start(&mut self) -> Vec<(Kind, T)> {
+    pub(crate) fn start(&mut self) -> Vec<(Kind, T)> {
         let mut started = Vec::new();
         let mut place = 0;
         while place < self.waiting.len() && !self.exclusive_runs {
@@ -150,7 +174,7 @@ impl<T> ActorQueue<T> {
     }
 
     /// A call that was started has ended.
-    pub(super) fn ended(&mut self, kind: Kind) {
+    pub(crate) fn ended(&mut self, kind: Kind) {
         self.running = self.running.saturating_sub(1);
         if kind.exclusive {
             self.exclusive_runs = false;
@@ -159,16 +183,32 @@ impl<T> ActorQueue<T> {
             let used = group.used(kind.is_async);
             *used = used.saturating_sub(1);
         }
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
+            self.waiting = VecDeque::new();
+        }
+    }
+
+    /// Takes out all waiting calls.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + use<'_, T> {
+        self.waiting.drain(..).map(|(_, call)| call)
     }
 
     /// Takes out the first waiting call that fits.
-    pub(super) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+    pub(crate) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let place = self.waiting.iter().position(|(_, call)| fits(call))?;
         self.waiting.remove(place).map(|(_, call)| call)
     }
 
+    /// Whether this very call waits.
+    pub(crate) fn is_waiting(&self, call: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        self.waiting.iter().any(|(_, waiting)| waiting == call)
+    }
+
     /// Whether nothing waits or runs.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && self.running == 0
     }
 }

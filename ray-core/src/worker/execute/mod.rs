@@ -4,11 +4,12 @@
 //! - EX-2: references among the arguments are held until the answer has left.
 
 mod actor;
-mod actor_queue;
+pub(crate) mod actor_queue;
 mod groups;
 mod outcome;
 mod panic;
 mod run;
+pub(crate) mod shared;
 mod stream;
 
 use std::collections::{HashMap, VecDeque};
@@ -62,6 +63,7 @@ pub(crate) struct Executor {
     runtime: OnceLock<tokio::runtime::Runtime>,
     calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
+    arrived_jobs: shared::Arrived,
     pub(crate) groups: groups::Groups,
 }
 
@@ -174,7 +176,7 @@ impl Executor {
     }
 
     /// A task or call has arrived.
-    pub(crate) fn push(&self, worker: &Arc<Worker>, from: WorkerId, spec: TaskSpec) {
+    pub(crate) fn push(&self, worker: &Arc<Worker>, from: WorkerId, spec: TaskSpec, lease: u64) {
         let mut held = Vec::new();
         for arg in &spec.args {
             if let ArgSpec::Inline { object } = arg {
@@ -194,10 +196,15 @@ impl Executor {
             self.streams.open(job.spec.task, stream.consumed);
         }
         match (&job.spec.call, self.actor.get()) {
+            (Some(call), _) if worker.read(|state| state.hosts_actor(call.actor)) => shared::arrived(worker, job, lease),
+            (None, _) if worker.identity.is_driver() => shared::arrived(worker, job, lease),
             (Some(_), Some(host)) => host.arrived(worker, job),
             (Some(call), None) => {
-                let error =
-                    RayError::internal(format!("a call for actor {} reached a worker that is none", call.actor));
+                let error = RayError::ActorDied {
+                    actor: call.actor,
+                    name: job.spec.name.clone().unwrap_or_default(),
+                    cause: "it is not, or no longer, in the process that it was called in".into(),
+                };
                 answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
             }
             (None, _) => self.order(worker, Order::Run(job)),
@@ -234,11 +241,23 @@ impl Executor {
             answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
             return;
         }
+        if let Some(job) = shared::take_waiting(worker, task) {
+            let error = RayError::Cancelled {
+                task,
+                name: job.spec.name.clone().unwrap_or_default(),
+            };
+            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+            return;
+        }
         if let Some(host) = self.actor.get() {
             host.cancel_waiting(worker, task);
         }
-        if let Some(context) = self.running().get(&task) {
-            context.cancel.set();
+        let running = self.running().get(&task).cloned();
+        match running.or_else(|| worker.read(|state| state.running_here(task))) {
+            Some(context) => context.cancel.set(),
+            None => {
+                worker.with(|state, now, out| state.cancel_waiting_call(task, now, out));
+            }
         }
         if recursive {
             self.cancel_children(worker, task);

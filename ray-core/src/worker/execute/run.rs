@@ -13,7 +13,7 @@ use crate::registry::{ItemKey, Registry, RemoteItem};
 use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
-use crate::worker::context::{self, TaskContext, WithContext};
+use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
 
 /// Runs a task of a function on this thread and answers it.
 pub(super) fn task(worker: &Arc<Worker>, job: Job) {
@@ -30,7 +30,7 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     };
     let name = job.spec.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
     let begun = Instant::now();
-    let context = task_context(&job.spec, &name, false);
+    let context = task_context(&job.spec, &name, false, Hosting::Process);
     worker.executor.enter_running(&context);
     let outcome = match arguments(worker, &job.spec) {
         Err(error) => TaskOutcome::Failed { error, retry: false },
@@ -71,15 +71,16 @@ pub(super) fn registered(key: u64) -> Result<&'static RemoteItem> {
     })
 }
 
-pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool) -> Arc<TaskContext> {
+pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool, hosting: Hosting) -> Arc<TaskContext> {
     Arc::new(TaskContext {
         task: spec.task,
         attempt: spec.attempt,
-        name: name.to_owned(),
+        name: name.into(),
         actor: spec.call.as_ref().map(|call| call.actor),
         exclusive,
         group: spec.group,
-        resources: spec.resources.clone(),
+        resources: Resources::Own(spec.resources.clone()),
+        hosting,
         due: spec.deadline.and_then(|left| Instant::now().checked_add(left)),
         ..TaskContext::default()
     })
@@ -120,15 +121,27 @@ pub(super) async fn caught_async(context: Arc<TaskContext>, body: impl Future<Ou
     }
 }
 
+/// `None` if the future panics.
+pub(super) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(move |cx| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| Future::poll(future.as_mut(), cx))) {
+            Ok(poll) => poll.map(Some),
+            Err(_payload) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
 /// Runs the future of a task. While all of it waits, and some of it for other tasks, the task's CPU serves those.
-async fn lending_cpu<F: Future>(worker: &Arc<Worker>, context: &Arc<TaskContext>, future: F) -> F::Output {
+pub(super) async fn lending_cpu<F: Future>(worker: &Arc<Worker>, context: &Arc<TaskContext>, future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let mut lent = None;
     std::future::poll_fn(|cx| {
         drop(lent.take());
         let poll = future.as_mut().poll(cx);
         if poll.is_pending() && context.is_awaiting() {
-            lent = Some(worker.lend_cpu());
+            lent = Some(worker.lend_cpu(context.hosting));
         }
         poll
     })

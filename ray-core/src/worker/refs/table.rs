@@ -351,6 +351,14 @@ impl RefTable {
         Some(contained)
     }
 
+    /// Whether this hold, once, is all that keeps an object of this process.
+    pub fn is_only_hold(&self, object: &ObjectId, hold: Hold) -> bool {
+        self.entries.get(object).is_some_and(|entry| {
+            let alone = matches!(&entry.role, Role::Owned(lent) if lent.as_ref().is_none_or(|lent| lent.registrations.is_empty()));
+            alone && entry.holds.iter().sum::<u32>() == 1 && entry.holds[hold as usize] == 1
+        })
+    }
+
     /// How many objects are in scope here.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -308,7 +308,7 @@ fn take_task(consumer: &mut Consumer) -> Option<(WorkerId, Box<TaskSpec>)> {
         };
         consumer.turn = place + 1;
         match spec {
-            Ok(Frame::PushTask { spec }) => return Some((owner, spec)),
+            Ok(Frame::PushTask { spec, .. }) => return Some((owner, spec)),
             other => {
                 tracing::error!(target: "ray_core::worker", ?other, %owner, "a record that is no task");
                 return None;
@@ -365,12 +365,12 @@ fn drain_tasks(worker: &Arc<Worker>, inboxes: &mut Vec<Inbox>) {
         let mut specs = Vec::new();
         let popped = inbox.receiver.pop_batch(BATCH, |bytes| {
             match wire::from_bytes::<Frame>(Bytes::copy_from_slice(bytes)) {
-                Ok(Frame::PushTask { spec }) => specs.push(*spec),
+                Ok(Frame::PushTask { spec, .. }) => specs.push(*spec),
                 other => tracing::error!(target: "ray_core::worker", ?other, "a record that is no task"),
             }
         });
         for spec in specs {
-            worker.executor.push(worker, inbox.peer, spec);
+            worker.executor.push(worker, inbox.peer, spec, 0);
         }
         make_room(inbox);
         match popped {

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::shared::LocalHost;
 use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
@@ -39,6 +40,10 @@ pub(crate) struct ActorClient {
     held: Vec<ObjectId>,
     max_pending: i64,
     max_task_retries: i64,
+    /// It lives in this process, beside other work.
+    pub(crate) local: Option<Box<LocalHost>>,
+    /// It lives so in the process that owns its handles.
+    pub(crate) hosted: bool,
 }
 
 impl ActorClient {
@@ -57,7 +62,21 @@ impl ActorClient {
             held: Vec::new(),
             max_pending: -1,
             max_task_retries: 0,
+            local: None,
+            hosted: false,
         }
+    }
+
+    pub(crate) fn set_limits(&mut self, max_pending: i64, max_task_retries: i64) {
+        (self.max_pending, self.max_task_retries) = (max_pending, max_task_retries);
+    }
+
+    pub(crate) fn next_queued(&self) -> Option<TaskId> {
+        self.queue.front().copied()
+    }
+
+    pub(crate) fn pop_queued(&mut self) {
+        self.queue.pop_front();
     }
 
     /// Calls pending, how many may be (-1: any number), and how often a call is sent again.
@@ -66,7 +85,7 @@ impl ActorClient {
     }
 
     fn pending(&self) -> usize {
-        self.queue.len() + self.sent.len()
+        self.queue.len() + self.sent.len() + self.local.as_ref().map_or(0, |local| local.calls)
     }
 
     fn worker(&self) -> Option<WorkerId> {
@@ -155,10 +174,11 @@ impl State {
             match self.objects.slot(object) {
                 Some(Slot::Pending) => return,
                 Some(Slot::Inline(bytes)) => *arg = ArgSpec::Inline { object: bytes.clone() },
-                Some(Slot::Native(native)) => match native.encoded() {
-                    Ok(bytes) => *arg = ArgSpec::Inline { object: bytes },
-                    Err(error) => failure = Some(error),
-                },
+                Some(Slot::Native(_)) => {
+                    let object = *object;
+                    self.objects.want_encoded(object, Interest::Creation(actor), out);
+                    return;
+                }
                 Some(Slot::Failed(error)) => failure = Some(error.clone()),
                 Some(Slot::Stored { .. }) | None => {}
             }
@@ -251,6 +271,9 @@ impl State {
                 self.finish_failed(task, &error, now, out);
                 continue;
             }
+            if client.local.is_some() {
+                return self.drive_local(actor, now, out);
+            }
             let Some(worker) = client.worker() else { return };
             let Some(task) = client.queue.front().copied() else {
                 return;
@@ -294,6 +317,8 @@ impl State {
             client.sent.remove(place);
         } else if let Some(place) = client.queue.iter().position(|queued| *queued == task) {
             client.queue.remove(place);
+        } else if let Some(local) = &mut client.local {
+            local.calls = local.calls.saturating_sub(1);
         }
         self.unhold(handle, Hold::Task, out);
         self.drive_actor(actor, now, out);
@@ -401,7 +426,7 @@ impl State {
 
     /// The process of an actor is dead: nothing is sent there any more; the GCS says what comes next.
     pub(super) fn actors_of_dead_worker(&mut self, worker: WorkerId, out: &mut Out) {
-        let _ = out;
+        self.hosted_actors_lost(worker, out.now, out);
         for client in self.actors.values_mut() {
             if client.worker() == Some(worker) {
                 client.lost = Some(worker);
@@ -412,7 +437,13 @@ impl State {
     /// The object that stands for an actor's handles is out of scope: nobody can call the actor any more.
     pub(super) fn handle_out_of_scope(&mut self, object: ObjectId, out: &mut Out) {
         if let Some(actor) = self.owned_actors.remove(&object) {
-            let held = self.actors.remove(&actor).map(|client| client.held).unwrap_or_default();
+            let client = self.actors.remove(&actor);
+            if client.as_ref().is_some_and(|client| client.local.is_some()) {
+                // LA-3. The GCS does not know it.
+                out.garbage.push(Box::new(client));
+                return;
+            }
+            let held = client.map(|client| client.held).unwrap_or_default();
             held.into_iter().for_each(|object| self.unhold(object, Hold::Task, out));
             let body = Box::new(GcsRequest::ActorOutOfScope { actor });
             out.send(

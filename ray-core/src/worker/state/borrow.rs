@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
+use crate::value::RefToken;
 use crate::wire::{DeathCause, Frame, ObjectValue};
 use crate::worker::objects::{Interest, Slot};
 use crate::worker::refs::{Effect, Hold};
@@ -29,7 +30,7 @@ impl State {
         let value = match self.objects.slot(&object) {
             Some(Slot::Pending) => return,
             Some(Slot::Inline(bytes)) => Ok(bytes.clone()),
-            Some(Slot::Native(native)) => native.encoded(),
+            Some(Slot::Native(_)) => return self.objects.want_encoded(object, Interest::Subscriber(to), out),
             Some(Slot::Stored { size }) => {
                 let size = *size;
                 let refs = self.contained_in(&object);
@@ -99,6 +100,22 @@ impl State {
                 .iter()
                 .for_each(|(object, _)| self.unhold(*object, Hold::Container, out));
         }
+    }
+
+    /// A value that was here as it is has been encoded: it is held in that form from now on, and with it the references
+    /// inside.
+    pub(crate) fn native_encoded(
+        &mut self,
+        object: ObjectId,
+        slot: Slot,
+        inner: &[RefToken],
+        now: Instant,
+        out: &mut Out,
+    ) {
+        inner.iter().for_each(|token| self.hold(token.object, Hold::Container));
+        self.refs
+            .contain(object, inner.iter().map(|token| token.object), &mut out.refs);
+        self.settle(object, slot, now, out);
     }
 
     /// A reference has come in a frame of another process.

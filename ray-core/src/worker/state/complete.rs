@@ -201,6 +201,9 @@ impl State {
         for (object, _) in &pending.nested {
             self.unhold(*object, Hold::Task, out);
         }
+        if !pending.natives.is_empty() {
+            out.garbage.push(Box::new(pending.natives));
+        }
         if let Some(actor) = pending.actor {
             self.call_ended(actor, task, now, out);
         }
@@ -279,6 +282,7 @@ impl State {
                 if let Phase::Pushed(worker) = pending.phase
                     && pending.spec.attempt == attempt
                     && pending.actor.is_none()
+                    && !pending.template.shape.shared
                 {
                     self.kill_worker(worker, task, out);
                 }

@@ -23,7 +23,7 @@ const SHORT: u32 = 200;
 /// Tasks at a worker at a time, at most.
 const MAX_WINDOW: usize = 128;
 /// Open requests a shape, at most: more would only lengthen the raylet's queue.
-const MAX_REQUESTS: usize = 16;
+pub(super) const MAX_REQUESTS: usize = 16;
 
 /// The tasks of one shape that wait, and what serves them.
 #[derive(Debug, Default)]
@@ -51,6 +51,9 @@ pub(super) struct Lease {
 impl State {
     /// Puts a task in line for a lease.
     pub(super) fn enqueue(&mut self, shape: Arc<LeaseShape>, task: TaskId, now: Instant, out: &mut Out) {
+        if shape.shared && self.shared.hosts {
+            return self.shared_enqueue(&shape, task, out);
+        }
         self.shapes.entry(shape.clone()).or_default().waiting.push_back(task);
         self.drive(&shape, now, out);
     }
@@ -124,6 +127,9 @@ impl State {
         out: &mut Out,
     ) {
         self.pids.insert(worker, pid);
+        if worker == self.me && self.shared_granted(request, id, now, out) {
+            return;
+        }
         let Some(shape) = self.requests.remove(&request) else {
             // The request was cancelled while the grant was under way.
             out.send(
@@ -152,6 +158,9 @@ impl State {
 
     /// No worker will come: all tasks of the shape fail.
     pub(crate) fn lease_refused(&mut self, request: u64, error: &RayError, now: Instant, out: &mut Out) {
+        if self.shared_refused(request, error, now, out) {
+            return;
+        }
         let Some(shape) = self.requests.remove(&request) else {
             return;
         };
@@ -175,6 +184,7 @@ impl State {
 
     /// Others wait for resources.
     pub(crate) fn reclaim_idle(&mut self, now: Instant, out: &mut Out) {
+        self.shared_reclaim(out);
         let (idle, busy): (Vec<u64>, Vec<u64>) = self
             .leases
             .keys()
@@ -199,7 +209,8 @@ impl State {
             .map(|(id, _)| *id)
             .collect();
         idle.into_iter().for_each(|id| self.return_lease(id, true, now, out));
-        if !self.leases.is_empty() {
+        let shared_left = self.shared_check_idle(now, out);
+        if !self.leases.is_empty() || shared_left {
             self.idle_check_set = true;
             out.timers.push((self.lease_linger, Timer::IdleLeases));
         }
@@ -216,6 +227,14 @@ impl State {
         }
         out.send(Dest::Raylet, Frame::ReturnLease { lease: id, reusable });
         self.drive(&lease.shape, now, out);
+    }
+
+    /// The lease under which a worker was given this task; 0 if it is none.
+    pub(super) fn lease_of(&self, task: TaskId, worker: WorkerId) -> u64 {
+        let serves = |lease: &Lease| lease.worker == worker && lease.running.contains(&task);
+        let shared = self.tasks.get(&task).is_some_and(|pending| pending.template.shape.shared);
+        let found = shared.then(|| self.leases.iter().find(|(_, lease)| serves(lease)));
+        found.flatten().map_or(0, |(id, _)| *id)
     }
 
     /// LE-4: a lease that has nothing to do, while another has tasks ahead: these are taken back, and stand in line again.
@@ -327,6 +346,10 @@ impl State {
 
     /// Takes a task out of its line. Returns whether it stood there.
     pub(super) fn leave_queue(&mut self, task: TaskId, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) -> bool {
+        if shape.shared && self.shared.hosts {
+            self.shared_leave(shape, out);
+            return true;
+        }
         let Some(queue) = self.shapes.get_mut(shape) else {
             return false;
         };

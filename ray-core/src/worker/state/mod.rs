@@ -11,6 +11,7 @@ mod actors;
 mod borrow;
 mod complete;
 mod leases;
+mod shared;
 pub(crate) mod streams;
 mod submit;
 
@@ -20,6 +21,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use actors::ActorClient;
+pub(crate) use shared::{
+    Done, LocalActor, LocalOutcome, LocalQueue, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
+};
 pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::config;
@@ -30,7 +34,11 @@ use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, RefTable};
 use crate::worker::task::PendingTask;
 use crate::worker::waiter::Waiter;
+use crate::worker::context::TaskContext;
 use leases::{Lease, ShapeQueue};
+use shared::Shared;
+use smallvec::SmallVec;
+use std::thread::Thread;
 
 /// Where a frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +66,16 @@ pub(crate) struct Out {
     pub(crate) now: Instant,
     pub(crate) sends: Vec<(Dest, Outgoing)>,
     pub(crate) wakes: Vec<Arc<Waiter>>,
+    /// Waiters one of whose objects has failed.
+    pub(crate) failures: Vec<Arc<Waiter>>,
+    /// Threads of this process that have work.
+    pub(crate) rouse: SmallVec<[Thread; 1]>,
+    /// Threads to be started for shared work.
+    pub(crate) start_threads: u32,
+    /// Tasks of this process that are to stop.
+    pub(crate) cancelled: Vec<Arc<TaskContext>>,
+    /// Values that are in memory as they are, of which somebody needs the encoded form.
+    pub(crate) encode: Vec<ObjectId>,
     /// Values in the store that nobody can reach any more.
     pub(crate) free: Vec<ObjectId>,
     /// Dropped once the lock is released.
@@ -75,6 +93,11 @@ impl Out {
             now,
             sends: Vec::new(),
             wakes: Vec::new(),
+            failures: Vec::new(),
+            rouse: SmallVec::new(),
+            start_threads: 0,
+            cancelled: Vec::new(),
+            encode: Vec::new(),
             free: Vec::new(),
             garbage: Vec::new(),
             timers: Vec::new(),
@@ -122,6 +145,7 @@ pub(crate) struct State {
     leases: HashMap<u64, Lease>,
     requests: HashMap<u64, Arc<LeaseShape>>,
     idle_check_set: bool,
+    pub(crate) shared: Shared,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
     /// Questions to the GCS that create an actor.
     creations: HashMap<u64, ActorId>,
@@ -152,6 +176,7 @@ impl State {
             leases: HashMap::new(),
             requests: HashMap::new(),
             idle_check_set: false,
+            shared: Shared::default(),
             actors: HashMap::default(),
             creations: HashMap::new(),
             aliases: HashMap::default(),
@@ -179,8 +204,10 @@ impl State {
         if let Some(before @ Slot::Native(_)) = before {
             out.garbage.push(Box::new(before));
         }
+        let failed = !interests.is_empty() && matches!(self.objects.slot(&object), Some(Slot::Failed(_)));
         for interest in interests {
             match interest {
+                Interest::Waiter(waiter) if failed => out.failures.extend(waiter.upgrade()),
                 Interest::Waiter(waiter) => out.wakes.extend(waiter.upgrade()),
                 Interest::Dependent(task) => self.dependency_ready(task, object, now, out),
                 Interest::Creation(actor) => self.try_create(actor, now, out),
@@ -228,5 +255,6 @@ impl State {
         }
         let tasks = std::mem::take(&mut self.tasks);
         out.garbage.push(Box::new(tasks));
+        self.shared_end(out);
     }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Dest, Out, Outgoing, State, Timer};
+use super::{Dest, NewActor, Out, Outgoing, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
+use crate::remote::NativeValue;
 use crate::value::refs::RefToken;
 use crate::wire::{ActorCallSpec, ArgSpec, Frame, StreamSpec, TaskSpec};
 use crate::worker::objects::{Interest, Slot};
@@ -19,6 +20,8 @@ use crate::worker::task::{Dependency, PendingTask, Phase, Template};
 pub(crate) enum Argument {
     /// A value, encoded as an object.
     Value(Bytes),
+    /// A value that stays in this process.
+    Native(NativeValue),
     /// A value, put into the store because it is large; the call holds it.
     Stored { object: ObjectId, owner: WorkerId },
     /// A reference to a value that may not be ready.
@@ -38,6 +41,8 @@ pub(crate) struct NewTask {
     pub(crate) template: Arc<Template>,
     pub(crate) item: u64,
     pub(crate) call: Option<NewCall>,
+    /// For the construction of an actor that lives here.
+    pub(crate) construct: Option<Box<NewActor>>,
     pub(crate) name: Option<String>,
     pub(crate) parent: TaskId,
     pub(crate) args: SmallVec<[Argument; 4]>,
@@ -63,9 +68,14 @@ impl State {
         let task = self.new_task_id();
         let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
         let mut args = Vec::with_capacity(new.args.len());
+        let mut natives = Vec::new();
         for (position, arg) in (0..).zip(new.args) {
             args.push(match arg {
                 Argument::Value(object) => ArgSpec::Inline { object },
+                Argument::Native(value) => {
+                    natives.push((position, value));
+                    ArgSpec::Inline { object: Bytes::new() }
+                }
                 Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
                     dependencies.push(Dependency {
                         position,
@@ -87,6 +97,12 @@ impl State {
             self.refs.own(*result, Hold::Handle);
             self.objects.expect(*result);
         }
+        // Here they are read from the shape.
+        let resources = if new.template.shape.shared && self.shared.hosts {
+            Default::default()
+        } else {
+            new.template.shape.resources.clone()
+        };
         let options = &new.template.options;
         let call = new.call.map(|call| ActorCallSpec {
             actor: call.actor,
@@ -114,8 +130,10 @@ impl State {
             retry_exceptions: options.retry_exceptions.into(),
             deadline: None,
             group: new.template.shape.strategy.group(),
-            resources: new.template.shape.resources.clone(),
+            resources,
         };
+        let constructed = new.construct.as_ref().map(|new| new.host.actor);
+        let actor = constructed.or(new.call.map(|call| call.actor));
         let pending = PendingTask {
             spec,
             template: new.template,
@@ -127,14 +145,19 @@ impl State {
             phase: Phase::Waiting,
             cancelled: false,
             failures: 0,
-            actor: new.call.map(|call| call.actor),
+            actor,
+            natives,
+            context: None,
         };
         self.tasks.insert(task, Box::new(pending));
         if let Some(timeout) = new.timeout {
             out.timers.push((timeout, Timer::Deadline(task, timeout)));
         }
-        if let Some(call) = new.call {
-            self.enqueue_call(call.actor, task, now, out);
+        if let Some(new) = new.construct {
+            self.insert_local_actor(*new, task);
+        }
+        if let Some(actor) = actor {
+            self.enqueue_call(actor, task, now, out);
         }
         self.await_dependencies(task, now, out);
         Submitted { task, results }
@@ -160,7 +183,9 @@ impl State {
         let dependencies = pending.dependencies.clone();
         let mut missing = 0;
         for dependency in &dependencies {
-            if self
+            if self.wants_encoded(task, dependency.object, out) {
+                missing += 1;
+            } else if self
                 .objects
                 .add_interest(&dependency.object, Interest::Dependent(task))
                 .is_ok()
@@ -181,7 +206,7 @@ impl State {
 
     /// One of the task's dependencies became ready.
     pub(super) fn dependency_ready(&mut self, task: TaskId, object: ObjectId, now: Instant, out: &mut Out) {
-        if !self.resolve(task, object, now, out) {
+        if self.wants_encoded(task, object, out) || !self.resolve(task, object, now, out) {
             return;
         }
         let Some(pending) = self.tasks.get_mut(&task) else {
@@ -193,6 +218,31 @@ impl State {
         }
     }
 
+    /// Whether the task goes to another process and the object has not been encoded yet: then it waits for that.
+    fn wants_encoded(&mut self, task: TaskId, object: ObjectId, out: &mut Out) -> bool {
+        if !matches!(self.objects.slot(&object), Some(Slot::Native(_))) || self.runs_here(task) {
+            return false;
+        }
+        self.objects.want_encoded(object, Interest::Dependent(task), out);
+        true
+    }
+
+    fn runs_here(&self, task: TaskId) -> bool {
+        let Some(pending) = self.tasks.get(&task) else { return true };
+        match pending.actor {
+            Some(actor) => self.hosts_actor(actor),
+            None => pending.template.shape.shared && self.shared.hosts,
+        }
+    }
+
+    /// Whether the process that runs it serves many: such a one takes no tasks by ring.
+    fn goes_to_host(&self, task: TaskId) -> bool {
+        self.tasks.get(&task).is_some_and(|pending| {
+            let actor = pending.actor.and_then(|actor| self.actors.get(&actor));
+            pending.template.shape.shared || actor.is_some_and(|client| client.hosted)
+        })
+    }
+
     /// Writes a ready dependency into the task's arguments. A failed one fails the task: `false`.
     fn resolve(&mut self, task: TaskId, object: ObjectId, now: Instant, out: &mut Out) -> bool {
         let value = match self.objects.slot(&object) {
@@ -202,14 +252,7 @@ impl State {
                 self.finish_failed(task, &error, now, out);
                 return false;
             }
-            Some(Slot::Native(native)) => match native.encoded() {
-                Ok(bytes) => Some(bytes),
-                Err(error) => {
-                    self.finish_failed(task, &error, now, out);
-                    return false;
-                }
-            },
-            Some(Slot::Stored { .. } | Slot::Pending) | None => None,
+            Some(Slot::Native(_) | Slot::Stored { .. } | Slot::Pending) | None => None,
         };
         let Some(pending) = self.tasks.get_mut(&task) else {
             return false;
@@ -254,7 +297,7 @@ impl State {
         }
         if worker == self.me {
             let spec = Box::new(pending.spec.clone());
-            out.send(Dest::Worker(worker), Frame::PushTask { spec });
+            out.send(Dest::Worker(worker), Frame::PushTask { spec, lease: 0 });
             return;
         }
         let mut inner = Vec::new();
@@ -265,7 +308,15 @@ impl State {
         }
         let plain = inner.is_empty() && pending.spec.stream.is_none();
         inner.iter().for_each(|token| self.hand_over(token.object, worker, out));
-        out.sends.push((Dest::Worker(worker), Outgoing::Task { task, plain }));
+        if self.goes_to_host(task) {
+            let lease = self.lease_of(task, worker);
+            if let Some(pending) = self.tasks.get(&task) {
+                let spec = Box::new(pending.spec.clone());
+                out.send(Dest::Worker(worker), Frame::PushTask { spec, lease });
+            }
+        } else {
+            out.sends.push((Dest::Worker(worker), Outgoing::Task { task, plain }));
+        }
     }
 
     /// Runs a task again after a pause.

@@ -1,0 +1,382 @@
+//! Actors that live in this process beside other work: they belong to the process that created them, and the GCS does not
+//! know them.
+//!
+//! - LA-1: which calls start is the rule of [`ActorQueue`], as for an actor with a process of its own; the constructor is
+//!   the first call, an exclusive one.
+//! - LA-2: an idle actor is its instance and a few hundred bytes: no thread, no runtime, no channel.
+//! - LA-3: it ends when its last handle is gone; its instance is dropped after the calls that still run, outside the lock.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::RwLock;
+
+use super::super::{ActorClient, Dest, Out, State};
+use super::{CALL_LINE, Entry};
+use crate::error::{RayError, Result};
+use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
+use crate::registry::{ActorMethod, ActorType, Receiver, RemoteItem};
+use crate::remote::Instance;
+use crate::wire::{ActorCallSpec, ActorInfo, ActorState, Frame, TaskSpec};
+use crate::worker::execute::actor_queue::{ActorQueue, Kind, Limits};
+use crate::worker::task::Phase;
+
+/// An actor of this process, as the threads that run its calls see it.
+pub(crate) struct LocalActor {
+    pub(crate) actor: ActorId,
+    pub(crate) item: &'static RemoteItem,
+    pub(crate) class: &'static ActorType,
+    /// Never waited for: the queue starts no call that conflicts with a running one. Empty until it is constructed.
+    pub(crate) instance: RwLock<Option<Instance>>,
+}
+
+impl fmt::Debug for LocalActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalActor")
+            .field("actor", &self.actor)
+            .field("type", &self.item.identity().name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LocalActor {
+    pub(crate) fn method(&self, call: &ActorCallSpec) -> Option<&'static ActorMethod> {
+        self.class.method(call.method)
+    }
+
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.item.identity().name
+    }
+}
+
+/// An actor to be.
+#[derive(Debug)]
+pub(crate) struct NewActor {
+    pub(crate) host: Arc<LocalActor>,
+    pub(crate) queue: LocalQueue,
+    pub(crate) construct_is_async: bool,
+    pub(crate) max_pending: i64,
+    pub(crate) max_task_retries: i64,
+}
+
+/// What the queue of an actor holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Called {
+    Own(TaskId),
+    /// The executor has it under this number.
+    Foreign(u64),
+}
+
+/// The calls of an actor that have arrived.
+#[derive(Debug)]
+pub(crate) struct LocalQueue(ActorQueue<Called>);
+
+impl LocalQueue {
+    pub(crate) fn new(max_concurrency: Option<u32>, groups: impl IntoIterator<Item = (String, u32)>) -> Self {
+        Self(ActorQueue::new(Limits::of_actor(max_concurrency.unwrap_or(0)), groups))
+    }
+}
+
+/// What the state knows of an actor that lives here.
+#[derive(Debug)]
+pub(crate) struct LocalHost {
+    host: Arc<LocalActor>,
+    queue: LocalQueue,
+    constructor: Option<TaskId>,
+    construct_is_async: bool,
+    /// Calls of this process that have arrived and not ended.
+    pub(in super::super) calls: usize,
+}
+
+impl State {
+    /// Makes an actor known that is to live here. The task constructs it, and its first result stands for the handles.
+    pub(in super::super) fn insert_local_actor(&mut self, new: NewActor, task: TaskId) {
+        let NewActor {
+            host,
+            queue,
+            construct_is_async,
+            max_pending,
+            max_task_retries,
+        } = new;
+        let (actor, handle) = (host.actor, task.object(1));
+        let mut client = ActorClient::new(host.type_name().to_owned(), (handle, self.me));
+        client.set_limits(max_pending, max_task_retries);
+        client.local = Some(Box::new(LocalHost {
+            host,
+            queue,
+            constructor: Some(task),
+            construct_is_async,
+            calls: 0,
+        }));
+        self.actors.insert(actor, client);
+        self.owned_actors.insert(handle, actor);
+    }
+
+    pub(super) fn local_actor(&self, actor: ActorId) -> Option<Arc<LocalActor>> {
+        Some(self.actors.get(&actor)?.local.as_ref()?.host.clone())
+    }
+
+    /// Whether the actor lives here, or did.
+    pub(crate) fn hosts_actor(&self, actor: ActorId) -> bool {
+        self.actors.get(&actor).is_some_and(|client| client.local.is_some())
+    }
+
+    pub(super) fn is_constructor(&self, actor: Option<ActorId>, task: TaskId) -> bool {
+        let client = actor.and_then(|actor| self.actors.get(&actor));
+        client
+            .and_then(|client| client.local.as_ref())
+            .is_some_and(|local| local.constructor == Some(task))
+    }
+
+    pub(super) fn local_actor_constructed(&mut self, actor: ActorId) {
+        if let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) {
+            local.constructor = None;
+        }
+    }
+
+    /// Hands calls of this process, whose arguments are ready, to the actor's queue.
+    pub(in super::super) fn drive_local(&mut self, actor: ActorId, now: Instant, out: &mut Out) {
+        let me = self.me;
+        loop {
+            let Some(client) = self.actors.get_mut(&actor) else { break };
+            let Some(task) = client.next_queued() else { break };
+            let Some(local) = client.local.as_mut() else { break };
+            let Some(pending) = self.tasks.get_mut(&task) else {
+                client.pop_queued();
+                continue;
+            };
+            if pending.phase != Phase::Queued {
+                break;
+            }
+            let kind = local.kind_of(&pending.spec);
+            client.pop_queued();
+            match kind {
+                Ok(kind) => {
+                    pending.phase = Phase::Pushed(me);
+                    if let Some(local) = client.local.as_mut() {
+                        local.calls += 1;
+                        local.queue.0.push(kind, Called::Own(task));
+                    }
+                }
+                Err(error) => self.finish_failed(task, &error, now, out),
+            }
+        }
+        self.start_local(actor, out);
+    }
+
+    /// A call of another process has arrived. Returns the number under which it will start.
+    pub(crate) fn shared_foreign_call(&mut self, spec: &TaskSpec, out: &mut Out) -> Result<u64> {
+        let actor = spec.call.as_ref().map(|call| call.actor).unwrap_or_default();
+        let number = self.new_number();
+        let gone = || RayError::ActorDied {
+            actor,
+            name: "unknown".into(),
+            cause: "it has ended".into(),
+        };
+        let client = self.actors.get_mut(&actor).ok_or_else(gone)?;
+        if let Some(ActorInfo {
+            state: ActorState::Dead { error },
+            ..
+        }) = &client.info
+        {
+            return Err(error.clone());
+        }
+        let local = client.local.as_mut().ok_or_else(gone)?;
+        let kind = local.kind_of(spec)?;
+        local.queue.0.push(kind, Called::Foreign(number));
+        self.start_local(actor, out);
+        Ok(number)
+    }
+
+    fn start_local(&mut self, actor: ActorId, out: &mut Out) {
+        let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) else {
+            return;
+        };
+        for (kind, called) in local.queue.0.start() {
+            self.shared_push(CALL_LINE, Entry::Call(actor, kind, called), out);
+        }
+    }
+
+    /// A call that was started has ended.
+    pub(super) fn local_call_ended(&mut self, actor: ActorId, kind: Kind, out: &mut Out) {
+        if let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) {
+            local.queue.0.ended(kind);
+            self.start_local(actor, out);
+        }
+    }
+
+    /// The call, or the constructor that it waits for, if it stands in line and a thread can run it.
+    pub(super) fn shared_call_in_line(&self, actor: ActorId, task: TaskId) -> Option<(TaskId, Kind)> {
+        let local = self.actors.get(&actor)?.local.as_ref()?;
+        let task = local.constructor.unwrap_or(task);
+        let pending = self.tasks.get(&task)?;
+        let arrived = matches!(pending.phase, Phase::Pushed(_)) && pending.context.is_none() && !pending.cancelled;
+        let kind = local.kind_of(&pending.spec).ok()?;
+        let on_thread = !kind.is_async && pending.spec.stream.is_none();
+        let in_line = arrived && on_thread && !local.queue.0.is_waiting(&Called::Own(task));
+        in_line.then_some((task, kind))
+    }
+
+    /// A call that has not started is cancelled. Returns whether it was one.
+    pub(crate) fn cancel_waiting_call(&mut self, task: TaskId, now: Instant, out: &mut Out) -> bool {
+        let Some(actor) = self.tasks.get(&task).and_then(|pending| pending.actor) else {
+            return false;
+        };
+        let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) else {
+            return false;
+        };
+        let waited = local.queue.0.remove(|called| *called == Called::Own(task)).is_some();
+        if waited {
+            self.forget_task(task, now, out);
+            self.start_local(actor, out);
+        }
+        waited
+    }
+
+    /// A call of another process that has not started is cancelled. Returns whether it was one.
+    pub(crate) fn cancel_foreign_call(&mut self, actor: ActorId, number: u64, out: &mut Out) -> bool {
+        let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) else {
+            return false;
+        };
+        let waited = local
+            .queue
+            .0
+            .remove(|called| *called == Called::Foreign(number))
+            .is_some();
+        self.start_local(actor, out);
+        waited
+    }
+
+    /// Ends an actor that lives here: what waits fails, what runs is told to stop.
+    pub(crate) fn end_local_actor(&mut self, actor: ActorId, cause: &str, now: Instant, out: &mut Out) -> bool {
+        let local = self.actors.get(&actor).and_then(|client| client.local.as_ref());
+        let Some(name) = local.map(|local| local.host.type_name().to_owned()) else {
+            return false;
+        };
+        let cause = cause.to_owned();
+        self.bury_local(actor, &RayError::ActorDied { actor, name, cause }, now, out);
+        true
+    }
+
+    /// The actor is dead: its calls fail with this error.
+    pub(super) fn bury_local(&mut self, actor: ActorId, error: &RayError, now: Instant, out: &mut Out) {
+        let local = self.actors.get_mut(&actor).and_then(|client| client.local.take());
+        if let Some(mut local) = local {
+            // Whoever runs what others have sent finds no actor, and tells them.
+            for called in local.queue.0.drain() {
+                if let Called::Foreign(number) = called {
+                    self.shared_push(CALL_LINE, Entry::Foreign(number), out);
+                }
+            }
+            out.garbage.push(local);
+        }
+        self.actor_unknown(actor, error.clone(), now, out);
+        let calls = self.tasks.values().filter(|pending| pending.actor == Some(actor));
+        let calls: Vec<TaskId> = calls.map(|pending| pending.id()).collect();
+        for task in calls {
+            let Some(pending) = self.tasks.get_mut(&task) else { continue };
+            match pending.context.clone() {
+                Some(context) => {
+                    // Its results are settled now; what it still yields is dropped.
+                    let results: Vec<ObjectId> = pending.results().collect();
+                    pending.cancelled = true;
+                    out.cancelled.push(context);
+                    for object in results {
+                        self.settle(object, crate::worker::objects::Slot::Failed(error.clone()), now, out);
+                    }
+                    self.fail_stream(task, error, out);
+                }
+                None => self.finish_failed(task, error, now, out),
+            }
+        }
+    }
+
+    /// An actor that lives in another process, beside that process's other work: it is there as long as that is.
+    pub(crate) fn know_hosted_actor(&mut self, actor: ActorId, type_name: &str, handle: (ObjectId, WorkerId)) {
+        let me = self.me;
+        if self.actors.contains_key(&actor) || handle.1 == me {
+            return;
+        }
+        let mut client = ActorClient::new(type_name.to_owned(), handle);
+        client.hosted = true;
+        client.info = Some(ActorInfo {
+            actor,
+            item: 0,
+            type_name: type_name.to_owned(),
+            name: None,
+            namespace: String::new(),
+            detached: false,
+            owner: handle.1,
+            handle: handle.0,
+            state: ActorState::Alive {
+                worker: handle.1,
+                pid: self.pids.get(&handle.1).copied().unwrap_or_default(),
+            },
+            restarts: 0,
+            max_task_retries: 0,
+            max_pending_calls: -1,
+        });
+        self.actors.insert(actor, client);
+    }
+
+    /// Ends an actor that was created without the GCS, wherever it lives. Returns whether it is one.
+    pub(crate) fn kill_local_actor(&mut self, actor: ActorId, now: Instant, out: &mut Out) -> bool {
+        let host = self
+            .actors
+            .get(&actor)
+            .filter(|client| client.hosted)
+            .map(|client| client.handle.1);
+        match host {
+            Some(host) => {
+                out.send(Dest::Worker(host), Frame::EndActor { actor });
+                true
+            }
+            None => self.end_local_actor(actor, "it was killed by kill()", now, out),
+        }
+    }
+
+    /// The host of these actors is dead, and they with it.
+    pub(in super::super) fn hosted_actors_lost(&mut self, worker: WorkerId, now: Instant, out: &mut Out) {
+        let hosted = |client: &ActorClient| client.hosted && client.handle.1 == worker;
+        let lost = self.actors.iter().filter(|(_, client)| hosted(client));
+        let lost: Vec<(ActorId, String)> = lost.map(|(actor, client)| (*actor, client.type_name.clone())).collect();
+        for (actor, name) in lost {
+            let cause = "the process that it lived in has ended".to_owned();
+            self.actor_unknown(actor, RayError::ActorDied { actor, name, cause }, now, out);
+        }
+    }
+}
+
+impl LocalHost {
+    fn kind_of(&self, spec: &TaskSpec) -> Result<Kind> {
+        let Some(call) = &spec.call else {
+            return Ok(Kind {
+                exclusive: true,
+                is_async: self.construct_is_async,
+                group: 0,
+            });
+        };
+        let type_name = self.host.type_name();
+        let method = self.host.method(call).ok_or_else(|| RayError::UnknownItem {
+            what: format!("a method of actor `{type_name}`"),
+            why: "its index is not in the table".into(),
+        })?;
+        let group = match call.group.as_deref().or(method.concurrency_group) {
+            None => 0,
+            Some(name) => self.queue.0.group(name).ok_or_else(|| RayError::InvalidOption {
+                option: "concurrency_group".into(),
+                name: format!("{type_name}::{}", method.name),
+                why: format!(
+                    "the actor has no group `{name}`; it has {:?}",
+                    self.queue.0.group_names()
+                ),
+            })?,
+        };
+        Ok(Kind {
+            exclusive: method.receiver() == Receiver::Exclusive,
+            is_async: method.body.is_async(),
+            group,
+        })
+    }
+}
