@@ -8,6 +8,7 @@ mod context;
 mod core;
 mod floors;
 mod peer;
+mod procfs;
 mod report;
 mod row;
 mod rows;

@@ -1,8 +1,15 @@
 //! Birth and size of actors.
 
+use std::time::Instant;
+
+use anyhow::Result;
+
 use super::not_built_yet;
+use super::work::Counter;
+use crate::context::Context;
 use crate::floors::Floor;
 use crate::row::{Repeats, Row, Target, Unit};
+use crate::sample::Sample;
 
 /// Mean of 50 actors in processes, made one after another and kept, until the first call is answered.
 pub(super) const CREATE_PROCESS: Row = Row {
@@ -11,7 +18,7 @@ pub(super) const CREATE_PROCESS: Row = Row {
     target: Target::AtMost(5.0),
     floor: Some(Floor::Spawn),
     repeats: Repeats::InOneProcess,
-    measure: not_built_yet,
+    measure: create_process,
 };
 
 /// The same in the driver's process.
@@ -33,3 +40,21 @@ pub(super) const ONE_MILLION_SHARED: Row = Row {
     repeats: Repeats::InFreshProcesses,
     measure: not_built_yet,
 };
+
+const KEPT: u32 = 50;
+
+fn create_process(context: &Context) -> Result<Option<Sample>> {
+    let _ray = ray_core::init()?;
+    let mut pids = Vec::new();
+    let values = context.repeat(|| {
+        let mut kept = Vec::new();
+        let started = Instant::now();
+        for _ in 0..KEPT {
+            let counter = Counter::remote(0);
+            pids.push(ray_core::get(&counter.pid())?);
+            kept.push(counter);
+        }
+        Ok(started.elapsed().as_secs_f64() * 1e3 / f64::from(KEPT))
+    })?;
+    Ok(Some(Sample::new(values)?.by(pids)))
+}

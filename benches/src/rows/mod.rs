@@ -7,6 +7,7 @@ mod memory;
 mod objects;
 mod start;
 mod throughput;
+mod work;
 
 use anyhow::{Result, bail};
 

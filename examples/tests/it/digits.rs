@@ -1,0 +1,41 @@
+//! The main example, with and without a `kill -9`.
+
+use std::process;
+
+use crate::program::{Program, kill};
+
+const DIGITS: &str = env!("CARGO_BIN_EXE_digits");
+/// Few enough epochs for a test, enough of them that a kill falls into the training.
+const SMALL: &[&str] = &["--learning-rates", "0.1,0.2", "--epochs", "20"];
+
+/// Accuracies by learning rate, and the last line.
+fn results(lines: &[String]) -> (Vec<Vec<String>>, String) {
+    let rows = lines.iter().filter(|line| line.starts_with("0."));
+    let rows = rows.map(|row| row.split_whitespace().take(3).map(str::to_owned).collect());
+    let best = lines.iter().find(|line| line.starts_with("best test accuracy"));
+    (rows.collect(), best.expect("a best accuracy").clone())
+}
+
+#[test]
+fn the_training_reaches_its_accuracy_and_a_killed_worker_changes_no_digit_of_the_results() {
+    let (undisturbed, best) = results(&Program::start(DIGITS, SMALL).finish());
+    assert_eq!(undisturbed.len(), 2);
+    let accuracy: f64 = best.trim_start_matches("best test accuracy ").parse().unwrap();
+    assert!(accuracy >= 0.95, "{best}");
+    // Workers come and go; each of the first three is another one of them: of a trial, a trainer or the board.
+    for victim in 0..3 {
+        let mut program = Program::start(DIGITS, SMALL);
+        program.wait_for_line("training ");
+        let workers = program.workers();
+        assert!(
+            !workers.contains(&process::id()) && workers.len() > victim,
+            "{workers:?}"
+        );
+        kill(workers[victim]);
+        assert_eq!(
+            results(&program.finish()),
+            (undisturbed.clone(), best.clone()),
+            "victim {victim} of {workers:?}"
+        );
+    }
+}
