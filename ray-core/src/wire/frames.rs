@@ -283,6 +283,8 @@ wire_types! {
         EndIfRunning {
             /// The task.
             task: TaskId,
+        },
+        66 =>
         /// Ends an actor that lives in the receiver beside other work.
         EndActor {
             /// The actor.
