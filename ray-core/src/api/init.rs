@@ -39,7 +39,6 @@ pub struct Ray {
 #[derive(Debug)]
 struct Running {
     worker: Arc<Worker>,
-    raylet: raylet::Handle,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     session: Arc<Session>,
@@ -146,12 +145,11 @@ fn launch(options: Builder) -> Result<Running> {
             match join(raylet_options, driver).await {
                 Ok((worker, receiver, raylet)) => {
                     tokio::spawn(serve(worker.clone(), receiver));
-                    let ending = raylet.clone();
-                    if ready.send(Ok((worker, raylet))).is_ok() {
+                    if ready.send(Ok(worker)).is_ok() {
                         // An error means that the handle is gone, which comes to the same.
                         let _dropped = stopped.await;
                     }
-                    ending.shutdown().await;
+                    raylet.shutdown().await;
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
@@ -161,12 +159,11 @@ fn launch(options: Builder) -> Result<Running> {
     let gone = || RayError::Start {
         why: "the thread `ray-io` ended before the session began".into(),
     };
-    let (worker, raylet) = started.recv().map_err(|_| gone())??;
+    let worker = started.recv().map_err(|_| gone())??;
     set_current(Some(worker.clone()));
     let (stop, thread) = (Mutex::new(Some(stop)), Mutex::new(Some(thread)));
     Ok(Running {
         worker,
-        raylet,
         stop,
         thread,
         session,

@@ -3,6 +3,7 @@
 mod actors;
 pub(crate) mod blocking;
 mod builder;
+mod cluster;
 mod context;
 mod get;
 mod init;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use actors::{ActorSummary, kill, list_actors};
 pub use builder::Builder;
+pub use cluster::{WorkerSummary, available_resources, cluster_resources, list_workers};
 pub use context::{RuntimeContext, runtime_context};
 pub use get::{Fetch, get, get_async, get_timeout};
 pub use init::{Ray, init, init_or_join};

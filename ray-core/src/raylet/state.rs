@@ -827,8 +827,4 @@ impl State {
             pending_leases: (self.queue.len() + self.granted.len()) as u64,
         }
     }
-
-    pub(super) fn report_to_gcs(&self, out: &mut Effects) {
-        self.report_resources(out);
-    }
 }

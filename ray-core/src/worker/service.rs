@@ -53,7 +53,9 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         Frame::GcsReply { request, body, .. } => gcs_reply(worker, request, *body),
         Frame::GcsEvent { event, .. } => match *event {
             GcsEvent::Actor { info } => worker.with(|state, now, out| state.actor_changed(info, now, out)),
-            GcsEvent::Group { group, state: news } => worker.executor.groups.changed(group, news),
+            GcsEvent::Group { group, state } => {
+                tracing::debug!(target: "ray_core::worker", %group, ?state, "a placement group changed");
+            }
         },
         Frame::NodeReportReply { request, report } => {
             if worker.gcs.answered(request, Answer::Node(*report)).is_some() {

@@ -134,11 +134,6 @@ impl<T> ActorQueue<T> {
         self.waiting.push_back((kind, call));
     }
 
-    /// Puts something before all that waits.
-    pub(crate) fn push_front(&mut self, kind: Kind, call: T) {
-        self.waiting.push_front((kind, call));
-    }
-
     /// Takes out the calls that may start now; they count as running from here on.
     pub(crate) fn start(&mut self) -> Vec<(Kind, T)> {
         let mut started = Vec::new();

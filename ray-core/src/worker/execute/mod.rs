@@ -5,7 +5,6 @@
 
 mod actor;
 pub(crate) mod actor_queue;
-mod groups;
 mod outcome;
 mod panic;
 mod run;
@@ -64,7 +63,6 @@ pub(crate) struct Executor {
     calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
     arrived_jobs: shared::Arrived,
-    pub(crate) groups: groups::Groups,
 }
 
 #[derive(Debug, Default)]
