@@ -48,6 +48,13 @@ pub(super) struct Lease {
     stalled: bool,
 }
 
+impl Lease {
+    /// Whether tasks may be sent to its worker.
+    fn is_open(&self) -> bool {
+        !self.yielding && !self.stalled
+    }
+}
+
 impl State {
     /// Puts a task in line for a lease.
     pub(super) fn enqueue(&mut self, shape: Arc<LeaseShape>, task: TaskId, now: Instant, out: &mut Out) {
@@ -64,14 +71,18 @@ impl State {
             return;
         };
         let mut pushes = Vec::new();
+        // No lease gets more than its share, so that what is taken back for an idle one does not return to where it was.
+        let open = queue.leases.iter().filter_map(|id| self.leases.get(id)).filter(|lease| lease.is_open());
+        let (leases, running) = open.fold((0, 0), |(leases, running), lease| (leases + 1, running + lease.running.len()));
+        let share = (queue.waiting.len() + running).div_ceil(leases.max(1)).max(1);
         for id in &queue.leases {
             let Some(lease) = self.leases.get_mut(id) else { continue };
             let window = if self.ringed.contains(&lease.worker) {
-                queue.window.max(1)
+                queue.window.clamp(1, share)
             } else {
                 1
             };
-            while !lease.yielding && !lease.stalled && lease.running.len() < window {
+            while lease.is_open() && lease.running.len() < window {
                 let Some(task) = queue.waiting.pop_front() else { break };
                 lease.running.push_back(task);
                 pushes.push((task, lease.worker));
@@ -241,7 +252,7 @@ impl State {
     fn balance(&self, shape: &Arc<LeaseShape>, out: &mut Out) {
         let Some(queue) = self.shapes.get(shape) else { return };
         let of_shape = || queue.leases.iter().filter_map(|id| self.leases.get(id));
-        if of_shape().any(|lease| lease.running.is_empty() && !lease.yielding) {
+        if of_shape().any(|lease| lease.running.is_empty() && lease.is_open()) {
             let fullest = of_shape().max_by_key(|lease| lease.running.len());
             if let Some(lease) = fullest.filter(|lease| lease.running.len() > 2) {
                 out.take_back.push((lease.worker, None));
