@@ -107,7 +107,9 @@ fn check_shared(type_name: &str, options: &ActorOptions) -> Result<()> {
         None => Ok(()),
         Some((option, _)) => Err(RayError::Unsupported {
             call: format!("an actor `{type_name}` with isolation `shared`"),
-            why: format!("it lives and ends with its creator's process, which `{option}` does not fit: leave it away, or use isolation `process`"),
+            why: format!(
+                "it lives and ends with its creator's process, which `{option}` does not fit: leave it away, or use isolation `process`"
+            ),
         }),
     }
 }

@@ -251,7 +251,10 @@ fn moved<T: 'static>(object: ObjectId, value: &NativeValue) -> Result<T> {
         why: why.to_owned(),
     };
     let value = value.take().ok_or_else(|| wrong("it was moved out before"))?;
-    value.downcast().map(|value| *value).map_err(|_| wrong("it is of another type"))
+    value
+        .downcast()
+        .map(|value| *value)
+        .map_err(|_| wrong("it is of another type"))
 }
 
 fn decode_bytes<T: DeserializeOwned>(object: ObjectId, bytes: &Bytes) -> Result<T> {

@@ -16,8 +16,8 @@ use crate::ids::{ActorId, ObjectId, WorkerId};
 use crate::registry::RemoteItem;
 use crate::value::RefToken;
 use crate::value::refs::{deserialize_ref, serialize_ref};
-use crate::worker::resolve::Found;
 use crate::worker::context::{self, Awaiting};
+use crate::worker::resolve::Found;
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, current};
 

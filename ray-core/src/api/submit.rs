@@ -59,7 +59,11 @@ fn may_run_again(retries: i32, exceptions: RetryExceptions) -> bool {
 /// How the arguments of a method travel.
 pub fn call_lane(handle: &RawActorHandle, method: u32, options: Option<&Arc<MethodOptions>>) -> Lane {
     let defaults = || Some(handle.item?.as_actor()?.method(method)?.defaults());
-    let Some(options) = options.map(Arc::as_ref).or_else(defaults).filter(|_| handle.item.is_some()) else {
+    let Some(options) = options
+        .map(Arc::as_ref)
+        .or_else(defaults)
+        .filter(|_| handle.item.is_some())
+    else {
         return Lane::Process;
     };
     // Without a number the actor's own holds, which is not known here.

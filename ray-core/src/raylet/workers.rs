@@ -69,7 +69,9 @@ impl Workers {
     /// The driver of the node's job.
     pub(super) fn driver(&self) -> Option<WorkerId> {
         let mut processes = self.processes.iter();
-        processes.find(|(_, process)| process.role == Role::Driver).map(|(id, _)| *id)
+        processes
+            .find(|(_, process)| process.role == Role::Driver)
+            .map(|(id, _)| *id)
     }
 
     pub(super) fn get_mut(&mut self, worker: &WorkerId) -> Option<&mut Process> {

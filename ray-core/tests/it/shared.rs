@@ -242,7 +242,10 @@ fn a_value_with_two_readers_is_encoded_and_its_encode_error_is_theirs() {
     let _ray = ray_core::init_or_join().unwrap();
     let shared = text::remote(5);
     let (one, two) = (shared.clone(), shared);
-    assert_eq!((get(&one).unwrap(), get(two).unwrap()), ("xxxxx".to_owned(), "xxxxx".to_owned()));
+    assert_eq!(
+        (get(&one).unwrap(), get(two).unwrap()),
+        ("xxxxx".to_owned(), "xxxxx".to_owned())
+    );
     let unsent = next::remote(Unsent(1));
     let kept = unsent.clone();
     let error = get(&number::remote(unsent)).unwrap_err();
@@ -346,8 +349,14 @@ fn a_killed_actor_fails_its_calls_and_what_it_does_not_support_is_refused() {
     get(counter.incr()).unwrap();
     ray_core::kill(&counter, true).unwrap();
     assert!(matches!(get(counter.incr()).unwrap_err(), RayError::ActorDied { .. }));
-    let restarted = Counter::options().isolation(Isolation::Shared).max_restarts(1).remote(0u64);
-    assert!(matches!(get(restarted.incr()).unwrap_err(), RayError::Unsupported { .. }));
+    let restarted = Counter::options()
+        .isolation(Isolation::Shared)
+        .max_restarts(1)
+        .remote(0u64);
+    assert!(matches!(
+        get(restarted.incr()).unwrap_err(),
+        RayError::Unsupported { .. }
+    ));
 }
 
 #[test]

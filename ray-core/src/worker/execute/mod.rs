@@ -194,7 +194,9 @@ impl Executor {
             self.streams.open(job.spec.task, stream.consumed);
         }
         match (&job.spec.call, self.actor.get()) {
-            (Some(call), _) if worker.read(|state| state.hosts_actor(call.actor)) => shared::arrived(worker, job, lease),
+            (Some(call), _) if worker.read(|state| state.hosts_actor(call.actor)) => {
+                shared::arrived(worker, job, lease)
+            }
             (None, _) if worker.identity.is_driver() => shared::arrived(worker, job, lease),
             (Some(_), Some(host)) => host.arrived(worker, job),
             (Some(call), None) => {
@@ -266,10 +268,11 @@ impl Executor {
     pub(crate) fn end_if_running(&self, task: TaskId) {
         // The lock is not released: as long as it is held, the task cannot end and no other begins.
         let running = self.running();
-        if running.contains_key(&task) {
-            if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL) {
-                tracing::error!(target: "ray_core::worker", %error, "a worker cannot end itself");
-            }
+        let itself = rustix::process::getpid();
+        if running.contains_key(&task)
+            && let Err(error) = rustix::process::kill_process(itself, rustix::process::Signal::KILL)
+        {
+            tracing::error!(target: "ray_core::worker", %error, "a worker cannot end itself");
         }
     }
 

@@ -18,11 +18,13 @@ use crate::remote::{
     Arguments, ConstructBody, FunctionBody, Incoming, Instance, MethodBody, NativeValue as Value, Outcome, TaskError,
 };
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
+use crate::worker::Worker;
 use crate::worker::context::{self, Hosting, TaskContext, WithContext};
 use crate::worker::native::NativeValue;
 use crate::worker::objects::Slot;
-use crate::worker::state::{Done, LocalActor, LocalOutcome, Look, Next, OwnRun, Permit, Receipt, RunArg, Started, What};
-use crate::worker::Worker;
+use crate::worker::state::{
+    Done, LocalActor, LocalOutcome, Look, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
+};
 
 /// How deep a caller runs what it waits for, which may itself wait.
 const MAX_DEPTH: u32 = 16;
@@ -409,7 +411,8 @@ async fn run_async(
             let made = super::run::catch_panic(making).await;
             constructed(worker, job, name, &actor, made)
         }
-        (Body::Method(_, MethodBody::ExclusiveAsync(body)), Some(actor)) => match actor.instance.write().await.as_mut() {
+        (Body::Method(_, MethodBody::ExclusiveAsync(body)), Some(actor)) => match actor.instance.write().await.as_mut()
+        {
             Some(instance) => {
                 Ran::Ended(caught_async(context.clone(), async { body(&mut **instance, arguments).await }).await)
             }
@@ -487,5 +490,7 @@ fn native_arguments(worker: &Arc<Worker>, args: SmallVec<[RunArg; 2]>) -> Result
         },
         RunArg::Held(object, native) => worker.encoded_form(object, &native).map(Incoming::Payload),
     });
-    incoming.collect::<Result<SmallVec<[Incoming; 4]>>>().map(Arguments::new)
+    incoming
+        .collect::<Result<SmallVec<[Incoming; 4]>>>()
+        .map(Arguments::new)
 }

@@ -72,7 +72,10 @@ impl Drop for Held<'_> {
 impl Rings {
     fn consumer(&self) -> Held<'_> {
         // A panic under the lock is a bug; rings stay consistent record by record.
-        Held { rings: self, consumer: Some(self.consumer.lock().unwrap_or_else(PoisonError::into_inner)) }
+        Held {
+            rings: self,
+            consumer: Some(self.consumer.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 
     fn try_consumer(&self) -> Option<Held<'_>> {
@@ -81,7 +84,10 @@ impl Rings {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(Held { rings: self, consumer: Some(consumer) })
+        Some(Held {
+            rings: self,
+            consumer: Some(consumer),
+        })
     }
 
     /// Sees everything that has come, but for tasks unless they are taken eagerly.

@@ -72,8 +72,14 @@ impl State {
         };
         let mut pushes = Vec::new();
         // No lease gets more than its share, so that what is taken back for an idle one does not return to where it was.
-        let open = queue.leases.iter().filter_map(|id| self.leases.get(id)).filter(|lease| lease.is_open());
-        let (leases, running) = open.fold((0, 0), |(leases, running), lease| (leases + 1, running + lease.running.len()));
+        let open = queue
+            .leases
+            .iter()
+            .filter_map(|id| self.leases.get(id))
+            .filter(|lease| lease.is_open());
+        let (leases, running) = open.fold((0, 0), |(leases, running), lease| {
+            (leases + 1, running + lease.running.len())
+        });
         let share = (queue.waiting.len() + running).div_ceil(leases.max(1)).max(1);
         for id in &queue.leases {
             let Some(lease) = self.leases.get_mut(id) else { continue };
@@ -243,7 +249,10 @@ impl State {
     /// The lease under which a worker was given this task; 0 if it is none.
     pub(super) fn lease_of(&self, task: TaskId, worker: WorkerId) -> u64 {
         let serves = |lease: &Lease| lease.worker == worker && lease.running.contains(&task);
-        let shared = self.tasks.get(&task).is_some_and(|pending| pending.template.shape.shared);
+        let shared = self
+            .tasks
+            .get(&task)
+            .is_some_and(|pending| pending.template.shape.shared);
         let found = shared.then(|| self.leases.iter().find(|(_, lease)| serves(lease)));
         found.flatten().map_or(0, |(id, _)| *id)
     }
@@ -283,7 +292,12 @@ impl State {
             }
         }
         let done = |lease: &Lease| lease.worker == worker && lease.running.is_empty() && lease.yielding;
-        let done: Vec<u64> = self.leases.iter().filter(|(_, lease)| done(lease)).map(|(id, _)| *id).collect();
+        let done: Vec<u64> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| done(lease))
+            .map(|(id, _)| *id)
+            .collect();
         done.into_iter().for_each(|id| self.return_lease(id, true, now, out));
         for shape in shapes {
             self.drive(&shape, now, out);

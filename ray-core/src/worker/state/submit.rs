@@ -228,7 +228,9 @@ impl State {
     }
 
     fn runs_here(&self, task: TaskId) -> bool {
-        let Some(pending) = self.tasks.get(&task) else { return true };
+        let Some(pending) = self.tasks.get(&task) else {
+            return true;
+        };
         match pending.actor {
             Some(actor) => self.hosts_actor(actor),
             None => pending.template.shape.shared && self.shared.hosts,

@@ -138,8 +138,7 @@ impl State {
     /// Hands calls of this process, whose arguments are ready, to the actor's queue.
     pub(in super::super) fn drive_local(&mut self, actor: ActorId, now: Instant, out: &mut Out) {
         let me = self.me;
-        loop {
-            let Some(client) = self.actors.get_mut(&actor) else { break };
+        while let Some(client) = self.actors.get_mut(&actor) {
             let Some(task) = client.next_queued() else { break };
             let Some(local) = client.local.as_mut() else { break };
             let Some(pending) = self.tasks.get_mut(&task) else {
@@ -275,7 +274,9 @@ impl State {
         let calls = self.tasks.values().filter(|pending| pending.actor == Some(actor));
         let calls: Vec<TaskId> = calls.map(|pending| pending.id()).collect();
         for task in calls {
-            let Some(pending) = self.tasks.get_mut(&task) else { continue };
+            let Some(pending) = self.tasks.get_mut(&task) else {
+                continue;
+            };
             match pending.context.clone() {
                 Some(context) => {
                     // Its results are settled now; what it still yields is dropped.

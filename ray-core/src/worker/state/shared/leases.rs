@@ -30,9 +30,15 @@ impl State {
     /// Asks for as many leases as help, and takes back what is asked in vain.
     pub(super) fn shared_request_leases(&mut self, line: usize, out: &mut Out) {
         let runs = self.shared.threads.runs_any();
-        let Some(queue) = self.shared.lines.get(line) else { return };
+        let Some(queue) = self.shared.lines.get(line) else {
+            return;
+        };
         let enough = queue.is_short() && !queue.leases.is_empty() && runs;
-        let wanted = if enough { 0 } else { queue.live.saturating_sub(queue.free) };
+        let wanted = if enough {
+            0
+        } else {
+            queue.live.saturating_sub(queue.free)
+        };
         self.shared_request(line, wanted, out);
     }
 

@@ -24,10 +24,10 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-pub(crate) use actors::{LocalActor, LocalHost, LocalQueue, NewActor};
 use actors::Called;
-pub(crate) use threads::{Look, Next};
+pub(crate) use actors::{LocalActor, LocalHost, LocalQueue, NewActor};
 use threads::Threads;
+pub(crate) use threads::{Look, Next};
 
 use super::{Out, State};
 use crate::error::RayError;
@@ -409,7 +409,10 @@ impl State {
         let pending = self.tasks.get_mut(&task)?;
         pending.phase = Phase::Pushed(me);
         let spec = &pending.spec;
-        let name = spec.name.as_deref().map_or_else(|| pending.template.name.clone(), Arc::from);
+        let name = spec
+            .name
+            .as_deref()
+            .map_or_else(|| pending.template.name.clone(), Arc::from);
         let context = Arc::new(TaskContext {
             task,
             attempt: spec.attempt,
@@ -541,7 +544,9 @@ impl State {
         let moving = self.shared.threads.has_moved_since(look);
         for step in 0..self.shared.lines.len() {
             let line = (self.shared.turn + step) % self.shared.lines.len();
-            let Some(queue) = self.shared.lines.get(line) else { continue };
+            let Some(queue) = self.shared.lines.get(line) else {
+                continue;
+            };
             if queue.live > 0 && queue.free == 0 && !moving && !worked {
                 self.shared_request_more(line, out);
                 continue;
@@ -578,7 +583,10 @@ impl State {
     /// It goes on.
     pub(crate) fn shared_unblocked(&mut self, permit: Permit, in_pool: bool, out: &mut Out) {
         if permit.lease != 0 {
-            out.send(super::Dest::Raylet, crate::wire::Frame::Unblocked { lease: permit.lease });
+            out.send(
+                super::Dest::Raylet,
+                crate::wire::Frame::Unblocked { lease: permit.lease },
+            );
         } else if let Some(line) = self.shared.lines.get_mut(permit.line)
             && permit.line == CALL_LINE
         {

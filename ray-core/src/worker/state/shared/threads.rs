@@ -125,8 +125,8 @@ impl Threads {
             look.doze_until = Some(now + DOZE);
         }
         look.seen = self.starts;
-        let dozes = !self.resting.iter().any(|resting| resting.dozes)
-            && look.doze_until.is_some_and(|until| now < until);
+        let dozes =
+            !self.resting.iter().any(|resting| resting.dozes) && look.doze_until.is_some_and(|until| now < until);
         if timed_out && !dozes {
             self.leave();
             return Next::End;
