@@ -23,7 +23,7 @@ fn down(depth: u32) -> u32 {
 async fn down_async(depth: u32) -> u32 {
     match depth % 3 {
         _ if depth == 0 => 0,
-        0 if depth % 2 == 0 => get(&down_async::remote(depth - 1)).unwrap() + 1,
+        0 if depth.is_multiple_of(2) => get(&down_async::remote(depth - 1)).unwrap() + 1,
         0 => down_async::remote(depth - 1).await.unwrap() + 1,
         1 => get_async(&down_async::remote(depth - 1)).await.unwrap() + 1,
         _ => {
