@@ -387,9 +387,11 @@ impl State {
             // LE-1: what it ran is on the lease.
             lost.extend(lease.running);
         }
-        // Those that had not begun lose nothing.
-        self.taken_back(worker, not_begun, now, out);
-        for task in lost.into_iter().filter(|task| !not_begun.contains(task)) {
+        // Those that had not begun lose nothing. Calls of an actor do not wait for a lease, but for the actor (AC-2).
+        let of_lease = |task: &&TaskId| self.tasks.get(task).is_some_and(|pending| pending.actor.is_none());
+        let back: Vec<TaskId> = not_begun.iter().filter(of_lease).copied().collect();
+        self.taken_back(worker, &back, now, out);
+        for task in lost.into_iter().filter(|task| !back.contains(task)) {
             self.attempt_lost(task, worker, cause, now, out);
         }
         for shape in shapes {
