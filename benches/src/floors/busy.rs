@@ -23,9 +23,9 @@ pub(crate) fn compute() -> u64 {
 fn compute_rounds(rounds: u64) -> u64 {
     let mut state: u64 = black_box(1);
     for _ in 0..rounds {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
     }
     black_box(state)
 }

@@ -7,16 +7,18 @@
 //! - LE-4: more than one task is sent to a worker at a time only while tasks of the shape have lately been short
 //!   ([`SHORT`]), and only by ring, where it is known of each whether it has begun; what has not begun is taken back when
 //!   the task before it waits for something, and when another lease has nothing to do.
+//! - LE-5: a task goes to the lease that has the fewest. So what was taken back for an idle lease reaches it, and is not
+//!   sent where it came from, to be taken back again without end.
 
-use crate::worker::task::Phase;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
-use crate::ids::{TaskId, WorkerId};
+use crate::ids::{IdHasher, TaskId, WorkerId};
 use crate::wire::{DeathCause, Frame, LeaseShape};
+use crate::worker::task::Phase;
 
 /// A task that runs this long costs more than the round trip that sending it ahead saves.
 const SHORT: u32 = 200;
@@ -35,6 +37,36 @@ pub(super) struct ShapeQueue {
     window: usize,
 }
 
+impl ShapeQueue {
+    /// Takes tasks out of the line and gives each to the lease that has the fewest (LE-5).
+    fn fill(
+        &mut self,
+        leases: &mut HashMap<u64, Lease>,
+        ringed: &HashSet<WorkerId, IdHasher>,
+    ) -> Vec<(TaskId, WorkerId)> {
+        let mut pushes = Vec::new();
+        while !self.waiting.is_empty() {
+            let window = |lease: &Lease| {
+                if ringed.contains(&lease.worker) {
+                    self.window.max(1)
+                } else {
+                    1
+                }
+            };
+            let has_room = |lease: &Lease| !lease.yielding && !lease.stalled && lease.running.len() < window(lease);
+            let fewest = self.leases.iter().filter(|id| leases.get(id).is_some_and(has_room));
+            let fewest = fewest.min_by_key(|id| leases.get(id).map_or(0, |lease| lease.running.len()));
+            let Some(lease) = fewest.and_then(|id| leases.get_mut(id)) else {
+                break;
+            };
+            let Some(task) = self.waiting.pop_front() else { break };
+            lease.running.push_back(task);
+            pushes.push((task, lease.worker));
+        }
+        pushes
+    }
+}
+
 /// A worker granted for a shape.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -46,13 +78,6 @@ pub(super) struct Lease {
     yielding: bool,
     /// The running task waits for something: nothing is sent after it.
     stalled: bool,
-}
-
-impl Lease {
-    /// Whether tasks may be sent to its worker.
-    fn is_open(&self) -> bool {
-        !self.yielding && !self.stalled
-    }
 }
 
 impl State {
@@ -70,30 +95,7 @@ impl State {
         let Some(queue) = self.shapes.get_mut(shape) else {
             return;
         };
-        let mut pushes = Vec::new();
-        // No lease gets more than its share, so that what is taken back for an idle one does not return to where it was.
-        let open = queue
-            .leases
-            .iter()
-            .filter_map(|id| self.leases.get(id))
-            .filter(|lease| lease.is_open());
-        let (leases, running) = open.fold((0, 0), |(leases, running), lease| {
-            (leases + 1, running + lease.running.len())
-        });
-        let share = (queue.waiting.len() + running).div_ceil(leases.max(1)).max(1);
-        for id in &queue.leases {
-            let Some(lease) = self.leases.get_mut(id) else { continue };
-            let window = if self.ringed.contains(&lease.worker) {
-                queue.window.clamp(1, share)
-            } else {
-                1
-            };
-            while lease.is_open() && lease.running.len() < window {
-                let Some(task) = queue.waiting.pop_front() else { break };
-                lease.running.push_back(task);
-                pushes.push((task, lease.worker));
-            }
-        }
+        let pushes = queue.fill(&mut self.leases, &self.ringed);
         if queue.waiting.is_empty() && queue.window > 1 {
             self.balance(shape, out);
         }
@@ -261,7 +263,7 @@ impl State {
     fn balance(&self, shape: &Arc<LeaseShape>, out: &mut Out) {
         let Some(queue) = self.shapes.get(shape) else { return };
         let of_shape = || queue.leases.iter().filter_map(|id| self.leases.get(id));
-        if of_shape().any(|lease| lease.running.is_empty() && lease.is_open()) {
+        if of_shape().any(|lease| lease.running.is_empty() && !lease.yielding && !lease.stalled) {
             let fullest = of_shape().max_by_key(|lease| lease.running.len());
             if let Some(lease) = fullest.filter(|lease| lease.running.len() > 2) {
                 out.take_back.push((lease.worker, None));
@@ -412,9 +414,11 @@ impl State {
             // LE-1: what it ran is on the lease.
             lost.extend(lease.running);
         }
-        // Those that had not begun lose nothing.
-        self.taken_back(worker, not_begun, now, out);
-        for task in lost.into_iter().filter(|task| !not_begun.contains(task)) {
+        // Those that had not begun lose nothing. Calls of an actor do not wait for a lease, but for the actor (AC-2).
+        let of_lease = |task: &&TaskId| self.tasks.get(task).is_some_and(|pending| pending.actor.is_none());
+        let back: Vec<TaskId> = not_begun.iter().filter(of_lease).copied().collect();
+        self.taken_back(worker, &back, now, out);
+        for task in lost.into_iter().filter(|task| !back.contains(task)) {
             self.attempt_lost(task, worker, cause, now, out);
         }
         for shape in shapes {
