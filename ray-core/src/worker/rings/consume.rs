@@ -167,6 +167,7 @@ impl Rings {
         let Some(mut consumer) = self.try_consumer() else {
             return waiter.block(deadline);
         };
+        self.unarmed.store(false, Ordering::Relaxed);
         waiter.wake_by(self.ringer());
         consumer.bell.disarm();
         let mut in_time = true;
@@ -285,10 +286,9 @@ impl Rings {
 
     /// The running task begins to wait for something: the reactor listens from now on.
     pub(crate) fn listen(&self) {
-        if self.unarmed.load(Ordering::Relaxed)
-            && let Some(mut consumer) = self.try_consumer()
-        {
-            self.let_go(&mut consumer);
+        if self.unarmed.load(Ordering::Relaxed) {
+            // Held for moments only: a thread that waits as the consumer has said that somebody listens.
+            self.let_go(&mut self.consumer());
         }
     }
 }
