@@ -8,4 +8,5 @@
 )]
 
 mod process;
+mod support;
 mod tasks;
