@@ -18,6 +18,7 @@ pub use smallvec::smallvec;
 
 pub use crate::api::object_ref::{ObjectRef, ObjectRefStream, RawActorHandle};
 pub use crate::api::submit;
+pub use crate::error::RayError;
 pub use crate::registry::{
     ActorMethod, ActorType, Identity, ItemKind, Parameter, REMOTE_ITEMS, RemoteFunction, RemoteItem,
 };

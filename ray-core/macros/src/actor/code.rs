@@ -329,7 +329,7 @@ impl Actor {
                 /// # Errors
                 ///
                 /// If there is none, or it is an actor of another type.
-                #vis fn #function(#parameters name: &str) -> __ray::Result<Self, __ray::submit::GetActorError> {
+                #vis fn #function(#parameters name: &str) -> __ray::Result<Self, __ray::RayError> {
                     let raw = __ray::submit::get_actor(&__RAY_ITEM, #namespace, name)?;
                     __ray::Ok(Self { raw })
                 }

@@ -164,7 +164,7 @@ impl ActorHost {
         match self.kind_of(&job) {
             Ok(kind) => {
                 self.calls().queue.push(kind, job);
-                self.start(worker);
+                self.start(worker, 0);
             }
             Err(error) => answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
         }
@@ -209,8 +209,9 @@ impl ActorHost {
         })
     }
 
-    /// Starts what may start: futures on the runtime, the rest on threads.
-    fn start(self: &Arc<Self>, worker: &Arc<Worker>) {
+    /// Starts what may start: futures on the runtime, the rest on threads. `free` threads of the actor, such as the caller,
+    /// will look for a call next.
+    fn start(self: &Arc<Self>, worker: &Arc<Worker>, free: usize) {
         let mut futures = Vec::new();
         let mut missing_threads = 0;
         {
@@ -222,7 +223,7 @@ impl ActorHost {
                     calls.ready.push_back((kind, job));
                 }
             }
-            missing_threads += calls.ready.len().saturating_sub(calls.idle_threads);
+            missing_threads += calls.ready.len().saturating_sub(calls.idle_threads + free);
         }
         for (kind, job) in futures {
             let (host, worker_of_call) = (self.clone(), worker.clone());
@@ -346,7 +347,7 @@ impl ActorHost {
         worker.executor.running().remove(&job.spec.task);
         answer(worker, job, outcome, true);
         self.calls().queue.ended(kind);
-        self.start(worker);
+        self.start(worker, usize::from(!kind.is_async));
     }
 
     /// Cancels a call that has not started.
