@@ -158,6 +158,7 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
     references.references(&mut raw);
     for reference in raw {
         let (object, owner, worker) = reference.target()?;
+        worker.check_deadlock(&[(object, owner)])?;
         worker.ready(&[(object, owner)], 1).await;
     }
     references.decode()

@@ -191,6 +191,7 @@ impl Worker {
     /// Another process of the node is dead, and everything that it sent has been seen.
     pub(crate) fn process_died(self: &Arc<Self>, peer: WorkerId, cause: &DeathCause) {
         self.with(|state, now, out| state.process_died(peer, cause, now, out));
+        self.claim_lost(peer);
         self.executor.recheck_exit();
     }
 

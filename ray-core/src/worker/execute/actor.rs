@@ -15,6 +15,8 @@ use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
 use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, CancelFlag, TaskContext, WithContext};
+use crate::ids::{ObjectId, WorkerId};
+use crate::worker::refs::Hold;
 use crate::worker::state::Dest;
 
 /// How many async calls of an actor overlap unless it says otherwise, as in Ray.
@@ -43,9 +45,19 @@ struct Calls {
 
 /// Runs the constructor, then serves calls on this thread until the actor ends; never returns but for a constructor that
 /// failed.
-pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) {
+pub(super) fn construct(
+    worker: &Arc<Worker>,
+    spec: &ActorSpec,
+    restarts: u32,
+    references: &[(ObjectId, WorkerId)],
+) {
     let actor = spec.actor;
     let outcome = make_instance(worker, spec, restarts);
+    worker.with(|state, _, out| {
+        for (object, _) in references {
+            state.unhold(*object, Hold::Task, out);
+        }
+    });
     let (host, error) = match outcome {
         Ok(host) => (Some(Arc::new(host)), None),
         Err(error) => (None, Some(error)),
@@ -351,15 +363,30 @@ impl ActorHost {
     }
 
     /// Cancels a call that has not started.
-    pub(super) fn cancel_waiting(&self, worker: &Arc<Worker>, task: crate::ids::TaskId) {
-        let waiting = self.calls().queue.remove(|job| job.spec.task == task);
+    pub(super) fn cancel_waiting(self: &Arc<Self>, worker: &Arc<Worker>, task: crate::ids::TaskId) {
+        let waiting = {
+            let mut calls = self.calls();
+            calls.queue.remove(|job| job.spec.task == task).or_else(|| {
+                // Its turn has come, but no thread has taken it yet.
+                let place = calls.ready.iter().position(|(_, job)| job.spec.task == task)?;
+                let (kind, job) = calls.ready.remove(place)?;
+                calls.queue.ended(kind);
+                Some(job)
+            })
+        };
         if let Some(job) = waiting {
             let error = RayError::Cancelled {
                 task,
                 name: job.spec.name.clone().unwrap_or_default(),
             };
             answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+            self.start(worker, 0);
         }
+    }
+
+    pub(super) fn recheck_exit(&self) {
+        drop(self.calls());
+        self.changed.notify_all();
     }
 
     pub(super) fn exit_when_idle(&self) {

@@ -5,6 +5,7 @@
 
 mod actor;
 mod actor_queue;
+mod claim;
 mod groups;
 mod outcome;
 mod panic;
@@ -39,7 +40,8 @@ pub(crate) struct Job {
 #[derive(Debug)]
 enum Order {
     Run(Job),
-    Construct(Box<ActorSpec>, u32),
+    /// With the references inside the arguments, held by this process until the constructor has ended.
+    Construct(Box<ActorSpec>, u32, Vec<(ObjectId, WorkerId)>),
     Exit(i32),
 }
 
@@ -50,6 +52,7 @@ pub(crate) struct Executor {
     arrived: Condvar,
     running: Mutex<HashMap<TaskId, Arc<TaskContext>, IdHasher>>,
     actor: OnceLock<Arc<ActorHost>>,
+    claim: claim::Claim,
     runtime: OnceLock<tokio::runtime::Runtime>,
     calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
@@ -86,9 +89,9 @@ impl Executor {
                     run::task(worker, job);
                     self.orders().busy = false;
                 }
-                Order::Construct(spec, restarts) => {
+                Order::Construct(spec, restarts, references) => {
                     self.orders().busy = false;
-                    actor::construct(worker, &spec, restarts);
+                    actor::construct(worker, &spec, restarts, &references);
                 }
                 Order::Exit(code) => return code,
             }
@@ -141,11 +144,6 @@ impl Executor {
             }
             (None, _) => self.order(Order::Run(job)),
         }
-    }
-
-    /// Makes this worker an actor.
-    pub(crate) fn construct(&self, spec: ActorSpec, restarts: u32) {
-        self.order(Order::Construct(Box::new(spec), restarts));
     }
 
     /// Cancels a task that has arrived here, and on demand what it has submitted.
@@ -210,6 +208,11 @@ impl Executor {
 
     /// Looks again whether the process may end: a reference has come back.
     pub(crate) fn recheck_exit(&self) {
+        if let Some(host) = self.actor.get() {
+            host.recheck_exit();
+        }
+        // Whoever looked before the news waits by the time the lock is free.
+        drop(self.orders());
         self.arrived.notify_all();
     }
 

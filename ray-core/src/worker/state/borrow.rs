@@ -196,15 +196,13 @@ impl State {
             Some(native @ Slot::Native(_)) => out.garbage.push(Box::new(native)),
             _ => {}
         }
-        if owned {
-            self.handle_out_of_scope(object, out);
-        }
+        self.handle_out_of_scope(object, out);
     }
 
     /// A process of this node is dead.
     pub(crate) fn process_died(&mut self, worker: WorkerId, cause: &DeathCause, now: Instant, out: &mut Out) {
         self.leases_of_dead_worker(worker, cause, now, out);
-        self.actors_of_dead_worker(worker, out);
+        self.actors_of_dead_worker(worker, cause, now, out);
         self.refs.worker_died(worker, &mut out.refs);
     }
 }

@@ -195,6 +195,9 @@ impl State {
         for (object, _) in &pending.nested {
             self.unhold(*object, Hold::Task, out);
         }
+        if let Some(handle) = pending.handle {
+            self.unhold(handle, Hold::Task, out);
+        }
         if let Some(actor) = pending.actor {
             self.call_ended(actor, task, now, out);
         }

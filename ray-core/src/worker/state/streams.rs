@@ -91,6 +91,10 @@ impl State {
         let wanted = current && self.streams.get(&task).is_some_and(|stream| stream.received == index);
         let object = u32::try_from(index + 1).ok().map(|index| task.object(index));
         let (true, Some(object)) = (wanted, object) else {
+            if current && let Some(consumed) = self.streams.get(&task).map(|stream| stream.taken) {
+                // A producer that began anew must not wait for the consumer of what it repeats.
+                out.send(Dest::Worker(from), Frame::StreamConsumed { task, consumed });
+            }
             self.drop_value(from, value, out);
             return;
         };

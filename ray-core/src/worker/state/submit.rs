@@ -29,6 +29,8 @@ pub(crate) enum Argument {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewCall {
     pub(crate) actor: ActorId,
+    /// The object of the handle it is made with: the actor does not end before the call.
+    pub(crate) handle: ObjectId,
     pub(crate) method: u32,
 }
 
@@ -45,7 +47,8 @@ pub(crate) struct NewTask {
     pub(crate) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
     pub(crate) returns: u32,
     pub(crate) stream: Option<u32>,
-    pub(crate) max_retries: i64,
+    /// `None`: as the actor says.
+    pub(crate) max_retries: Option<i64>,
 }
 
 /// What the caller gets.
@@ -59,6 +62,10 @@ impl State {
     /// Takes a task in. Its results have one local handle each, which the caller owns.
     pub(crate) fn submit(&mut self, new: NewTask, now: Instant, out: &mut Out) -> Submitted {
         let task = self.new_task_id();
+        let actor = new.call.map(|call| self.real_actor(call.actor));
+        if let Some(call) = &new.call {
+            self.hold(call.handle, Hold::Task);
+        }
         let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
         let mut args = Vec::with_capacity(new.args.len());
         for (position, arg) in (0..).zip(new.args) {
@@ -120,14 +127,15 @@ impl State {
             phase: Phase::Waiting,
             cancelled: false,
             failures: 0,
-            actor: new.call.map(|call| call.actor),
+            actor,
+            handle: new.call.map(|call| call.handle),
         };
         self.tasks.insert(task, Box::new(pending));
         if let Some(timeout) = timeout {
             out.timers.push((timeout, Timer::Deadline(task, 0)));
         }
-        if let Some(call) = new.call {
-            self.enqueue_call(call.actor, task, now, out);
+        if let Some(actor) = actor {
+            self.enqueue_call(actor, task);
         }
         self.await_dependencies(task, now, out);
         Submitted { task, results }
@@ -261,6 +269,12 @@ impl State {
         };
         pending.spec.attempt += 1;
         pending.failures += 1;
+        if let Some(actor) = pending.actor {
+            self.call_runs_again(actor, task);
+        }
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         if pause.is_zero() {
             self.retry(task, now, out);
         } else {
@@ -272,7 +286,7 @@ impl State {
     pub(crate) fn retry(&mut self, task: TaskId, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
         if let Some(actor) = pending.actor {
-            self.enqueue_call(actor, task, now, out);
+            self.enqueue_call(actor, task);
         }
         self.await_dependencies(task, now, out);
     }
