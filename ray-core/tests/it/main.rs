@@ -7,6 +7,7 @@
     reason = "this is all test code, also outside of functions marked as tests"
 )]
 
+mod actors;
 mod process;
 mod support;
 mod tasks;

@@ -172,6 +172,7 @@ impl Actor {
             .iter()
             .enumerate()
             .map(|(index, method)| method.options.defaults(&defaults_name(index), "MethodOptions"));
+        let count = self.methods.len();
         let defaults = self.options.defaults(&format_ident!("__ray_defaults"), "ActorOptions");
         let constructor = &self.constructor;
         let kind = format_ident!(
@@ -194,8 +195,9 @@ impl Actor {
                 __ray::ConstructBody::#kind(__ray_construct),
                 #table,
                 {
-                    static METHODS: &[__ray::ActorMethod] = &[#(#methods),*];
-                    METHODS
+                    // A static: the options in it are filled at first use.
+                    static METHODS: [__ray::ActorMethod; #count] = [#(#methods),*];
+                    &METHODS
                 },
                 || {
                     #[allow(unused_imports)]
