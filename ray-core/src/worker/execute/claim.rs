@@ -32,7 +32,11 @@ impl Claim {
     /// Takes the constructor if it belongs to this actor, or waits for this creator.
     fn take(&self, fits: impl FnOnce(&Claimed) -> bool) -> Option<Claimed> {
         let mut waiting = self.waiting();
-        if waiting.as_ref().is_some_and(fits) { waiting.take() } else { None }
+        if waiting.as_ref().is_some_and(fits) {
+            waiting.take()
+        } else {
+            None
+        }
     }
 }
 
@@ -78,7 +82,10 @@ impl Worker {
         let Some(claimed) = self.executor.claim.take(|claimed| claimed.spec.owner == creator) else {
             return;
         };
-        let object = claimed.references.first().map_or_else(ObjectId::default, |(object, _)| *object);
+        let object = claimed
+            .references
+            .first()
+            .map_or_else(ObjectId::default, |(object, _)| *object);
         self.not_constructed(claimed.spec.actor, RayError::OwnerDied { object, owner: creator });
     }
 

@@ -97,7 +97,10 @@ impl ActorClient {
     }
 
     fn is_dead(&self) -> bool {
-        matches!(self.info.as_ref().map(|info| &info.state), Some(ActorState::Dead { .. }))
+        matches!(
+            self.info.as_ref().map(|info| &info.state),
+            Some(ActorState::Dead { .. })
+        )
     }
 }
 
@@ -127,7 +130,11 @@ impl State {
     }
 
     fn add_handle(&mut self, object: ObjectId, actor: ActorId, type_name: &str, owned: bool) {
-        let handled = Handled { asked: actor, actor, owned };
+        let handled = Handled {
+            asked: actor,
+            actor,
+            owned,
+        };
         self.handles.insert(object, handled);
         let new = || ActorClient::new(type_name.to_owned());
         self.actors.entry(actor).or_insert_with(new).handles += 1;
@@ -275,7 +282,12 @@ impl State {
                 self.actor_unknown(asked, error, now, out);
             }
             (None, GcsReply::Actor { info }) => self.actor_changed(info, now, out),
-            (None, GcsReply::Failed { error: error @ RayError::ActorDied { actor, .. } }) => {
+            (
+                None,
+                GcsReply::Failed {
+                    error: error @ RayError::ActorDied { actor, .. },
+                },
+            ) => {
                 self.actor_unknown(actor, error, now, out);
             }
             _ => {}
@@ -308,7 +320,9 @@ impl State {
         let client = self.actors.entry(real).or_insert_with(new);
         client.handles += old.handles;
         client.queue.extend(old.queue);
-        old.held.into_iter().for_each(|object| self.unhold(object, Hold::Task, out));
+        old.held
+            .into_iter()
+            .for_each(|object| self.unhold(object, Hold::Task, out));
     }
 
     /// An actor that was looked up by name: its handles here do not keep it alive.
@@ -541,7 +555,10 @@ impl State {
         if client.handles == 0
             && let Some(client) = self.actors.remove(&handled.actor)
         {
-            client.held.into_iter().for_each(|object| self.unhold(object, Hold::Task, out));
+            client
+                .held
+                .into_iter()
+                .for_each(|object| self.unhold(object, Hold::Task, out));
         }
         if handled.owned {
             let body = Box::new(GcsRequest::ActorOutOfScope { actor: handled.actor });

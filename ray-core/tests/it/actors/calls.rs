@@ -61,7 +61,11 @@ fn ten_thousand_calls_of_one_caller_run_in_order() {
     let _ray = ray_core::init_or_join().unwrap();
     let log = Log::remote();
     for number in 0..10_000 {
-        drop(if number % 10 == 0 { log.push_later(number) } else { log.push(number) });
+        drop(if number % 10 == 0 {
+            log.push_later(number)
+        } else {
+            log.push(number)
+        });
     }
     assert_eq!(get(&log.seen()).unwrap(), (0..10_000).collect::<Vec<_>>());
 }
@@ -71,12 +75,18 @@ fn each_of_several_callers_has_its_own_order() {
     let _watchdog = Watchdog::start();
     let _ray = ray_core::init_or_join().unwrap();
     let log = Log::remote();
-    let callers: Vec<_> = (0..3).map(|caller| push_all::remote(log.clone(), caller * 1000, 200)).collect();
+    let callers: Vec<_> = (0..3)
+        .map(|caller| push_all::remote(log.clone(), caller * 1000, 200))
+        .collect();
     get(&callers).unwrap();
     let seen = get(&log.seen()).unwrap();
     assert_eq!(seen.len(), 600);
     for caller in 0..3u32 {
-        let of_caller: Vec<_> = seen.iter().filter(|number| **number / 1000 == caller).copied().collect();
+        let of_caller: Vec<_> = seen
+            .iter()
+            .filter(|number| **number / 1000 == caller)
+            .copied()
+            .collect();
         assert_eq!(of_caller, (caller * 1000..caller * 1000 + 200).collect::<Vec<_>>());
     }
 }
@@ -236,7 +246,10 @@ fn calls_over_the_limit_of_pending_ones_are_refused() {
     let first = counter.add_noted(runs.clone(), Some(gate.clone()));
     let second = counter.add(1);
     let refused = counter.add(1);
-    assert!(matches!(get(&refused), Err(RayError::PendingCallsLimit { limit: 2, .. })));
+    assert!(matches!(
+        get(&refused),
+        Err(RayError::PendingCallsLimit { limit: 2, .. })
+    ));
     gate.open();
     get((&first, &second)).unwrap();
     assert_eq!(get(&counter.add(1)).unwrap(), 3);

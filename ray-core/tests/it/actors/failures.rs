@@ -40,7 +40,10 @@ fn a_constructor_that_fails_is_the_error_of_all_calls_and_is_not_run_again() {
         for call in [fragile.made(), fragile.made()] {
             let error = get(&call).unwrap_err();
             assert!(matches!(error, RayError::TaskFailed { .. }), "{error}");
-            assert!(error.to_string().contains(said) && error.to_string().contains("Fragile::new"), "{error}");
+            assert!(
+                error.to_string().contains(said) && error.to_string().contains("Fragile::new"),
+                "{error}"
+            );
         }
         assert!(get(&fragile.made()).is_err());
         assert_eq!(made.count(), 1);
@@ -61,7 +64,10 @@ fn a_panic_of_a_method_is_the_callers_and_the_actor_goes_on() {
     let (_ray, signs) = (ray_core::init_or_join().unwrap(), Signs::new());
     let fragile = Fragile::remote(signs.tally("made"), "well");
     let error = get(&fragile.panic()).unwrap_err().to_string();
-    assert!(error.contains("the method panics") && error.contains("failures.rs"), "{error}");
+    assert!(
+        error.contains("the method panics") && error.contains("failures.rs"),
+        "{error}"
+    );
     assert_eq!(get(&fragile.made()).unwrap(), 1);
 }
 
@@ -89,7 +95,10 @@ fn an_actor_restarts_exactly_as_often_as_allowed() {
     kill_process(get(&counter.pid()).unwrap());
     let error = get(&counter.add(1)).unwrap_err();
     assert!(matches!(error, RayError::ActorDied { .. }), "{error}");
-    assert!(error.to_string().contains("after 2 restarts") && error.to_string().contains("SIGKILL"), "{error}");
+    assert!(
+        error.to_string().contains("after 2 restarts") && error.to_string().contains("SIGKILL"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -159,7 +168,10 @@ fn no_answered_call_runs_twice_however_the_actor_dies() {
         }
     }
     let runs = runs.count();
-    assert!((answered..=answered + open).contains(&runs), "{answered} answered, {open} lost, {runs} ran");
+    assert!(
+        (answered..=answered + open).contains(&runs),
+        "{answered} answered, {open} lost, {runs} ran"
+    );
 }
 
 #[test]
@@ -173,7 +185,10 @@ fn kill_for_good_ends_an_actor_that_could_restart() {
     wait_until(|| runs.count() == 1);
     kill(&counter, true).unwrap();
     let error = get(&open).unwrap_err();
-    assert!(matches!(error, RayError::ActorDied { .. }) && error.to_string().contains("kill()"), "{error}");
+    assert!(
+        matches!(error, RayError::ActorDied { .. }) && error.to_string().contains("kill()"),
+        "{error}"
+    );
     assert!(matches!(get(&counter.add(1)), Err(RayError::ActorDied { .. })));
     wait_until(|| is_gone(pid));
 }
@@ -220,7 +235,9 @@ fn dropping_the_last_handle_during_a_restart_ends_the_actor() {
     go_on.open();
     let dead = || {
         let all = list_actors().unwrap();
-        all.iter().filter(|actor| actor.type_name.ends_with("Slow")).all(|actor| actor.state == "DEAD")
+        all.iter()
+            .filter(|actor| actor.type_name.ends_with("Slow"))
+            .all(|actor| actor.state == "DEAD")
     };
     wait_until(dead);
     assert_eq!(made.count(), 2);
@@ -236,7 +253,9 @@ fn a_dropped_handle_does_not_restart_an_actor_that_dies() {
     drop(fragile);
     wait_until(|| {
         let all = list_actors().unwrap();
-        all.iter().filter(|actor| actor.type_name.ends_with("Dying")).all(|actor| actor.state == "DEAD")
+        all.iter()
+            .filter(|actor| actor.type_name.ends_with("Dying"))
+            .all(|actor| actor.state == "DEAD")
     });
     assert_eq!((runs.count(), made.count()), (1, 1));
 }

@@ -60,7 +60,9 @@ fn the_last_handle_ends_the_actor_after_its_pending_calls() {
     let pid = get(&counter.pid()).unwrap();
     let copy = counter.clone();
     drop(counter);
-    let pending: Vec<_> = (0..10).map(|_| copy.add_noted(runs.clone(), Some(gate.clone()))).collect();
+    let pending: Vec<_> = (0..10)
+        .map(|_| copy.add_noted(runs.clone(), Some(gate.clone())))
+        .collect();
     drop(copy);
     gate.open();
     assert_eq!(get(&pending).unwrap(), (1..=10).collect::<Vec<i64>>());
@@ -123,7 +125,10 @@ fn note(tally: crate::support::Tally) {
 fn handles_live_inside_values_and_in_the_store() {
     let _watchdog = Watchdog::start();
     let _ray = ray_core::init_or_join().unwrap();
-    let members = [("a".to_owned(), Counter::remote(1)), ("b".to_owned(), Counter::remote(2))];
+    let members = [
+        ("a".to_owned(), Counter::remote(1)),
+        ("b".to_owned(), Counter::remote(2)),
+    ];
     let team = put(&BTreeMap::from(members)).unwrap();
     let counted = get(&count_team::remote(&team)).unwrap();
     assert_eq!(counted, 3);
@@ -261,7 +266,13 @@ fn all_actors_are_listed_the_dead_too() {
     let _ray = ray_core::init_or_join().unwrap();
     let counter = Counter::options().name("listed").namespace("lists").remote(0);
     let pid = get(&counter.pid()).unwrap();
-    let find = || list_actors().unwrap().into_iter().find(|actor| actor.namespace == "lists").unwrap();
+    let find = || {
+        list_actors()
+            .unwrap()
+            .into_iter()
+            .find(|actor| actor.namespace == "lists")
+            .unwrap()
+    };
     let listed = find();
     assert_eq!((listed.state, listed.pid, listed.restarts), ("ALIVE", Some(pid), 0));
     assert_eq!(listed.name.as_deref(), Some("listed"));

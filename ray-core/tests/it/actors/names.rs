@@ -45,7 +45,10 @@ fn a_name_is_taken_once_in_each_namespace() {
     assert!(matches!(error, RayError::ActorNameTaken { .. }), "{error}");
     assert_eq!(get(&first.add(1)).unwrap(), 1);
     assert_eq!(get(&elsewhere.add(1)).unwrap(), 21);
-    assert_eq!(get(&CounterHandle::get_in("elsewhere", "once").unwrap().add(1)).unwrap(), 22);
+    assert_eq!(
+        get(&CounterHandle::get_in("elsewhere", "once").unwrap().add(1)).unwrap(),
+        22
+    );
     // The handle that is an error can be passed on, and stays one.
     let error = get(&add_with::remote(second.clone())).unwrap_err();
     assert!(error.to_string().contains("RAY0020"), "{error}");
@@ -60,7 +63,13 @@ fn add_with(counter: CounterHandle) -> Result<i64, RayError> {
 fn get_if_exists_gives_the_living_actor_to_all_who_ask() {
     let _watchdog = Watchdog::start();
     let _ray = ray_core::init_or_join().unwrap();
-    let shared = || Counter::options().name("shared").get_if_exists(true).max_restarts(1).remote(0);
+    let shared = || {
+        Counter::options()
+            .name("shared")
+            .get_if_exists(true)
+            .max_restarts(1)
+            .remote(0)
+    };
     let first = shared();
     let others = [shared(), shared()];
     let mut calls = vec![first.add(1)];
