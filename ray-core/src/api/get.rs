@@ -193,6 +193,7 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
     references.references(&mut raw);
     for reference in raw {
         let (object, owner, worker) = reference.target()?;
+        worker.check_deadlock(&[(object, owner)])?;
         worker.ready(&[(object, owner)], 1).await;
         if worker.has_failed(object) {
             // It is the error of the whole: those after it are not waited for.

@@ -232,6 +232,11 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
             Ok(target) => target,
             Err(error) => return Poll::Ready(Err(error)),
         };
+        if self.waiter.is_none()
+            && let Err(error) = worker.check_deadlock(&[(object, owner)])
+        {
+            return Poll::Ready(Err(error));
+        }
         let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&[(object, owner)], 1));
         if !waiter.register(cx.waker()) {
             if self.awaiting.is_none() {

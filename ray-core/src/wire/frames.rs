@@ -290,6 +290,20 @@ wire_types! {
             /// The actor.
             actor: ActorId,
         },
+        70 =>
+        /// An actor's worker to its creator: it needs the references inside the constructor's arguments.
+        ClaimArguments {
+            /// The actor.
+            actor: ActorId,
+        },
+        71 =>
+        /// The answer to `ClaimArguments`: they have been handed over.
+        ArgumentsHanded {
+            /// The actor.
+            actor: ActorId,
+            /// Whether they were held still.
+            handed: bool,
+        },
         80 =>
         /// A question to the GCS; the raylet passes it on and fills in who asks.
         GcsRequest {
@@ -584,7 +598,8 @@ wire_types! {
         actor: ActorId,
         /// The method's index in the actor's table.
         method: u32,
-        /// The caller's number for this call, from 0, without gaps for each incarnation.
+        /// The caller's number for this call: it grows from call to call, and stays when the call is sent again because
+        /// the actor was lost.
         sequence: u64,
         /// The first number that the caller has not seen answered: below it nothing will be sent again.
         answered: u64,

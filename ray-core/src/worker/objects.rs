@@ -41,6 +41,8 @@ pub(crate) enum Interest {
     Dependent(TaskId),
     /// An actor of this process that is to be created with the object.
     Creation(ActorId),
+    /// This process, for the actor that the object stands for.
+    Handle,
     /// Another process.
     Subscriber(WorkerId),
 }

@@ -179,6 +179,7 @@ impl Worker {
         let Some(actor) = context.actor else { return Ok(()) };
         self.read(|state| {
             let own_call = |(object, _): &Target| {
+                // A call that has ended is waited for no more.
                 let pending = state.tasks.get(&object.task());
                 pending.is_some_and(|pending| pending.actor == Some(actor))
             };

@@ -9,6 +9,7 @@ use crate::wire::{self, Frame, GcsEvent, GcsReply, Packet, Receiver};
 use crate::worker::Worker;
 use crate::worker::gcs_client::Answer;
 use crate::worker::rings::serve_reactor;
+use crate::worker::state::Dest;
 
 /// Serves the connection to the raylet until it ends, and with it the session in this process.
 pub(crate) async fn serve(worker: Arc<Worker>, mut raylet: Receiver) {
@@ -63,7 +64,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
             }
         }
         Frame::Exit {} => worker.executor.exit_when_idle(worker),
-        Frame::ConstructActor { spec, restarts } => worker.executor.construct(worker, *spec, restarts),
+        Frame::ConstructActor { spec, restarts } => worker.construct(*spec, restarts),
         other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
     }
 }
@@ -159,6 +160,11 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
         } => {
             worker.with(|state, _, out| state.stream_item(from, task, attempt, index, value, out));
         }
+        Frame::ClaimArguments { actor } => worker.with(|state, _, out| {
+            let handed = state.hand_over_arguments(actor, from, out);
+            out.send(Dest::Worker(from), Frame::ArgumentsHanded { actor, handed });
+        }),
+        Frame::ArgumentsHanded { actor, handed } => worker.arguments_handed(actor, handed),
         Frame::StreamConsumed { task, consumed } => worker.executor.stream_consumed(task, consumed),
         other => tracing::warn!(target: "ray_core::worker", ?other, %from, "a frame that a worker does not send"),
     }

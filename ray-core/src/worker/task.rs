@@ -66,7 +66,8 @@ pub(crate) struct PendingTask {
     /// Dependencies that are not ready.
     pub(crate) missing: u32,
     /// Attempts left after a failure of the system, or of the task's code where that is retried; -1: any number.
-    pub(crate) retries_left: i64,
+    /// `None`: as the actor says, which is known when the call is first sent.
+    pub(crate) retries_left: Option<i64>,
     pub(crate) phase: Phase,
     /// Somebody gave up on it: its results are settled, what still comes is dropped.
     pub(crate) cancelled: bool,
@@ -74,6 +75,8 @@ pub(crate) struct PendingTask {
     pub(crate) failures: u32,
     /// The actor, for a call.
     pub(crate) actor: Option<ActorId>,
+    /// The object of the handle that a call was made with.
+    pub(crate) handle: Option<ObjectId>,
     /// Arguments that never leave this process, by their position.
     pub(crate) natives: Vec<(u32, NativeValue)>,
     /// While it runs in this process itself.
@@ -97,7 +100,7 @@ impl PendingTask {
 
     /// Whether the task's own code may fail and be run again: then its arguments stay here.
     pub(crate) fn may_fail_again(&self) -> bool {
-        self.retries_left != 0 && self.template.options.retry_exceptions != RetryExceptions::Never
+        self.retries_left != Some(0) && self.template.options.retry_exceptions != RetryExceptions::Never
     }
 
     /// How long to pause before the next attempt: none by default, else doubling up to a cap, less up to a half at random.
@@ -111,9 +114,9 @@ impl PendingTask {
     /// Takes one of the retries that are left.
     pub(crate) fn take_retry(&mut self) -> bool {
         match self.retries_left {
-            0 => false,
-            left => {
-                self.retries_left = if left > 0 { left - 1 } else { left };
+            None | Some(0) => false,
+            Some(left) => {
+                self.retries_left = Some(if left > 0 { left - 1 } else { left });
                 true
             }
         }

@@ -8,6 +8,7 @@
     reason = "this is all test code, also outside of functions marked as tests"
 )]
 
+mod actors;
 mod cancel;
 mod crash;
 mod logs;

@@ -11,12 +11,13 @@ use super::outcome::{Ended, told};
 use super::run::{arguments, caught, caught_async, from_specs, registered, task_context};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
-use crate::ids::{IdHasher, WorkerId};
+use crate::ids::{IdHasher, ObjectId, WorkerId};
 use crate::registry::{ActorMethod, ActorType, Receiver};
 use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
 use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
+use crate::worker::refs::Hold;
 use crate::worker::state::Dest;
 
 /// An actor and the calls that have arrived for it.
@@ -76,9 +77,14 @@ impl Arrivals {
 
 /// Runs the constructor, then serves calls on this thread until the actor ends; never returns but for a constructor that
 /// failed.
-pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) {
+pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32, references: &[(ObjectId, WorkerId)]) {
     let actor = spec.actor;
     let outcome = make_instance(worker, spec, restarts);
+    worker.with(|state, _, out| {
+        for (object, _) in references {
+            state.unhold(*object, Hold::Task, out);
+        }
+    });
     let (host, error) = match outcome {
         Ok(host) => (Some(Arc::new(host)), None),
         Err(error) => (None, Some(error)),
@@ -185,12 +191,19 @@ impl ActorHost {
 
     /// A call has arrived.
     pub(super) fn arrived(self: &Arc<Self>, worker: &Arc<Worker>, job: Job) {
-        let in_turn = self.calls().arrivals.arrived(job);
-        for job in in_turn {
-            match self.kind_of(&job) {
-                Ok(kind) => self.calls().queue.push(kind, job),
-                Err(error) => answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
+        let mut refused = Vec::new();
+        {
+            // One lock from the turn to the queue: one thread reads the ring, another the socket.
+            let mut calls = self.calls();
+            for job in calls.arrivals.arrived(job) {
+                match self.kind_of(&job, &calls.queue) {
+                    Ok(kind) => calls.queue.push(kind, job),
+                    Err(error) => refused.push((job, error)),
+                }
             }
+        }
+        for (job, error) in refused {
+            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
         }
         self.start(worker, 0);
     }
@@ -199,7 +212,7 @@ impl ActorHost {
         self.item.method(job.spec.call.as_ref()?.method)
     }
 
-    fn kind_of(&self, job: &Job) -> Result<Kind> {
+    fn kind_of(&self, job: &Job, queue: &ActorQueue<Job>) -> Result<Kind> {
         let Some((call, method)) = job.spec.call.as_ref().zip(self.method(job)) else {
             let what = format!("a method of actor `{}`", self.type_name);
             return Err(RayError::UnknownItem {
@@ -214,16 +227,12 @@ impl ActorHost {
             )));
         }
         let wanted = call.group.as_deref().or(method.concurrency_group);
-        let calls = self.calls();
         let group = match wanted {
             None => 0,
-            Some(name) => calls.queue.group(name).ok_or_else(|| RayError::InvalidOption {
+            Some(name) => queue.group(name).ok_or_else(|| RayError::InvalidOption {
                 option: "concurrency_group".into(),
                 name: format!("{}::{}", self.type_name, method.name),
-                why: format!(
-                    "the actor has no group `{name}`; it has {:?}",
-                    calls.queue.group_names()
-                ),
+                why: format!("the actor has no group `{name}`; it has {:?}", queue.group_names()),
             })?,
         };
         let exclusive = method.receiver() == Receiver::Exclusive;
@@ -332,7 +341,7 @@ impl ActorHost {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
         let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process);
-        worker.executor.running().insert(job.spec.task, context.clone());
+        worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(error) => TaskOutcome::Failed { error, retry: false },
             Ok(arguments) => match method.body {
@@ -362,7 +371,7 @@ impl ActorHost {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
         let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process);
-        worker.executor.running().insert(job.spec.task, context.clone());
+        worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(error) => TaskOutcome::Failed { error, retry: false },
             Ok(arguments) => match method.body {
@@ -397,14 +406,25 @@ impl ActorHost {
     }
 
     /// Cancels a call that has not started.
-    pub(super) fn cancel_waiting(&self, worker: &Arc<Worker>, task: crate::ids::TaskId) {
-        let waiting = self.calls().queue.remove(|job| job.spec.task == task);
+    pub(super) fn cancel_waiting(self: &Arc<Self>, worker: &Arc<Worker>, task: crate::ids::TaskId) {
+        let waiting = {
+            let mut calls = self.calls();
+            calls.queue.remove(|job| job.spec.task == task).or_else(|| {
+                // Its turn has come, but no thread has taken it yet.
+                let place = calls.ready.iter().position(|(_, job)| job.spec.task == task)?;
+                let (kind, job) = calls.ready.remove(place)?;
+                calls.queue.ended(kind);
+                Some(job)
+            })
+        };
         if let Some(job) = waiting {
             let error = RayError::Cancelled {
                 task,
                 name: job.spec.name.clone().unwrap_or_default(),
             };
             answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+            // Those behind it may not have to wait any longer.
+            self.start(worker, 0);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod actor;
 pub(crate) mod actor_queue;
+mod claim;
 mod outcome;
 mod panic;
 mod run;
@@ -47,7 +48,8 @@ pub(crate) struct Job {
 )]
 enum Order {
     Run(Job),
-    Construct(Box<ActorSpec>, u32),
+    /// With the references inside the arguments, held by this process until the constructor has ended.
+    Construct(Box<ActorSpec>, u32, Vec<(ObjectId, WorkerId)>),
     Exit(i32),
 }
 
@@ -59,6 +61,7 @@ pub(crate) struct Executor {
     look: AtomicBool,
     running: Mutex<HashMap<TaskId, Arc<TaskContext>, IdHasher>>,
     actor: OnceLock<Arc<ActorHost>>,
+    claim: claim::Claim,
     runtime: OnceLock<tokio::runtime::Runtime>,
     calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
@@ -111,7 +114,9 @@ impl Executor {
             if let Some(order) = self.next_order(worker) {
                 match order {
                     Order::Run(job) => run::task(worker, job),
-                    Order::Construct(spec, restarts) => actor::construct(worker, &spec, restarts),
+                    Order::Construct(spec, restarts, references) => {
+                        actor::construct(worker, &spec, restarts, &references);
+                    }
                     Order::Exit(code) => return code,
                 }
                 continue;
@@ -161,11 +166,11 @@ impl Executor {
     /// Has the main thread look again.
     fn look_again(&self, worker: &Worker) {
         self.look.store(true, Ordering::Release);
-        // Whether the main thread slept does not matter.
-        let _found = worker.rings.ringer().ring();
         if let Some(host) = self.actor.get() {
             host.look_again();
         }
+        // After the marks: whoever it wakes looks at once. Whether the main thread slept does not matter.
+        let _found = worker.rings.ringer().ring();
     }
 
     fn order(&self, worker: &Worker, order: Order) {
@@ -209,11 +214,6 @@ impl Executor {
             }
             (None, _) => self.order(worker, Order::Run(job)),
         }
-    }
-
-    /// Makes this worker an actor.
-    pub(crate) fn construct(&self, worker: &Worker, spec: ActorSpec, restarts: u32) {
-        self.order(worker, Order::Construct(Box::new(spec), restarts));
     }
 
     /// Cancels a task that has arrived here, and on demand what it has submitted.

@@ -213,9 +213,7 @@ impl State {
             Some(native @ Slot::Native(_)) => out.garbage.push(Box::new(native)),
             _ => {}
         }
-        if owned {
-            self.handle_out_of_scope(object, out);
-        }
+        self.handle_out_of_scope(object, out);
     }
 
     /// A process of this node is dead.
@@ -229,7 +227,7 @@ impl State {
     ) {
         self.ringed.remove(&worker);
         self.leases_of_dead_worker(worker, cause, not_begun, now, out);
-        self.actors_of_dead_worker(worker, out);
+        self.actors_of_dead_worker(worker, cause, now, out);
         self.refs.worker_died(worker, &mut out.refs);
         self.pids.remove(&worker);
     }

@@ -201,6 +201,9 @@ impl State {
         for (object, _) in &pending.nested {
             self.unhold(*object, Hold::Task, out);
         }
+        if let Some(handle) = pending.handle {
+            self.unhold(handle, Hold::Task, out);
+        }
         if !pending.natives.is_empty() {
             out.garbage.push(Box::new(pending.natives));
         }

@@ -20,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use actors::ActorClient;
+pub(crate) use actors::{ActorClient, references_in};
 pub(crate) use shared::{
     Done, LocalActor, LocalOutcome, LocalQueue, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
 };
@@ -148,12 +148,14 @@ pub(crate) struct State {
     pub(crate) shared: Shared,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
     /// Questions to the GCS that create an actor.
-    creations: HashMap<u64, ActorId>,
-    /// Actors that were there before, by the id under which this process calls them.
-    aliases: HashMap<ActorId, ActorId, IdHasher>,
+    creations: HashMap<u64, (ActorId, ObjectId)>,
+    /// Actors that were there before, by the id under which handles name them.
+    redirects: HashMap<ActorId, ActorId, IdHasher>,
+    /// The last number that a call of this process was given. It never begins anew: actors keep what they have seen.
+    next_sequence: u64,
     streams: HashMap<TaskId, streams::Incoming, IdHasher>,
-    /// Actors that this process created, by the object that stands for their handles.
-    owned_actors: HashMap<ObjectId, ActorId, IdHasher>,
+    /// Objects that stand for handles of actors.
+    handles: HashMap<ObjectId, actors::Handled, IdHasher>,
     /// The workers this process knows the processes of.
     pub(crate) pids: HashMap<WorkerId, u32, IdHasher>,
     /// Workers that tasks go to by ring: of these it is known for each task whether it has begun.
@@ -179,9 +181,10 @@ impl State {
             shared: Shared::default(),
             actors: HashMap::default(),
             creations: HashMap::new(),
-            aliases: HashMap::default(),
+            redirects: HashMap::default(),
+            next_sequence: 0,
             streams: HashMap::default(),
-            owned_actors: HashMap::default(),
+            handles: HashMap::default(),
             pids: HashMap::default(),
             ringed: HashSet::default(),
             ended: false,
@@ -211,6 +214,7 @@ impl State {
                 Interest::Waiter(waiter) => out.wakes.extend(waiter.upgrade()),
                 Interest::Dependent(task) => self.dependency_ready(task, object, now, out),
                 Interest::Creation(actor) => self.try_create(actor, now, out),
+                Interest::Handle => self.handle_ready(object, now, out),
                 Interest::Subscriber(worker) => self.serve(object, worker, out),
             }
         }

@@ -32,6 +32,8 @@ pub(crate) enum Argument {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewCall {
     pub(crate) actor: ActorId,
+    /// The object of the handle it is made with: the actor does not end before the call.
+    pub(crate) handle: ObjectId,
     pub(crate) method: u32,
 }
 
@@ -50,7 +52,8 @@ pub(crate) struct NewTask {
     pub(crate) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
     pub(crate) returns: u32,
     pub(crate) stream: Option<u32>,
-    pub(crate) max_retries: i64,
+    /// `None`: as the actor says.
+    pub(crate) max_retries: Option<i64>,
     /// The time it has: its own timeout, or what is left to the task that submits it, if that is less.
     pub(crate) timeout: Option<Duration>,
 }
@@ -133,7 +136,13 @@ impl State {
             resources,
         };
         let constructed = new.construct.as_ref().map(|new| new.host.actor);
-        let actor = constructed.or(new.call.map(|call| call.actor));
+        let actor = constructed.or(new.call.map(|call| self.real_actor(call.actor)));
+        // AC-4. The result of a constructor is the object of the handles.
+        let handle = new.call.map(|call| call.handle);
+        let handle = handle.or(constructed.map(|_| task.object(1)));
+        if let Some(handle) = handle {
+            self.hold(handle, Hold::Task);
+        }
         let pending = PendingTask {
             spec,
             template: new.template,
@@ -146,6 +155,7 @@ impl State {
             cancelled: false,
             failures: 0,
             actor,
+            handle,
             natives,
             context: None,
         };
@@ -157,7 +167,7 @@ impl State {
             self.insert_local_actor(*new, task);
         }
         if let Some(actor) = actor {
-            self.enqueue_call(actor, task, now, out);
+            self.enqueue_call(actor, task);
         }
         self.await_dependencies(task, now, out);
         Submitted { task, results }
@@ -241,7 +251,7 @@ impl State {
     fn goes_to_host(&self, task: TaskId) -> bool {
         self.tasks.get(&task).is_some_and(|pending| {
             let actor = pending.actor.and_then(|actor| self.actors.get(&actor));
-            pending.template.shape.shared || actor.is_some_and(|client| client.hosted)
+            pending.template.shape.shared || actor.is_some_and(|client| client.host.is_some())
         })
     }
 
@@ -328,6 +338,12 @@ impl State {
         };
         pending.spec.attempt += 1;
         pending.failures += 1;
+        if let Some(actor) = pending.actor {
+            self.call_runs_again(actor, task);
+        }
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         if pause.is_zero() {
             self.retry(task, now, out);
         } else {
@@ -339,7 +355,7 @@ impl State {
     pub(crate) fn retry(&mut self, task: TaskId, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
         if let Some(actor) = pending.actor {
-            self.enqueue_call(actor, task, now, out);
+            self.enqueue_call(actor, task);
         }
         self.await_dependencies(task, now, out);
     }
