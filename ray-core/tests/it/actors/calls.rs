@@ -1,5 +1,7 @@
 //! Calls: order, errors, arguments, streams, cancel.
 
+use std::time::Duration;
+
 use ray_core::{ObjectRef, RayError, get, remote, wait};
 
 use super::{Counter, CounterHandle};
@@ -151,13 +153,16 @@ fn a_queued_call_that_is_cancelled_never_runs() {
     let _watchdog = Watchdog::start();
     let (_ray, signs) = (ray_core::init_or_join().unwrap(), Signs::new());
     let (gate, runs) = (signs.gate("go"), signs.tally("runs"));
-    let counter = Counter::remote(0);
+    let counter = Counter::options().max_pending_calls(3).remote(0);
     let first = counter.add_noted(runs.clone(), Some(gate.clone()));
     let queued = counter.add_noted(runs.clone(), None);
     let last = counter.add_noted(runs.clone(), None);
     crate::support::wait_until(|| runs.count() == 1);
     ray_core::cancel(&queued).unwrap();
     assert!(matches!(get(&queued), Err(RayError::Cancelled { .. })));
+    // The caller knows at once, the actor soon: then there is room for another call, which is not refused.
+    let is_refused = |call| !wait(vec![call], 1, Some(Duration::ZERO)).unwrap().0.is_empty();
+    crate::support::wait_until(|| !is_refused(counter.count()));
     gate.open();
     assert_eq!(get((&first, &last)).unwrap(), (1, 2));
     assert_eq!(runs.count(), 2);
