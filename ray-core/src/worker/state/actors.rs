@@ -102,7 +102,10 @@ impl ActorClient {
     /// Calls pending, and how many may be (-1: any number).
     pub(crate) fn limits(&self) -> (usize, i64) {
         let here = self.local.as_ref().map_or(0, |local| local.calls);
-        (self.queue.len() + self.sent.len() + here, self.max_pending)
+        // The constructor of an actor of this process stands in line as its calls do.
+        let constructor = self.local.as_ref().is_some_and(|local| local.is_constructing());
+        let all = self.queue.len() + self.sent.len() + here;
+        (all.saturating_sub(usize::from(constructor)), self.max_pending)
     }
 
     /// Where calls can be sent now. Not to a new worker while the fate of those sent to the old one is open (AC-1).

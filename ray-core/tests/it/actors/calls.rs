@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ray_core::{ObjectRef, RayError, get, remote, wait};
+use ray_core::{Isolation, ObjectRef, RayError, get, remote, wait};
 
 use super::{Counter, CounterHandle};
 use crate::support::{Gate, Signs, Tally, Watchdog};
@@ -99,7 +99,7 @@ fn a_call_waits_for_its_argument_and_those_after_it_wait_too() {
     let (_ray, signs) = (ray_core::init_or_join().unwrap(), Signs::new());
     let log = Log::remote();
     let gate = signs.gate("go");
-    let first: ObjectRef<()> = log.push(&later::remote(gate.clone(), 1));
+    let first: ObjectRef<()> = log.push(later::remote(gate.clone(), 1));
     let second = log.push(2);
     gate.open();
     get((&first, &second)).unwrap();
@@ -111,11 +111,11 @@ fn a_constructor_argument_may_be_a_reference_that_is_not_ready() {
     let _watchdog = Watchdog::start();
     let (_ray, signs) = (ray_core::init_or_join().unwrap(), Signs::new());
     let gate = signs.gate("go");
-    let counter = Counter::remote(&sum::remote(later::remote(gate.clone(), 40), 2));
+    let counter = Counter::remote(sum::remote(later::remote(gate.clone(), 40), 2));
     let first = counter.add(1);
     gate.open();
     assert_eq!(get(&first).unwrap(), 43);
-    let failed = Counter::remote(&fails::remote());
+    let failed = Counter::remote(fails::remote());
     assert!(matches!(get(&failed.add(1)), Err(RayError::TaskFailed { .. })));
 }
 
@@ -269,4 +269,37 @@ fn waiting_for_calls_of_several_actors_works_as_for_tasks() {
     let (ready, rest) = wait(calls, 3, None).unwrap();
     assert_eq!(get(&ready).unwrap(), [0, 1, 2]);
     assert!(rest.is_empty());
+}
+
+struct Flaky {
+    failures: u32,
+}
+
+#[remote]
+impl Flaky {
+    fn new(failures: u32) -> Self {
+        Self { failures }
+    }
+
+    #[method(retry_exceptions)]
+    fn work(&mut self) -> Result<u32, std::io::Error> {
+        if self.failures == 0 {
+            return Ok(7);
+        }
+        self.failures -= 1;
+        Err(std::io::Error::other("not yet"))
+    }
+}
+
+#[test]
+fn a_call_that_fails_is_run_again_as_often_as_its_actor_says_and_counts_once_among_the_pending() {
+    let _watchdog = Watchdog::start();
+    let _ray = ray_core::init_or_join().unwrap();
+    for isolation in [Isolation::Process, Isolation::Shared] {
+        let options = Flaky::options().isolation(isolation).max_task_retries(2);
+        let flaky = options.max_pending_calls(1).remote(2 + 3);
+        assert!(matches!(get(&flaky.work()), Err(RayError::TaskFailed { .. })));
+        assert_eq!(get(&flaky.work()).unwrap(), 7);
+        assert_eq!(get(&flaky.work()).unwrap(), 7);
+    }
 }

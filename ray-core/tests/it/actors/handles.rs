@@ -6,7 +6,7 @@ use ray_core::{ObjectRef, RayError, get, list_actors, put, remote};
 use serde::{Deserialize, Serialize};
 
 use super::{Counter, CounterHandle, is_gone};
-use crate::support::{Gate, Signs, Watchdog, kill_process, wait_until};
+use crate::support::{Gate, Signs, Watchdog, in_own_process, kill_process, wait_until};
 
 #[remote]
 fn add_in_task(counter: CounterHandle, amount: i64) -> i64 {
@@ -84,17 +84,19 @@ fn calls_whose_references_were_dropped_run_before_the_actor_ends() {
 
 #[test]
 fn handles_are_passed_to_tasks_and_returned_from_them() {
-    let _watchdog = Watchdog::start();
-    let _ray = ray_core::init_or_join().unwrap();
-    let counter = Counter::remote(0);
-    let added: Vec<_> = (0..5).map(|_| add_in_task::remote(counter.clone(), 1)).collect();
-    let mut added = get(&added).unwrap();
-    added.sort_unstable();
-    assert_eq!(added, [1, 2, 3, 4, 5]);
-    assert_eq!(get(&pass_on::remote(counter.clone(), 3)).unwrap(), 6);
-    let other = get(&new_counter::remote(100)).unwrap();
-    assert_eq!(get(&other.add(1)).unwrap(), 101);
-    assert_eq!(get(&add_in_task::remote(other.clone(), 1)).unwrap(), 102);
+    // A worker that made an actor may become an actor of another test, which is killed.
+    in_own_process(|| {
+        let _ray = ray_core::init().unwrap();
+        let counter = Counter::remote(0);
+        let added: Vec<_> = (0..5).map(|_| add_in_task::remote(counter.clone(), 1)).collect();
+        let mut added = get(&added).unwrap();
+        added.sort_unstable();
+        assert_eq!(added, [1, 2, 3, 4, 5]);
+        assert_eq!(get(&pass_on::remote(counter.clone(), 3)).unwrap(), 6);
+        let other = get(&new_counter::remote(100)).unwrap();
+        assert_eq!(get(&other.add(1)).unwrap(), 101);
+        assert_eq!(get(&add_in_task::remote(other.clone(), 1)).unwrap(), 102);
+    });
 }
 
 #[test]
@@ -102,7 +104,7 @@ fn a_handle_can_be_used_elsewhere_before_its_actor_is_created() {
     let _watchdog = Watchdog::start();
     let (_ray, signs) = (ray_core::init_or_join().unwrap(), Signs::new());
     let gate = signs.gate("go");
-    let counter = Counter::remote(&number_later::remote(gate.clone()));
+    let counter = Counter::remote(number_later::remote(gate.clone()));
     let added = add_in_task::remote(counter.clone(), 1);
     let started = signs.tally("started");
     get(&note::remote(started.clone())).unwrap();
@@ -207,18 +209,20 @@ struct ObjectRefBox(std::path::PathBuf);
 
 #[test]
 fn actors_end_with_the_process_that_created_them() {
-    let _watchdog = Watchdog::start();
-    let (_ray, signs) = (ray_core::init_or_join().unwrap(), Signs::new());
-    let directory = tempfile::tempdir().unwrap();
-    let (place, go_on) = (directory.path().join("pid"), signs.gate("go"));
-    let task = create_and_die::remote(ObjectRefBox(place.clone()), go_on.clone());
-    let read = || std::fs::read_to_string(&place).unwrap_or_default();
-    wait_until(|| !read().is_empty());
-    let pid: u32 = read().parse().unwrap();
-    assert!(!is_gone(pid));
-    go_on.open();
-    assert!(matches!(get(&task), Err(RayError::WorkerCrashed { .. })));
-    wait_until(|| is_gone(pid));
+    // A worker dies with all that it owns, also what it made for other tests.
+    in_own_process(|| {
+        let (_ray, signs) = (ray_core::init().unwrap(), Signs::new());
+        let directory = tempfile::tempdir().unwrap();
+        let (place, go_on) = (directory.path().join("pid"), signs.gate("go"));
+        let task = create_and_die::remote(ObjectRefBox(place.clone()), go_on.clone());
+        let read = || std::fs::read_to_string(&place).unwrap_or_default();
+        wait_until(|| !read().is_empty());
+        let pid: u32 = read().parse().unwrap();
+        assert!(!is_gone(pid));
+        go_on.open();
+        assert!(matches!(get(&task), Err(RayError::WorkerCrashed { .. })));
+        wait_until(|| is_gone(pid));
+    });
 }
 
 struct Owner {

@@ -3,7 +3,7 @@
 use ray_core::{RayError, get, kill, remote};
 
 use super::{Counter, CounterHandle, is_gone};
-use crate::support::{Watchdog, kill_process, wait_until};
+use crate::support::{Watchdog, in_own_process, kill_process, wait_until};
 
 #[remote]
 fn add_by_name(name: String, amount: i64) -> i64 {
@@ -112,17 +112,19 @@ fn create_detached() {
 
 #[test]
 fn a_detached_actor_outlives_its_handles_and_its_creator() {
-    let _watchdog = Watchdog::start();
-    let _ray = ray_core::init_or_join().unwrap();
-    get(&create_detached::remote()).unwrap_err();
-    let counter = CounterHandle::get("detached").unwrap();
-    assert_eq!(get(&counter.add(1)).unwrap(), 2);
-    drop(counter);
-    let counter = CounterHandle::get("detached").unwrap();
-    let pid = get(&counter.pid()).unwrap();
-    assert_eq!(get(&counter.add(1)).unwrap(), 3);
-    kill(&counter, true).unwrap();
-    wait_until(|| is_gone(pid));
+    // A worker dies with all that it owns, also what it made for other tests.
+    in_own_process(|| {
+        let _ray = ray_core::init().unwrap();
+        get(&create_detached::remote()).unwrap_err();
+        let counter = CounterHandle::get("detached").unwrap();
+        assert_eq!(get(&counter.add(1)).unwrap(), 2);
+        drop(counter);
+        let counter = CounterHandle::get("detached").unwrap();
+        let pid = get(&counter.pid()).unwrap();
+        assert_eq!(get(&counter.add(1)).unwrap(), 3);
+        kill(&counter, true).unwrap();
+        wait_until(|| is_gone(pid));
+    });
 }
 
 #[test]

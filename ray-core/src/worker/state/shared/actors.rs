@@ -342,6 +342,10 @@ impl State {
 }
 
 impl LocalHost {
+    pub(in super::super) fn is_constructing(&self) -> bool {
+        self.constructor.is_some()
+    }
+
     fn kind_of(&self, spec: &TaskSpec) -> Result<Kind> {
         let Some(call) = &spec.call else {
             return Ok(Kind {
