@@ -16,6 +16,7 @@ pub mod gcs;
 pub mod host;
 pub mod ids;
 pub mod logging;
+pub mod memory;
 #[doc(hidden)]
 pub mod process;
 #[doc(hidden)]
@@ -35,7 +36,7 @@ mod pages;
 
 pub use api::{
     ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, cancel, cancel_with, get, get_async,
-    get_timeout, init, init_or_join, kill, list_actors, put, runtime_context, wait, wait_async,
+    get_timeout, init, init_or_join, kill, list_actors, memory_report, put, runtime_context, wait, wait_async,
 };
 pub use error::{RayError, Result};
 #[cfg(feature = "macros")]

@@ -155,9 +155,11 @@ impl State {
     ) {
         let args = args.into_iter().map(|arg| match arg {
             Argument::Value(object) => ArgSpec::Inline { object },
-            Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
-                ArgSpec::Stored { object, owner }
-            }
+            Argument::Stored { object, owner } | Argument::Reference { object, owner } => ArgSpec::Stored {
+                object,
+                owner,
+                refs: Vec::new(),
+            },
         });
         let spec = ActorSpec {
             args: args.collect(),

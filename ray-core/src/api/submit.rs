@@ -1,10 +1,8 @@
 //! Submission of calls: what generated code calls. It neither fails nor blocks: what goes wrong becomes the reference's
 //! error.
 
-use std::future::Ready;
-use std::pin::Pin;
+use std::panic::Location;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -16,7 +14,7 @@ use crate::error::{RayError, Result};
 use crate::ids::{ObjectId, WorkerId};
 use crate::registry::RemoteItem;
 use crate::remote::{
-    ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, TaskOptions, UNLIMITED,
+    ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, NativeValue, TaskOptions, UNLIMITED,
 };
 use crate::value::Parts;
 use crate::worker::state::{self, NewCall, NewTask};
@@ -24,6 +22,7 @@ use crate::worker::task::Template;
 use crate::worker::{Worker, current};
 
 pub use super::actors::{create_actor, get_actor};
+pub use super::admission::Admission;
 
 /// How the arguments of a task travel.
 pub fn task_lane(item: &'static RemoteItem, options: Option<&Arc<TaskOptions>>) -> Lane {
@@ -44,17 +43,24 @@ pub fn call_lane(_handle: &RawActorHandle, _method: u32, _options: Option<&Arc<M
     Lane::Process
 }
 
+#[derive(Debug)]
 /// Arguments as the state takes them, and the references that they hold until the state does.
 pub(super) struct Prepared {
     pub(super) args: SmallVec<[state::Argument; 4]>,
     pub(super) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
     /// Large arguments that were put for this call, and references that were given: dropped once the state holds them.
     _held: SmallVec<[RawRef; 2]>,
+    /// Values with references in them, likewise.
+    _holding: Vec<NativeValue>,
 }
 
 /// Makes the arguments of a call ready for the state: large ones go through the store, once.
 pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepared> {
-    let Call { buffer, arguments } = call.finish().map_err(|error| RayError::Encode {
+    let Call {
+        buffer,
+        arguments,
+        holding,
+    } = call.finish().map_err(|error| RayError::Encode {
         what: format!("argument {} (`{}`)", error.position, error.name),
         why: error.source.to_string(),
     })?;
@@ -63,6 +69,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
         args: SmallVec::new(),
         nested: SmallVec::new(),
         _held: SmallVec::new(),
+        _holding: holding,
     };
     let me = worker.identity.worker;
     for argument in arguments {
@@ -104,7 +111,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
     Ok(prepared)
 }
 
-fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
+pub(super) fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
     (0..number).map(|_| RawRef::failed(error.clone())).collect()
 }
 
@@ -113,29 +120,37 @@ fn retries(number: i32) -> i64 {
 }
 
 /// Submits a task. Without options the attribute's hold.
+#[track_caller]
 pub fn task(
     item: &'static RemoteItem,
     call: CallBuilder,
     options: Option<Arc<TaskOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
+    let site = Location::caller();
     let submitted = current().and_then(|worker| {
         let new = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
-        Ok(submit(&worker, new))
+        let results = submit(&worker, new)?;
+        worker.note_site(results.iter().map(RawRef::id), site);
+        Ok(results)
     });
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
 
-fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Vec<RawRef> {
+fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Result<Vec<RawRef>> {
     worker.rings.listen();
-    let submitted = worker.with(|state, now, out| state.submit(new, now, out));
+    let submitted = worker.with(|state, now, out| {
+        state.admit(new.bytes())?;
+        Ok(state.submit(new, now, out))
+    });
     drop(held);
+    submitted.map(|submitted| counted(worker, submitted.results))
+}
+
+pub(super) fn counted(worker: &Arc<Worker>, results: impl IntoIterator<Item = ObjectId>) -> Vec<RawRef> {
     let me = worker.identity.worker;
-    submitted
-        .results
-        .into_iter()
-        .map(|object| RawRef::counted(worker, object, me))
-        .collect()
+    let results = results.into_iter();
+    results.map(|object| RawRef::counted(worker, object, me)).collect()
 }
 
 fn new_task(
@@ -169,43 +184,45 @@ fn new_task(
 }
 
 /// Submits a task when there is room for it.
+#[track_caller]
 pub fn admit_task(
     item: &'static RemoteItem,
     call: CallBuilder,
     options: Option<Arc<TaskOptions>>,
     num_returns: u32,
 ) -> Admission {
-    Admission(std::future::ready(task(item, call, options, num_returns)))
+    let site = Location::caller();
+    let prepared = current().and_then(|worker| {
+        let (new, held) = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
+        Ok(Admission::new(&worker, new, held, site))
+    });
+    prepared.unwrap_or_else(|error| Admission::over(failed(&error, num_returns)))
 }
 
 /// Submits a task that yields a stream.
 pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<TaskOptions>>) -> RawStream {
     let opened = current().and_then(|worker| {
-        let new = new_task(
-            &worker,
-            item,
-            call,
-            options.as_deref(),
-            0,
-            Some(worker.config.generator_backpressure_num_objects),
-        )?;
-        Ok(open_stream(&worker, new))
+        let ahead = worker.config.generator_backpressure_num_objects;
+        let new = new_task(&worker, item, call, options.as_deref(), 0, Some(ahead))?;
+        open_stream(&worker, new)
     });
     opened.unwrap_or_else(RawStream::failed)
 }
 
-fn open_stream(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> RawStream {
+fn open_stream(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Result<RawStream> {
     worker.rings.listen();
     let task = worker.with(|state, now, out| {
+        state.admit(new.bytes())?;
         let task = state.submit(new, now, out).task;
         state.open_stream(task);
-        task
+        Ok(task)
     });
     drop(held);
-    RawStream::open(worker, task)
+    task.map(|task| RawStream::open(worker, task))
 }
 
 /// Submits a method call.
+#[track_caller]
 pub fn actor_call(
     handle: &RawActorHandle,
     item: &'static RemoteItem,
@@ -214,8 +231,13 @@ pub fn actor_call(
     options: Option<Arc<MethodOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
-    let submitted = new_call(handle, item, method, call, options.as_deref(), num_returns, false)
-        .map(|(worker, new)| submit(&worker, new));
+    let site = Location::caller();
+    let called = new_call(handle, item, method, call, options.as_deref(), num_returns, false);
+    let submitted = called.and_then(|(worker, new)| {
+        let results = submit(&worker, new)?;
+        worker.note_site(results.iter().map(RawRef::id), site);
+        Ok(results)
+    });
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
 
@@ -228,7 +250,7 @@ pub fn actor_stream(
     options: Option<Arc<MethodOptions>>,
 ) -> RawStream {
     let opened = new_call(handle, item, method, call, options.as_deref(), 0, true)
-        .map(|(worker, new)| open_stream(&worker, new));
+        .and_then(|(worker, new)| open_stream(&worker, new));
     opened.unwrap_or_else(RawStream::failed)
 }
 
@@ -282,23 +304,4 @@ fn new_call(
         timeout,
     };
     Ok((worker, (new, prepared)))
-}
-
-/// A task that waits for room.
-#[derive(Debug)]
-pub struct Admission(Ready<Vec<RawRef>>);
-
-impl Admission {
-    /// Waits on this thread.
-    pub fn wait(self) -> Vec<RawRef> {
-        self.0.into_inner()
-    }
-}
-
-impl Future for Admission {
-    type Output = Vec<RawRef>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Vec<RawRef>> {
-        Pin::new(&mut self.0).poll(context)
-    }
 }

@@ -58,6 +58,8 @@ pub struct Call {
     pub buffer: Vec<u8>,
     /// The arguments, in the order of the parameters.
     pub arguments: SmallVec<[Argument; 4]>,
+    /// Values that hold references: they keep these in scope until whoever submits the call counts them.
+    pub holding: Vec<NativeValue>,
 }
 
 /// Collects the arguments of one call.
@@ -76,6 +78,7 @@ impl CallBuilder {
             call: Call {
                 buffer: Vec::new(),
                 arguments: SmallVec::new(),
+                holding: Vec::new(),
             },
             error: None,
         }
@@ -96,6 +99,9 @@ impl CallBuilder {
         let start = self.call.buffer.len();
         match value::encode_into(&value, &mut self.call.buffer) {
             Ok(parts) => {
+                if !parts.refs.is_empty() {
+                    self.call.holding.push(NativeValue::new(value));
+                }
                 let plain = parts.buffers.is_empty() && parts.refs.is_empty();
                 self.call.arguments.push(Argument::Encoded {
                     range: start..self.call.buffer.len(),

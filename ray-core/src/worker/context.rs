@@ -31,6 +31,10 @@ pub(crate) struct TaskContext {
     pub(crate) due: Option<Instant>,
     /// How many of its futures wait for objects or for its consumer.
     pub(crate) awaiting: AtomicUsize,
+    /// Whether the task is run again if this process is lost.
+    pub(crate) retriable: bool,
+    /// When it started, by the machine's monotonic clock.
+    pub(crate) started: Duration,
 }
 
 impl TaskContext {

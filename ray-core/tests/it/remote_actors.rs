@@ -132,7 +132,7 @@ fn no_arguments() -> Arguments {
 fn one<T: RemoteValue>(argument: T) -> Arguments {
     let mut builder = CallBuilder::new(Lane::Process);
     builder.argument::<T>("argument", argument);
-    let Call { buffer, arguments } = builder.finish().unwrap();
+    let Call { buffer, arguments, .. } = builder.finish().unwrap();
     let buffer = Bytes::from(buffer);
     Arguments::new(arguments.into_iter().map(|argument| match argument {
         Argument::Encoded { range, .. } => Incoming::Payload(buffer.slice(range)),

@@ -48,7 +48,7 @@ fn function(name: &str) -> &'static RemoteFunction {
 }
 
 fn received(builder: CallBuilder) -> Arguments {
-    let Call { buffer, arguments } = builder.finish().unwrap();
+    let Call { buffer, arguments, .. } = builder.finish().unwrap();
     let buffer = Bytes::from(buffer);
     Arguments::new(arguments.into_iter().map(|argument| match argument {
         Argument::Encoded { range, .. } => Incoming::Payload(buffer.slice(range)),

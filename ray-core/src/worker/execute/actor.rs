@@ -8,15 +8,16 @@ use tokio::sync::RwLock;
 
 use super::actor_queue::{ActorQueue, Kind, Limits};
 use super::outcome::{Ended, told};
-use super::run::{arguments, caught, caught_async, from_specs, registered, task_context};
+use super::run::{arguments, caught, caught_async, registered, task_context};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
-use crate::ids::{IdHasher, WorkerId};
+use crate::ids::{IdHasher, ObjectId, WorkerId};
 use crate::registry::{ActorMethod, ActorType, Receiver};
-use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
-use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
+use crate::remote::{Arguments, ConstructBody, Incoming, Instance, MethodBody, TaskError};
+use crate::wire::{ActorSpec, ArgSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, TaskContext, WithContext};
+use crate::worker::refs::Hold;
 use crate::worker::state::Dest;
 
 /// How many async calls of an actor overlap unless it says otherwise, as in Ray.
@@ -116,9 +117,11 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         exclusive: true,
         group: spec.strategy.group(),
         resources: spec.resources.clone(),
+        started: crate::clock::monotonic(),
         ..TaskContext::default()
     });
-    let arguments = from_specs(worker, &spec.args)?;
+    let held = ConstructorRefs::introduce(worker, spec);
+    let arguments = held.arguments(spec)?;
     let failed = |error: &TaskError| match super::outcome::failed(worker, &task, &name, error) {
         TaskOutcome::Failed { error, .. } => error,
         _ => RayError::internal("a failure that is none"),
@@ -171,6 +174,47 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
     })
 }
 
+/// The references among a constructor's arguments, held while it runs. The actor's creator, which holds them for the
+/// actor's life, did not know which process this would be.
+struct ConstructorRefs<'a> {
+    worker: &'a Arc<Worker>,
+    held: Vec<(ObjectId, WorkerId)>,
+}
+
+impl<'a> ConstructorRefs<'a> {
+    fn introduce(worker: &'a Arc<Worker>, spec: &ActorSpec) -> Self {
+        let mut held: Vec<_> = spec.args.iter().flat_map(ArgSpec::references).collect();
+        held.extend(spec.args.iter().filter_map(|arg| match arg {
+            ArgSpec::Stored { object, owner, .. } => Some((*object, *owner)),
+            ArgSpec::Inline { .. } => None,
+        }));
+        worker.with(|state, _, out| {
+            for (object, owner) in &held {
+                state.introduce(*object, *owner, Hold::Task, out);
+            }
+        });
+        Self { worker, held }
+    }
+
+    fn arguments(&self, spec: &ActorSpec) -> Result<Arguments> {
+        let incoming = spec.args.iter().map(|arg| match arg {
+            ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
+            ArgSpec::Stored { object, owner, .. } => self.worker.read_borrowed(*object, *owner).map(Incoming::Payload),
+        });
+        incoming.collect::<Result<Vec<_>>>().map(Arguments::new)
+    }
+}
+
+impl Drop for ConstructorRefs<'_> {
+    fn drop(&mut self) {
+        self.worker.with(|state, _, out| {
+            for (object, _) in &self.held {
+                state.unhold(*object, Hold::Task, out);
+            }
+        });
+    }
+}
+
 /// The constructor seen as a task, for its errors and its context.
 fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSpec {
     TaskSpec {
@@ -188,6 +232,7 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         deadline: None,
         group: None,
         resources: spec.resources.clone(),
+        retriable: false,
     }
 }
 
@@ -347,7 +392,7 @@ impl ActorHost {
         let context = task_context(&job.spec, &name, kind.exclusive);
         worker.executor.running().insert(job.spec.task, context.clone());
         let outcome = match arguments(worker, &job.spec) {
-            Err(error) => TaskOutcome::Failed { error, retry: false },
+            Err(outcome) => outcome,
             Ok(arguments) => match method.body {
                 MethodBody::SharedSync(body) => {
                     let instance = self.instance.blocking_read();
@@ -377,7 +422,7 @@ impl ActorHost {
         let context = task_context(&job.spec, &name, kind.exclusive);
         worker.executor.running().insert(job.spec.task, context.clone());
         let outcome = match arguments(worker, &job.spec) {
-            Err(error) => TaskOutcome::Failed { error, retry: false },
+            Err(outcome) => outcome,
             Ok(arguments) => match method.body {
                 MethodBody::SharedAsync(body) => {
                     let instance = self.instance.read().await;

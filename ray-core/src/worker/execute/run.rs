@@ -14,6 +14,7 @@ use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, TaskContext, WithContext};
+use crate::worker::resolve::Unreadable;
 
 /// Runs a task of a function on this thread and answers it.
 pub(super) fn task(worker: &Arc<Worker>, job: Job) {
@@ -33,7 +34,7 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     let context = task_context(&job.spec, &name, false);
     worker.executor.enter_running(&context);
     let outcome = match arguments(worker, &job.spec) {
-        Err(error) => TaskOutcome::Failed { error, retry: false },
+        Err(outcome) => outcome,
         Ok(arguments) => match function.body {
             FunctionBody::Sync(body) => {
                 let ended = caught(&context, || body(arguments));
@@ -81,21 +82,29 @@ pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool) -> Arc<
         group: spec.group,
         resources: spec.resources.clone(),
         due: spec.deadline.and_then(|left| Instant::now().checked_add(left)),
+        retriable: spec.retriable,
+        started: crate::clock::monotonic(),
         ..TaskContext::default()
     })
 }
 
 /// The arguments at hand: inline ones as they came, stored ones read in place.
-pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Arguments> {
-    from_specs(worker, &spec.args)
-}
-
-pub(super) fn from_specs(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
-    let incoming = args.iter().map(|arg| match arg {
+///
+/// One that the store has lost is the owner's to make again: the task goes back to it.
+pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Arguments, TaskOutcome> {
+    let incoming = spec.args.iter().map(|arg| match arg {
         ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
-        ArgSpec::Stored { object, .. } => worker.read_stored(*object).map(Incoming::Payload),
+        ArgSpec::Stored { object, .. } => match worker.read_stored(*object) {
+            Ok(bytes) => Ok(Incoming::Payload(bytes)),
+            Err(Unreadable::Lost(why)) => Err(TaskOutcome::ArgumentUnreadable {
+                object: *object,
+                why,
+                lost: true,
+            }),
+            Err(Unreadable::Failed(error)) => Err(TaskOutcome::Failed { error, retry: false }),
+        },
     });
-    incoming.collect::<Result<Vec<_>>>().map(Arguments::new)
+    incoming.collect::<Result<Vec<_>, _>>().map(Arguments::new)
 }
 
 /// Runs user code on this thread, in its context.

@@ -100,6 +100,11 @@ impl LineageTable {
         self.specs.is_empty()
     }
 
+    /// Whether the task is in the table: kept, running again, or given up and remembered.
+    pub fn knows(&self, task: TaskId) -> bool {
+        self.specs.contains_key(&task)
+    }
+
     /// A task that may be retried is submitted, with `results` results in scope. `args` are the objects of this process
     /// among or inside its arguments; those of other owners are their owners' to make again.
     pub fn submitted(&mut self, task: TaskId, bytes: usize, args: impl IntoIterator<Item = ObjectId>, results: u32) {
