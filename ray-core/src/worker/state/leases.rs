@@ -244,6 +244,10 @@ impl State {
                 self.forget_task(*task, now, out);
                 continue;
             }
+            if pending.actor.is_some() {
+                // A call goes to no other worker: what becomes of it is decided with its actor's fate.
+                continue;
+            }
             pending.phase = Phase::Queued;
             let shape = pending.template.shape.clone();
             let queue = self.shapes.entry(shape.clone()).or_default();
