@@ -82,6 +82,8 @@ pub struct Raylet {
     options: Options,
     state: State,
     watched: Watched,
+    /// Processes that are being spawned.
+    births: usize,
     store: ray_objstore::Store,
     spawner: Arc<Spawner>,
     processes: HashMap<WorkerId, Connected, IdHasher>,
@@ -194,6 +196,7 @@ impl Raylet {
         let handle = Handle { inputs: inputs.clone() };
         let processes = HashMap::default();
         let raylet = Self {
+            births: 0,
             watched: Watched {
                 machine: options.machine.clone(),
                 limit: options.config.memory_limit,
@@ -233,7 +236,7 @@ impl Raylet {
                 None => return,
                 Some(None) => self.state.tick(clock::monotonic(), &mut out),
                 Some(Some(Input::Shutdown(done))) => {
-                    self.end().await;
+                    self.end(&mut inputs).await;
                     // Who asked may have stopped waiting.
                     let _gone = done.send(());
                     return;
@@ -246,6 +249,9 @@ impl Raylet {
 
     fn take(&mut self, input: Input, out: &mut Effects) {
         let now = clock::monotonic();
+        if matches!(input, Input::Spawned { .. }) {
+            self.births -= 1;
+        }
         match input {
             Input::Driver { hello, sender, welcome } => {
                 let answer = self.welcome(&hello);
@@ -431,7 +437,7 @@ impl Raylet {
         }
     }
 
-    fn spawn(&self, worker: WorkerId, gpus: &[u32]) {
+    fn spawn(&mut self, worker: WorkerId, gpus: &[u32]) {
         let inputs = self.inputs.clone();
         let (ours, theirs) = match UnixStream::pair() {
             Ok(pair) => pair,
@@ -457,6 +463,7 @@ impl Raylet {
         request.environment.extend(self.visible_gpus(gpus));
         let spawner = self.spawner.clone();
         let hello_within = Duration::from_secs(self.options.config.worker_register_timeout_seconds);
+        self.births += 1;
         let birth = Birth {
             worker,
             hello_within,
@@ -523,7 +530,18 @@ impl Raylet {
     }
 
     /// Kills what still runs and waits until it is gone.
-    async fn end(mut self) {
+    async fn end(mut self, inputs: &mut mpsc::Receiver<Input>) {
+        // Those that are being born are not known yet.
+        while self.births > 0 {
+            match tokio::time::timeout(Duration::from_secs(5), inputs.recv()).await {
+                Ok(Some(Input::Spawned { worker, spawned })) => {
+                    self.births -= 1;
+                    self.processes.entry(worker).or_default().spawned = spawned.ok();
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
         let running: Vec<Arc<Spawned>> = self
             .processes
             .drain()
