@@ -203,7 +203,9 @@ fn raylet_options(
         mut cluster,
     } = config;
     let machine = Memory::detect().map_err(|error| failed("the machine's memory")(&error))?;
-    cluster.max_pending_task_bytes.get_or_insert(pending_bound(machine.limit()));
+    cluster
+        .max_pending_task_bytes
+        .get_or_insert(pending_bound(machine.limit()));
     let registry = Registry::global().map_err(|error| failed("the table of remote items")(&error))?;
     let cpus = node
         .num_cpus

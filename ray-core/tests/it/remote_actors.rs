@@ -273,7 +273,10 @@ fn handles_are_typed_and_travel_only_as_their_own_type() {
     let _: ObjectRef<String> = handle.get("a text");
     let _: ObjectRef<String> = handle.options().name();
     let bytes = value::encode(&handle).unwrap().to_bytes();
-    assert_eq!(value::decode::<CounterHandle>(&bytes).unwrap().raw().id(), handle.raw().id());
+    assert_eq!(
+        value::decode::<CounterHandle>(&bytes).unwrap().raw().id(),
+        handle.raw().id()
+    );
     let error = value::decode::<PlainHandle>(&bytes).unwrap_err().to_string();
     assert!(error.contains("Plain"), "{error}");
     assert!(PlainHandle::get("nobody").is_err());

@@ -61,7 +61,10 @@ impl Rings {
                     drain_answers(worker, &mut consumer.answers, Some(peer));
                     consumer.answers.retain(|inbox| inbox.peer != peer);
                     consumer.tasks.retain(|inbox| inbox.peer != peer);
-                    self.task_owners.lock().unwrap_or_else(PoisonError::into_inner).retain(|owner| *owner != peer);
+                    self.task_owners
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .retain(|owner| *owner != peer);
                     worker.peer_is_dead(peer, &cause);
                 }
             }

@@ -182,7 +182,10 @@ impl Rings {
         let channel = Channel::open(ring)?;
         let ringer = open_bell(bell)?;
         let own = self.descriptors()?;
-        self.task_owners.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
+        self.task_owners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(peer);
         self.errand(
             worker,
             Errand::Tasks(Inbox {

@@ -288,7 +288,9 @@ impl State {
             return;
         }
         let plain = inner.is_empty() && pending.spec.stream.is_none();
-        inner.iter().for_each(|(object, _)| self.hand_over(*object, worker, out));
+        inner
+            .iter()
+            .for_each(|(object, _)| self.hand_over(*object, worker, out));
         out.sends.push((Dest::Worker(worker), Outgoing::Task { task, plain }));
     }
 

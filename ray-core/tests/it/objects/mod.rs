@@ -52,8 +52,13 @@ fn state_of<T>(reference: &ObjectRef<T>) -> Option<ObjectState> {
 
 /// Waits until no process holds an object, runs a task or is an actor.
 fn all_is_freed() {
+    let mut looks = 0;
     wait_until(|| {
         let report = report();
+        looks += 1;
+        if looks % 500 == 0 {
+            println!("not all is free yet:\n{report}");
+        }
         let store = &report.store;
         let idle = |state: &str| matches!(state, "driver" | "idle" | "starting");
         report.objects.is_empty()

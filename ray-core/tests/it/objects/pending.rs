@@ -69,10 +69,7 @@ fn over_the_bound_a_task_is_an_error_and_submit_waits() {
 #[test]
 fn a_task_larger_than_the_bound_is_taken_when_nothing_else_is_pending() {
     in_own_process(|| {
-        let _ray = small_store(16)
-            .config("max_pending_task_bytes", 1)
-            .init()
-            .unwrap();
+        let _ray = small_store(16).config("max_pending_task_bytes", 1).init().unwrap();
         let signs = Signs::new();
         let gate = signs.gate("gate");
         gate.open();
@@ -89,10 +86,7 @@ fn a_task_larger_than_the_bound_is_taken_when_nothing_else_is_pending() {
 #[test]
 fn who_waits_for_room_when_the_session_ends_is_told() {
     in_own_process(|| {
-        let ray = small_store(16)
-            .config("max_pending_task_bytes", 1)
-            .init()
-            .unwrap();
+        let ray = small_store(16).config("max_pending_task_bytes", 1).init().unwrap();
         let signs = Signs::new();
         let gate = signs.gate("never");
         let _pending = wait_for::remote(gate.clone(), Vec::new());

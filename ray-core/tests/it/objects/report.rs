@@ -83,10 +83,7 @@ fn number() -> u64 {
 #[test]
 fn the_report_says_where_references_were_made_if_that_is_wanted() {
     in_own_process(|| {
-        let _ray = small_store(16)
-            .config("record_ref_creation_sites", 1)
-            .init()
-            .unwrap();
+        let _ray = small_store(16).config("record_ref_creation_sites", 1).init().unwrap();
         let stored = put(&1u64).unwrap();
         let line = line!() - 1;
         let made = number::remote();
