@@ -221,6 +221,7 @@ impl Function<'_> {
         };
         quote! {
             #[doc = #remote]
+            #[track_caller]
             #vis fn remote(#receiver #parameters) -> #returned {
                 let __ray_options: __ray::Option<__ray::Arc<__ray::TaskOptions>> = #options;
                 #build

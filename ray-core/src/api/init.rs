@@ -194,7 +194,15 @@ fn raylet_options(
     session: &Arc<Session>,
     driver: WorkerId,
 ) -> Result<raylet::Options> {
-    let Config { process, node, cluster } = config;
+    let Config {
+        process,
+        node,
+        mut cluster,
+    } = config;
+    let machine = Memory::detect().map_err(|error| failed("the machine's memory")(&error))?;
+    cluster
+        .max_pending_task_bytes
+        .get_or_insert(pending_bound(machine.limit()));
     let registry = Registry::global().map_err(|error| failed("the table of remote items")(&error))?;
     let cpus = node
         .num_cpus
@@ -237,11 +245,17 @@ fn raylet_options(
         session: session.clone(),
         executable: Executable::current().map_err(|error| failed("this program's executable")(&error))?,
         job: (JobId::new(1), driver, namespace),
+        machine,
         config: node,
         cluster,
         items: registry.table_hash(),
         logs,
     })
+}
+
+/// A quarter of the memory, at least 2 GiB, never over half of it.
+fn pending_bound(memory: u64) -> u64 {
+    (memory / 4).max(2 << 30).min(memory / 2)
 }
 
 fn available_memory() -> std::io::Result<u64> {

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::borrow::contained;
 use super::shared::LocalHost;
 use super::{Dest, Out, State};
 use crate::error::RayError;
@@ -140,7 +141,7 @@ impl State {
         self.owned_actors.insert(spec.handle, actor);
         let mut waits_for = Vec::new();
         for arg in &spec.args {
-            if let ArgSpec::Stored { object, owner } = arg {
+            if let ArgSpec::Stored { object, owner, .. } = arg {
                 self.hold(*object, Hold::Task);
                 client.held.push(*object);
                 waits_for.push((*object, *owner));
@@ -170,7 +171,9 @@ impl State {
         };
         let mut failure = None;
         for arg in &mut spec.args {
-            let ArgSpec::Stored { object, .. } = arg else { continue };
+            let ArgSpec::Stored { object, refs, .. } = arg else {
+                continue;
+            };
             match self.objects.slot(object) {
                 Some(Slot::Pending) => return,
                 Some(Slot::Inline(bytes)) => *arg = ArgSpec::Inline { object: bytes.clone() },
@@ -180,7 +183,8 @@ impl State {
                     return;
                 }
                 Some(Slot::Failed(error)) => failure = Some(error.clone()),
-                Some(Slot::Stored { .. }) | None => {}
+                Some(Slot::Stored { .. }) => *refs = contained(&self.refs, object),
+                None => {}
             }
         }
         if let Some(error) = failure {
@@ -324,6 +328,16 @@ impl State {
         self.drive_actor(actor, now, out);
     }
 
+    /// The actor's worker gives a call back that it cannot begin: it comes again before all that were not sent.
+    pub(super) fn call_returned(&mut self, actor: ActorId, task: TaskId) {
+        if let Some(client) = self.actors.get_mut(&actor)
+            && let Some(place) = client.sent.iter().position(|(_, sent)| *sent == task)
+        {
+            client.sent.remove(place);
+            client.queue.push_front(task);
+        }
+    }
+
     /// News of an actor.
     pub(crate) fn actor_changed(&mut self, info: ActorInfo, now: Instant, out: &mut Out) {
         let actor = self.aliases.get(&info.actor).copied().unwrap_or(info.actor);
@@ -420,6 +434,7 @@ impl State {
             client.queue.push_front(task);
         }
         for task in failed {
+            self.free_untold(task, out);
             self.finish_failed(task, error, now, out);
         }
     }
