@@ -231,6 +231,7 @@ impl Function<'_> {
             }
 
             #[doc = #submit]
+            #[track_caller]
             #vis fn submit(#receiver #parameters) -> __ray::Submission<#returned> {
                 let __ray_options: __ray::Option<__ray::Arc<__ray::TaskOptions>> = #options;
                 #build
@@ -240,6 +241,7 @@ impl Function<'_> {
             }
 
             #[doc = #submit_blocking]
+            #[track_caller]
             #vis fn submit_blocking(#receiver #parameters) -> #returned {
                 __ray::Submission::blocking(#callee)
             }

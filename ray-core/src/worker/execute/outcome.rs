@@ -9,8 +9,6 @@ use crate::error::{ErrorValue, RayError, TaskFailure};
 use crate::remote::{Outcome, TaskError};
 use crate::wire::{ObjectValue, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
-use crate::worker::refs::Hold;
-use crate::worker::state::{Out, State};
 
 /// How one call of user code ended.
 #[derive(Debug)]
@@ -27,12 +25,10 @@ pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) ->
             let mut sent = Vec::with_capacity(values.len());
             for (index, value) in (1..).zip(values) {
                 match returned(worker, &job.spec, name, index, &value) {
-                    Ok(value) => {
-                        hold_until_answered(worker, &value);
-                        sent.push(value);
-                    }
+                    Ok(value) => sent.push(value),
                     Err(failed) => {
-                        worker.with(|state, _, out| sent.iter().for_each(|value| let_go(state, value, out)));
+                        // These will never leave.
+                        worker.with(|state, _, out| sent.iter().for_each(|value| state.let_go(value, out)));
                         return failed;
                     }
                 }
@@ -48,21 +44,6 @@ pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) ->
             };
             TaskOutcome::Failed { error, retry: false }
         }
-    }
-}
-
-/// RC-T2: the references in a result are held until the answer has left, although the value itself is gone before.
-fn hold_until_answered(worker: &Arc<Worker>, value: &ObjectValue) {
-    let inner = value.references();
-    if !inner.is_empty() {
-        worker.with(|state, _, _| inner.iter().for_each(|(object, _)| state.hold(*object, Hold::Task)));
-    }
-}
-
-/// The answer with this result will never leave.
-fn let_go(state: &mut State, value: &ObjectValue, out: &mut Out) {
-    for (object, _) in value.references() {
-        state.unhold(object, Hold::Task, out);
     }
 }
 

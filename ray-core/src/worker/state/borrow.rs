@@ -150,6 +150,13 @@ impl State {
         }
     }
 
+    /// A result with references inside has left, or never will (see [`Worker::outgoing`](crate::worker::Worker::outgoing)).
+    pub(crate) fn let_go(&mut self, value: &ObjectValue, out: &mut Out) {
+        for (object, _) in value.references() {
+            self.unhold(object, Hold::Task, out);
+        }
+    }
+
     /// The reference is about to leave for another process: its owner hears of it first (RC-T2).
     pub(crate) fn hand_over(&mut self, object: ObjectId, to: WorkerId, out: &mut Out) {
         if let Err(error) = self.refs.hand_over(object, to, &mut out.refs) {

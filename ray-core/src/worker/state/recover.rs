@@ -1,9 +1,9 @@
 //! Making lost objects again: an object whose value the store has lost comes back by running its task again, and before it
 //! the tasks that make what that one needs.
 //!
-//! - RE-1: only a value that was in the store is ever made again; who waits for it meanwhile waits on.
-//! - RE-2: each such run takes one of the task's retries.
-//! - RE-3: a task is kept for this while [`LineageTable`](crate::worker::refs::LineageTable) says so, and not otherwise.
+//! - LO-1: only a value that was in the store is ever made again; who waits for it meanwhile waits on.
+//! - LO-2: each such run takes one of the task's retries.
+//! - LO-3: a task is kept for this while [`LineageTable`](crate::worker::refs::LineageTable) says so, and not otherwise.
 
 use std::time::Instant;
 
@@ -109,7 +109,7 @@ impl State {
         Ok(order)
     }
 
-    /// RE-2.
+    /// LO-2.
     fn run_again(&mut self, task: TaskId, now: Instant, out: &mut Out) {
         let Some(mut pending) = self.kept.remove(&task) else {
             return;

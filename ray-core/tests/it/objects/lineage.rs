@@ -233,6 +233,94 @@ fn lineage_over_its_limit_is_given_up_and_the_error_says_so() {
     });
 }
 
+#[remote(num_returns = 2)]
+fn make_pair(runs: Tally) -> (Buffer, Buffer) {
+    runs.add();
+    (Buffer::from(pattern(1, MIB)), Buffer::from(pattern(2, MIB)))
+}
+
+#[remote(max_retries = 2, num_returns = 2)]
+fn make_pair_once(runs: Tally) -> (Buffer, Buffer) {
+    if runs.add() > 1 {
+        std::process::abort();
+    }
+    (Buffer::from(pattern(1, MIB)), Buffer::from(pattern(2, MIB)))
+}
+
+#[test]
+fn a_run_for_one_of_two_results_leaves_the_other_as_it_is_also_if_it_crashes() {
+    in_own_process(|| {
+        let ray = session();
+        let signs = Signs::new();
+        let runs = signs.tally("runs");
+        let (first, second) = make_pair::remote(runs.clone());
+        // What is read stays in memory, so that the other one alone is lost.
+        let held = get(&second).unwrap();
+        lose(&ray, &first);
+        assert!(get(&first).unwrap().as_slice() == pattern(1, MIB));
+        assert_eq!(runs.count(), 2);
+        assert!(held.as_slice() == pattern(2, MIB));
+        drop(held);
+        assert!(get(&second).unwrap().as_slice() == pattern(2, MIB));
+        drop((first, second));
+
+        let runs = signs.tally("runs of the one that crashes");
+        let (first, second) = make_pair_once::remote(runs.clone());
+        let held = get(&second).unwrap();
+        lose(&ray, &first);
+        let error = get(&first).unwrap_err();
+        assert!(matches!(error, RayError::WorkerCrashed { .. }), "{error}");
+        assert_eq!(runs.count(), 3);
+        drop(held);
+        assert!(get(&second).unwrap().as_slice() == pattern(2, MIB));
+        drop((first, second));
+        all_is_freed();
+    });
+}
+
+#[remote(isolation = "shared")]
+fn check_here(number: u64, buffer: Buffer) -> bool {
+    buffer.as_slice() == pattern(number, MIB)
+}
+
+#[remote(isolation = "shared")]
+fn make_here(number: u64) -> Buffer {
+    Buffer::from(pattern(number, MIB))
+}
+
+#[remote]
+fn checked_by_the_host(number: u64, inside: Inside) -> bool {
+    get(&check_here::remote(number, &inside.0)).unwrap()
+}
+
+#[remote]
+fn made_by_the_host(number: u64) -> Vec<ObjectRef<Buffer>> {
+    vec![make_here::remote(number)]
+}
+
+#[test]
+fn shared_work_gets_a_lost_argument_on_one_cpu_and_what_it_made_for_others_is_made_again() {
+    in_own_process(|| {
+        let ray = small_store(16).num_cpus(1).init().unwrap();
+        let signs = Signs::new();
+        let runs = signs.tally("runs");
+        let made = make::remote(5, runs.clone());
+        get(&made).unwrap();
+        lose(&ray, &made);
+        assert!(get(&check_here::remote(5, &made)).unwrap());
+        lose(&ray, &made);
+        assert!(get(&checked_by_the_host::remote(5, Inside(made.clone()))).unwrap());
+        assert_eq!(runs.count(), 3);
+
+        let [of_task] = <[_; 1]>::try_from(get(&made_by_the_host::remote(6)).unwrap()).unwrap();
+        assert!(get(&of_task).unwrap().as_slice() == pattern(6, MIB));
+        lose(&ray, &of_task);
+        assert!(get(&of_task).unwrap().as_slice() == pattern(6, MIB));
+        drop((made, of_task));
+        all_is_freed();
+    });
+}
+
 /// Holds what it is constructed with.
 struct Reader {
     buffer: Buffer,

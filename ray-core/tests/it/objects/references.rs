@@ -1,5 +1,7 @@
 //! References: what keeps an object alive, across processes and inside values, and that it is freed after.
 
+use std::sync::Mutex;
+
 use ray_core::value::Buffer;
 use ray_core::{ObjectRef, RayError, get, put, remote, runtime_context};
 use serde::{Deserialize, Serialize};
@@ -101,6 +103,55 @@ fn a_reference_inside_a_value_small_or_large_arrives_in_a_task_and_comes_back() 
             let made = get(&made).unwrap();
             assert_eq!(get(&made.inside).unwrap().as_slice(), pattern(1, MIB));
         }
+        all_is_freed();
+    });
+}
+
+/// Gives back what it is given, and keeps nothing of it.
+struct Shelf {
+    held: Mutex<Vec<Holder>>,
+}
+
+#[remote]
+impl Shelf {
+    fn new() -> Self {
+        Self { held: Mutex::default() }
+    }
+
+    fn lay(&self, holder: Holder) {
+        self.held.lock().unwrap().push(holder);
+    }
+
+    fn take(&self) -> Option<Holder> {
+        self.held.lock().unwrap().pop()
+    }
+
+    fn take_all(&self) -> impl Iterator<Item = Holder> {
+        std::iter::from_fn(|| self.held.lock().unwrap().pop())
+    }
+}
+
+#[test]
+fn a_last_reference_that_comes_back_to_its_owner_in_a_result_or_an_item_is_not_freed_on_the_way() {
+    in_own_process(|| {
+        let _ray = session(2);
+        let shelf = Shelf::remote();
+        let holder = |number| Holder {
+            inside: put(&Buffer::from(pattern(number, MIB))).unwrap(),
+            weight: Vec::new(),
+        };
+        let is_whole = |back: &Holder, number| get(&back.inside).unwrap().as_slice() == pattern(number, MIB);
+        for number in 0..20 {
+            // From here on nobody but the actor holds the object, which the driver owns.
+            get(&shelf.lay(holder(number))).unwrap();
+            let back = get(&shelf.take()).unwrap().unwrap();
+            assert!(is_whole(&back, number));
+            get(&shelf.lay(back)).unwrap();
+            for item in shelf.take_all() {
+                assert!(is_whole(&get(&item).unwrap(), number));
+            }
+        }
+        drop(shelf);
         all_is_freed();
     });
 }

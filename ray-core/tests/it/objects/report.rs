@@ -80,6 +80,19 @@ fn number() -> u64 {
     7
 }
 
+struct Teller;
+
+#[remote]
+impl Teller {
+    fn new() -> Self {
+        Self
+    }
+
+    fn number(&self) -> u64 {
+        7
+    }
+}
+
 #[test]
 fn the_report_says_where_references_were_made_if_that_is_wanted() {
     in_own_process(|| {
@@ -88,6 +101,10 @@ fn the_report_says_where_references_were_made_if_that_is_wanted() {
         let line = line!() - 1;
         let made = number::remote();
         get(&made).unwrap();
+        let waited = number::submit_blocking();
+        let teller = Teller::remote();
+        let called = teller.number();
+        get((&waited, &called)).unwrap();
         let report = memory_report().unwrap();
         let site = |id| {
             report
@@ -104,7 +121,15 @@ fn the_report_says_where_references_were_made_if_that_is_wanted() {
             site(made.id()).contains(&format!("report.rs:{}:", line + 2)),
             "{report}"
         );
-        drop((stored, made));
+        assert!(
+            site(waited.id()).contains(&format!("report.rs:{}:", line + 4)),
+            "{report}"
+        );
+        assert!(
+            site(called.id()).contains(&format!("report.rs:{}:", line + 6)),
+            "{report}"
+        );
+        drop((stored, made, waited, called, teller));
         all_is_freed();
     });
 }
