@@ -262,7 +262,8 @@ impl ActorHost {
             }
             let looking = free.max(usize::from(calls.main_waits));
             missing_threads += calls.ready.len().saturating_sub(looking);
-            if calls.main_waits && !calls.ready.is_empty() {
+            // An actor that is to end waits for its last call, which another thread may have run.
+            if calls.main_waits && (!calls.ready.is_empty() || calls.ending) {
                 self.look_again();
                 // Whether it slept does not matter.
                 let _found = worker.rings.ringer().ring();
