@@ -22,6 +22,12 @@ pub(super) fn noop() -> u32 {
     *PID
 }
 
+/// The no-op in the driver's process.
+#[remote(isolation = "shared")]
+pub(super) fn noop_shared() -> u32 {
+    *PID
+}
+
 /// The work of a busy worker.
 #[remote]
 pub(super) fn compute() -> u32 {
@@ -76,6 +82,27 @@ pub(super) struct Counter {
 
 #[remote(max_restarts = -1, max_task_retries = -1)]
 impl Counter {
+    pub(super) fn new(value: i64) -> Self {
+        Self { value }
+    }
+
+    pub(super) fn incr(&mut self, by: i64) -> i64 {
+        self.value += by;
+        self.value
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        *PID
+    }
+}
+
+/// The same in the driver's process.
+pub(super) struct SharedCounter {
+    value: i64,
+}
+
+#[remote(isolation = "shared")]
+impl SharedCounter {
     pub(super) fn new(value: i64) -> Self {
         Self { value }
     }
