@@ -16,6 +16,7 @@ pub mod gcs;
 pub mod host;
 pub mod ids;
 pub mod logging;
+pub mod memory;
 #[doc(hidden)]
 pub mod process;
 #[doc(hidden)]
@@ -36,7 +37,7 @@ mod pages;
 pub use api::{
     ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, WorkerSummary, available_resources,
     cancel, cancel_with, cluster_resources, get, get_async, get_timeout, init, init_or_join, kill, list_actors,
-    list_workers, put, runtime_context, wait, wait_async,
+    list_workers, memory_report, put, runtime_context, wait, wait_async,
 };
 pub use error::{RayError, Result};
 #[cfg(feature = "macros")]

@@ -256,9 +256,11 @@ impl State {
             Argument::Value(object) => ArgSpec::Inline { object },
             // The lane of such an actor is never the native one.
             Argument::Native(_) => ArgSpec::Inline { object: Bytes::new() },
-            Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
-                ArgSpec::Stored { object, owner }
-            }
+            Argument::Stored { object, owner } | Argument::Reference { object, owner } => ArgSpec::Stored {
+                object,
+                owner,
+                refs: Vec::new(),
+            },
         });
         let spec = ActorSpec {
             args: args.collect(),

@@ -1,12 +1,14 @@
 //! What a user types: [`init`], references and what can be done with them, handles, the runtime context.
 
 mod actors;
+mod admission;
 pub(crate) mod blocking;
 mod builder;
 mod cluster;
 mod context;
 mod get;
 mod init;
+mod memory;
 pub mod object_ref;
 mod put;
 mod stream;
@@ -20,6 +22,7 @@ pub use cluster::{WorkerSummary, available_resources, cluster_resources, list_wo
 pub use context::{RuntimeContext, runtime_context};
 pub use get::{Fetch, get, get_async, get_timeout};
 pub use init::{Ray, init, init_or_join};
+pub use memory::memory_report;
 pub use object_ref::ObjectRef;
 pub use put::put;
 pub use stream::ObjectRefStream;

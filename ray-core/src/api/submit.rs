@@ -2,10 +2,8 @@
 //! error.
 
 use std::any::Any;
-use std::future::Ready;
-use std::pin::Pin;
+use std::panic::Location;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -25,6 +23,7 @@ use crate::worker::state::{self, NewCall, NewTask};
 use crate::worker::{Worker, current};
 
 pub use super::actors::{create_actor, get_actor};
+pub use super::admission::Admission;
 
 /// How the arguments of a task travel.
 pub fn task_lane(item: &'static RemoteItem, options: Option<&Arc<TaskOptions>>) -> Lane {
@@ -75,6 +74,7 @@ pub fn call_lane(handle: &RawActorHandle, method: u32, options: Option<&Arc<Meth
 }
 
 /// Arguments as the state takes them, and the references and values that hold what they need until the state does.
+#[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) args: SmallVec<[state::Argument; 4]>,
     pub(super) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
@@ -131,7 +131,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
     Ok(prepared)
 }
 
-fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
+pub(super) fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
     (0..number).map(|_| RawRef::failed(error.clone())).collect()
 }
 
@@ -140,29 +140,37 @@ fn retries(number: i32) -> i64 {
 }
 
 /// Submits a task. Without options the attribute's hold.
+#[track_caller]
 pub fn task(
     item: &'static RemoteItem,
     call: CallBuilder,
     options: Option<Arc<TaskOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
+    let site = Location::caller();
     let submitted = current().and_then(|worker| {
         let new = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
-        Ok(submit(&worker, new))
+        let results = submit(&worker, new)?;
+        worker.note_site(results.iter().map(RawRef::id), site);
+        Ok(results)
     });
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
 
-fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Vec<RawRef> {
+fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Result<Vec<RawRef>> {
     worker.rings.listen();
-    let submitted = worker.with(|state, now, out| state.submit(new, now, out));
+    let submitted = worker.with(|state, now, out| {
+        state.admit(new.bytes())?;
+        Ok(state.submit(new, now, out))
+    });
     drop(held);
+    submitted.map(|submitted| counted(worker, submitted.results))
+}
+
+pub(super) fn counted(worker: &Arc<Worker>, results: impl IntoIterator<Item = ObjectId>) -> Vec<RawRef> {
     let me = worker.identity.worker;
-    submitted
-        .results
-        .into_iter()
-        .map(|object| RawRef::counted(worker, object, me))
-        .collect()
+    let results = results.into_iter();
+    results.map(|object| RawRef::counted(worker, object, me)).collect()
 }
 
 fn new_task(
@@ -197,43 +205,45 @@ fn new_task(
 }
 
 /// Submits a task when there is room for it.
+#[track_caller]
 pub fn admit_task(
     item: &'static RemoteItem,
     call: CallBuilder,
     options: Option<Arc<TaskOptions>>,
     num_returns: u32,
 ) -> Admission {
-    Admission(std::future::ready(task(item, call, options, num_returns)))
+    let site = Location::caller();
+    let prepared = current().and_then(|worker| {
+        let (new, held) = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
+        Ok(Admission::new(&worker, new, held, site))
+    });
+    prepared.unwrap_or_else(|error| Admission::over(failed(&error, num_returns)))
 }
 
 /// Submits a task that yields a stream.
 pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<TaskOptions>>) -> RawStream {
     let opened = current().and_then(|worker| {
-        let new = new_task(
-            &worker,
-            item,
-            call,
-            options.as_deref(),
-            0,
-            Some(worker.config.generator_backpressure_num_objects),
-        )?;
-        Ok(open_stream(&worker, new))
+        let ahead = worker.config.generator_backpressure_num_objects;
+        let new = new_task(&worker, item, call, options.as_deref(), 0, Some(ahead))?;
+        open_stream(&worker, new)
     });
     opened.unwrap_or_else(RawStream::failed)
 }
 
-fn open_stream(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> RawStream {
+fn open_stream(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Result<RawStream> {
     worker.rings.listen();
     let task = worker.with(|state, now, out| {
+        state.admit(new.bytes())?;
         let task = state.submit(new, now, out).task;
         state.open_stream(task);
-        task
+        Ok(task)
     });
     drop(held);
-    RawStream::open(worker, task)
+    task.map(|task| RawStream::open(worker, task))
 }
 
 /// Submits a method call.
+#[track_caller]
 pub fn actor_call(
     handle: &RawActorHandle,
     item: &'static RemoteItem,
@@ -242,8 +252,13 @@ pub fn actor_call(
     options: Option<Arc<MethodOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
-    let submitted = new_call(handle, item, method, call, options.as_deref(), num_returns, false)
-        .map(|(worker, new)| submit(&worker, new));
+    let site = Location::caller();
+    let called = new_call(handle, item, method, call, options.as_deref(), num_returns, false);
+    let submitted = called.and_then(|(worker, new)| {
+        let results = submit(&worker, new)?;
+        worker.note_site(results.iter().map(RawRef::id), site);
+        Ok(results)
+    });
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
 
@@ -256,7 +271,7 @@ pub fn actor_stream(
     options: Option<Arc<MethodOptions>>,
 ) -> RawStream {
     let opened = new_call(handle, item, method, call, options.as_deref(), 0, true)
-        .map(|(worker, new)| open_stream(&worker, new));
+        .and_then(|(worker, new)| open_stream(&worker, new));
     opened.unwrap_or_else(RawStream::failed)
 }
 
@@ -319,23 +334,4 @@ fn new_call(
         timeout,
     };
     Ok((worker, (new, prepared)))
-}
-
-/// A task that waits for room.
-#[derive(Debug)]
-pub struct Admission(Ready<Vec<RawRef>>);
-
-impl Admission {
-    /// Waits on this thread.
-    pub fn wait(self) -> Vec<RawRef> {
-        self.0.into_inner()
-    }
-}
-
-impl Future for Admission {
-    type Output = Vec<RawRef>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Vec<RawRef>> {
-        Pin::new(&mut self.0).poll(context)
-    }
 }

@@ -8,9 +8,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::census::{Censuses, Purpose};
 use super::convert::{from_numbers, from_steps, shape_of, to_numbers, within};
+use super::memory::{Answers, Suspect};
 use super::workers::{Role, Workers};
 use crate::error::RayError;
+use crate::host::MemoryUsage;
 use crate::ids::{ActorId, NodeId, PlacementGroupId, WorkerId};
 use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, ResourceSet, Shape};
@@ -20,6 +23,11 @@ use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerRe
 const STILLBORN: u32 = 5;
 /// While requests wait, lease holders are asked this often to let others have a turn.
 const RECLAIM_EVERY: Duration = Duration::from_millis(100);
+
+/// A process that does not tell what it holds within this time is left out of the `memory` report.
+const REPORT_WITHIN: Duration = Duration::from_secs(5);
+/// When memory is short, less time is given.
+const SHORTAGE_WITHIN: Duration = Duration::from_millis(250);
 
 /// What the raylet wants done.
 #[derive(Debug)]
@@ -49,6 +57,17 @@ pub(super) enum Effect {
     /// A process is dead: its pins and its objects in the store go.
     ForgetInStore {
         worker: WorkerId,
+    },
+    /// Everybody has told what they hold.
+    Report {
+        to: WorkerId,
+        request: u64,
+        answers: Answers,
+    },
+    /// Memory is short, and the workers have told what they do.
+    Judge {
+        usage: MemoryUsage,
+        answers: Answers,
     },
 }
 
@@ -104,10 +123,15 @@ pub(super) struct State {
     next: u64,
     last_reclaim: Option<Duration>,
     groups: BTreeMap<PlacementGroupId, Vec<u32>>,
+    censuses: Censuses,
+    /// Killed because memory is short, and not gone yet.
+    victim: Option<WorkerId>,
 }
 
 #[derive(Debug)]
 struct ActorPlace {
+    /// Whether it would be restarted.
+    restartable: bool,
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
@@ -133,6 +157,8 @@ impl State {
             next: 1,
             last_reclaim: None,
             groups: BTreeMap::new(),
+            censuses: Censuses::default(),
+            victim: None,
         }
     }
 
@@ -222,11 +248,90 @@ impl State {
                     frame: Frame::NodeReportReply { request, report },
                 });
             }
+            Frame::MemoryReport { request } => {
+                let everybody = |role: &Role| !matches!(role, Role::Starting);
+                self.ask(Purpose::Report { to: from, request }, everybody, now, out);
+            }
+            Frame::Holdings { census, holdings } => {
+                self.censuses.answered(census, from, *holdings);
+                self.end_censuses(now, out);
+            }
             Frame::GcsRequest { request, body, .. } => {
                 out.push(Effect::ToGcs(Frame::GcsRequest { request, from, body }));
             }
             other => tracing::warn!(target: "ray_core::raylet", ?other, %from, "a frame that a process does not send"),
         }
+    }
+
+    /// Asks the processes of some roles what they hold.
+    fn ask(&mut self, purpose: Purpose, whom: impl Fn(&Role) -> bool, now: Duration, out: &mut Effects) {
+        let (objects, time) = match purpose {
+            Purpose::Report { .. } => (true, REPORT_WITHIN),
+            Purpose::Shortage(_) => (false, SHORTAGE_WITHIN),
+        };
+        let of: Vec<WorkerId> = self
+            .workers
+            .iter()
+            .filter(|(_, process)| whom(&process.role))
+            .map(|(worker, _)| *worker)
+            .collect();
+        let census = self.censuses.begin(purpose, &of, now + time);
+        out.extend(of.into_iter().map(|to| Effect::Send {
+            to,
+            frame: Frame::TellHoldings { census, objects },
+        }));
+        self.end_censuses(now, out);
+    }
+
+    fn end_censuses(&mut self, now: Duration, out: &mut Effects) {
+        for census in self.censuses.ended(now) {
+            let answers = census.answers;
+            out.push(match census.purpose {
+                Purpose::Report { to, request } => Effect::Report { to, request, answers },
+                Purpose::Shortage(usage) => Effect::Judge { usage, answers },
+            });
+        }
+    }
+
+    /// Whether workers have work: then the memory is watched.
+    pub(super) fn has_work(&self) -> bool {
+        self.workers
+            .iter()
+            .any(|(_, process)| matches!(process.role, Role::Leased(_) | Role::Actor(_)))
+    }
+
+    /// Memory is short: asks who could go. One at a time: a process that was killed takes a while to give its memory back.
+    pub(super) fn memory_short(&mut self, usage: MemoryUsage, now: Duration, out: &mut Effects) {
+        if self.victim.is_none() && !self.censuses.has_shortage() {
+            let busy = |role: &Role| matches!(role, Role::Leased(_) | Role::Actor(_));
+            self.ask(Purpose::Shortage(usage), busy, now, out);
+        }
+    }
+
+    /// The workers that may be killed for memory.
+    pub(super) fn suspects(&self) -> Vec<Suspect> {
+        let suspect = |(worker, process): (&WorkerId, &super::workers::Process)| {
+            let restartable = match process.role {
+                Role::Leased(_) => None,
+                Role::Actor(actor) => Some(self.actors.get(&actor).is_some_and(|place| place.restartable)),
+                _ => return None,
+            };
+            Some(Suspect {
+                worker: *worker,
+                pid: process.pid,
+                serves: process.serves.clone(),
+                since: process.since,
+                restartable,
+            })
+        };
+        self.workers.iter().filter_map(suspect).collect()
+    }
+
+    /// Kills a worker so that others live.
+    pub(super) fn kill_for_memory(&mut self, worker: WorkerId, report: String, out: &mut Effects) {
+        tracing::warn!(target: "ray_core::raylet", %worker, %report, "a worker is killed because memory is short");
+        self.victim = Some(worker);
+        self.kill(worker, DeathCause::OutOfMemory { report }, out);
     }
 
     /// A frame from the GCS.
@@ -379,11 +484,11 @@ impl State {
             {
                 // On the driver's node the host of shared work is the driver; there is one as long as its job is.
                 let host = self.workers.driver().unwrap_or(requester);
-                self.hand_out(granted, host, out);
+                self.hand_out(granted, host, now, out);
                 continue;
             }
             match self.workers.take_idle(&granted.gpus) {
-                Some(worker) => self.hand_out(granted, worker, out),
+                Some(worker) => self.hand_out(granted, worker, now, out),
                 None => unmatched.push_back(granted),
             }
         }
@@ -400,10 +505,9 @@ impl State {
             }
         }
         self.granted = unmatched;
-        let _ = now;
     }
 
-    fn hand_out(&mut self, granted: Granted, worker: WorkerId, out: &mut Effects) {
+    fn hand_out(&mut self, granted: Granted, worker: WorkerId, now: Duration, out: &mut Effects) {
         let pid = self.workers.get(&worker).map_or(0, |process| process.pid);
         match granted.wanted {
             For::Owner {
@@ -415,7 +519,7 @@ impl State {
                 if self.workers.get(&requester).is_none() {
                     self.resources.release(granted.allocation);
                     if !shared {
-                        self.workers.set_idle(worker, Duration::ZERO);
+                        self.workers.set_idle(worker, now);
                     }
                     return;
                 }
@@ -423,6 +527,7 @@ impl State {
                 let lease = self.next;
                 if !shared && let Some(process) = self.workers.get_mut(&worker) {
                     process.role = Role::Leased(lease);
+                    process.since = now;
                     process.serves = name.clone();
                     out.push(Effect::Name { worker, name });
                 }
@@ -454,6 +559,7 @@ impl State {
                 }
                 if let Some(process) = self.workers.get_mut(&worker) {
                     process.role = Role::Actor(spec.actor);
+                    process.since = now;
                     let name = spec.name.clone().unwrap_or_else(|| spec.type_name.clone());
                     process.serves = name.clone();
                     out.push(Effect::Name { worker, name });
@@ -461,6 +567,7 @@ impl State {
                 self.actors.insert(
                     spec.actor,
                     ActorPlace {
+                        restartable: spec.max_restarts < 0 || i64::from(restarts) < spec.max_restarts,
                         worker,
                         allocation: Some(allocation),
                         pid,
@@ -603,6 +710,11 @@ impl State {
             .get_mut(&worker)
             .and_then(|process| process.ended_for.take());
         let cause = intended.unwrap_or(seen);
+        self.censuses.died(&worker);
+        self.end_censuses(now, out);
+        if self.victim == Some(worker) {
+            self.victim = None;
+        }
         let Some((process, peers)) = self.workers.remove(worker, &cause) else {
             return;
         };
@@ -796,15 +908,16 @@ impl State {
         for worker in superfluous.unwrap_or_default() {
             self.retire(worker, out);
         }
+        self.end_censuses(now, out);
         self.schedule(now, out);
     }
 
     /// Whether a tick could change anything.
     pub(super) fn needs_ticks(&self) -> bool {
-        !self.queue.is_empty() || self.workers.idle_count() > self.keep_idle
+        !self.queue.is_empty() || !self.censuses.is_empty() || self.workers.idle_count() > self.keep_idle
     }
 
-    fn report(&self) -> NodeReport {
+    pub(super) fn report(&self) -> NodeReport {
         let state = |role: &Role| match role {
             Role::Driver => "driver",
             Role::Starting => "starting",

@@ -138,6 +138,16 @@ impl Objects {
         }
     }
 
+    /// Makes a value that was in the store pending again: it is being made anew, or asked for anew.
+    pub(crate) fn reset(&mut self, object: &ObjectId) {
+        if let Some(entry) = self.table.get_mut(object)
+            && matches!(entry.slot, Slot::Stored { .. })
+        {
+            entry.slot = Slot::Pending;
+            entry.subscribed = false;
+        }
+    }
+
     /// Forgets an object. What is returned must be dropped without the lock: a native value may hold references.
     pub(crate) fn remove(&mut self, object: &ObjectId) -> Option<Slot> {
         self.table.remove(object).map(|entry| entry.slot)

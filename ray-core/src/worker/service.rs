@@ -63,10 +63,25 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
                 tracing::debug!(target: "ray_core::worker", request, "a report that nobody waits for");
             }
         }
+        Frame::MemoryReportReply { request, report } => {
+            let unasked = worker.gcs.answered(request, Answer::Memory(report));
+            if unasked.is_some() {
+                tracing::debug!(target: "ray_core::worker", request, "a report that nobody waits for");
+            }
+        }
+        Frame::TellHoldings { census, objects } => tell_holdings(worker, census, objects),
         Frame::Exit {} => worker.executor.exit_when_idle(worker),
         Frame::ConstructActor { spec, restarts } => worker.construct(*spec, restarts),
         other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
     }
+}
+
+fn tell_holdings(worker: &Arc<Worker>, census: u64, objects: bool) {
+    let running = worker.executor.running_tasks();
+    worker.with(|state, _, out| {
+        let holdings = Box::new(state.holdings(running, objects));
+        out.send(Dest::Raylet, Frame::Holdings { census, holdings });
+    });
 }
 
 fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
@@ -131,14 +146,21 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
         Frame::EndActor { actor } => {
             worker.with(|state, now, out| state.end_local_actor(actor, "it was killed by kill()", now, out));
         }
+        Frame::ObjectUnreadable { object, why } => {
+            // The news may be older than a value that was made again.
+            if !worker.is_stored(object) {
+                worker.with(|state, now, out| state.lost(object, &why, now, out));
+            }
+        }
         Frame::TaskDone {
             task,
             attempt,
-            outcome,
+            mut outcome,
             reusable,
             ran,
         } => {
             worker.links().answered(from, task);
+            worker.find_losses(&mut outcome);
             worker.with(|state, _, out| {
                 state.task_done(from, (task, attempt), outcome, (reusable, ran), out);
             });

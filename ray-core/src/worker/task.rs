@@ -73,6 +73,12 @@ pub(crate) struct PendingTask {
     pub(crate) cancelled: bool,
     /// Pauses before the next attempt so far, for the back-off.
     pub(crate) failures: u32,
+    /// How often its worker was killed for memory: counted apart from the retries.
+    pub(crate) oom_failures: u32,
+    /// How often it has run again to make lost results again.
+    pub(crate) runs: u32,
+    /// What it counts for among the pending work.
+    pub(crate) bytes: u64,
     /// The actor, for a call.
     pub(crate) actor: Option<ActorId>,
     /// The object of the handle that a call was made with.
@@ -90,6 +96,12 @@ impl PendingTask {
 
     pub(crate) fn name(&self) -> &str {
         self.spec.name.as_deref().unwrap_or(&self.template.name)
+    }
+
+    /// The references among and inside its arguments.
+    pub(crate) fn references(&self) -> impl Iterator<Item = (ObjectId, WorkerId)> + '_ {
+        let dependencies = self.dependencies.iter().map(|one| (one.object, one.owner));
+        dependencies.chain(self.nested.iter().copied())
     }
 
     /// The objects it returns.

@@ -13,6 +13,7 @@ mod cancel;
 mod crash;
 mod logs;
 mod nesting;
+mod objects;
 mod process;
 mod remote_actors;
 mod remote_bodies;

@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::RwLock;
 
 use super::actor_queue::{ActorQueue, Kind, Limits};
 use super::outcome::{Ended, told};
-use super::run::{arguments, caught, caught_async, from_specs, registered, task_context};
+use super::run::{arguments, caught, caught_async, registered, task_context};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
 use crate::ids::{IdHasher, ObjectId, WorkerId};
 use crate::registry::{ActorMethod, ActorType, Receiver};
-use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
-use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
+use crate::remote::{Arguments, ConstructBody, Incoming, Instance, MethodBody, TaskError};
+use crate::wire::{ActorSpec, ArgSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
 use crate::worker::refs::Hold;
@@ -119,9 +120,10 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         exclusive: true,
         group: spec.strategy.group(),
         resources: Resources::Own(spec.resources.clone()),
+        started: Some(Instant::now()),
         ..TaskContext::default()
     });
-    let arguments = from_specs(worker, &spec.args)?;
+    let arguments = constructor_arguments(worker, &spec.args)?;
     let failed = |error: &TaskError| match super::outcome::failed(worker, &task, &name, error) {
         TaskOutcome::Failed { error, .. } => error,
         _ => RayError::internal("a failure that is none"),
@@ -164,6 +166,15 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
     })
 }
 
+/// The constructor's arguments. One that the store has lost is waited for: its owner makes it again.
+fn constructor_arguments(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
+    let incoming = args.iter().map(|arg| match arg {
+        ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
+        ArgSpec::Stored { object, owner, .. } => worker.read_arrived(*object, *owner).map(Incoming::Payload),
+    });
+    incoming.collect::<Result<Vec<_>>>().map(Arguments::new)
+}
+
 /// The constructor seen as a task, for its errors and its context.
 fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSpec {
     TaskSpec {
@@ -181,6 +192,7 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         deadline: None,
         group: None,
         resources: spec.resources.clone(),
+        retriable: false,
     }
 }
 
@@ -259,7 +271,8 @@ impl ActorHost {
             }
             let looking = free.max(usize::from(calls.main_waits));
             missing_threads += calls.ready.len().saturating_sub(looking);
-            if calls.main_waits && !calls.ready.is_empty() {
+            // An actor that is to end waits for its last call, which another thread may have run.
+            if calls.main_waits && (!calls.ready.is_empty() || calls.ending) {
                 self.look_again();
                 // Whether it slept does not matter.
                 let _found = worker.rings.ringer().ring();
@@ -340,10 +353,10 @@ impl ActorHost {
     fn run_sync(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process);
+        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
         worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
-            Err(error) => TaskOutcome::Failed { error, retry: false },
+            Err(outcome) => outcome,
             Ok(arguments) => match method.body {
                 MethodBody::SharedSync(body) => {
                     let instance = self.instance.blocking_read();
@@ -370,10 +383,10 @@ impl ActorHost {
     async fn run_async(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process);
+        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
         worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
-            Err(error) => TaskOutcome::Failed { error, retry: false },
+            Err(outcome) => outcome,
             Ok(arguments) => match method.body {
                 MethodBody::SharedAsync(body) => {
                     let instance = self.instance.read().await;

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Order;
 use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, WorkerId};
-use crate::wire::{ActorSpec, Frame};
+use crate::wire::{ActorSpec, ArgSpec, Frame};
 use crate::worker::Worker;
 use crate::worker::refs::Hold;
-use crate::worker::state::{Dest, references_in};
+use crate::worker::state::Dest;
 
 /// The constructor that waits, if one does.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Worker {
     /// Makes this worker an actor.
     pub(crate) fn construct(self: &Arc<Self>, spec: ActorSpec, restarts: u32) {
         let spec = Box::new(spec);
-        let references: Vec<_> = references_in(&spec.args).collect();
+        let references: Vec<_> = spec.args.iter().flat_map(ArgSpec::references).collect();
         if references.is_empty() {
             self.executor.order(self, Order::Construct(spec, restarts, references));
             return;

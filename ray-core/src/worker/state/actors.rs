@@ -13,7 +13,6 @@ mod losses;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-pub(crate) use creation::references_in;
 pub(super) use handles::Handled;
 
 use super::shared::LocalHost;
@@ -198,7 +197,10 @@ impl State {
             return false;
         }
         client.queue.pop_front();
-        pending.retries_left.get_or_insert(client.max_task_retries);
+        if pending.retries_left.is_none() {
+            pending.retries_left = Some(client.max_task_retries);
+            pending.spec.retriable = client.max_task_retries != 0;
+        }
         if let Some(call) = &mut pending.spec.call {
             call.actor = actor;
             if call.sequence == 0 {
@@ -239,6 +241,20 @@ impl State {
         }
         if let Some(call) = self.tasks.get_mut(&task).and_then(|pending| pending.spec.call.as_mut()) {
             call.sequence = 0;
+        }
+    }
+
+    /// The actor's worker gives a call back that it cannot begin: it comes again before all that were not sent.
+    pub(super) fn call_returned(&mut self, actor: ActorId, task: TaskId) {
+        let Some(client) = self.actors.get_mut(&actor) else {
+            return;
+        };
+        let was_there = client.take_back(task);
+        if let (false, Some(local)) = (was_there, &mut client.local) {
+            local.calls = local.calls.saturating_sub(1);
+        }
+        if was_there || client.local.is_some() {
+            client.queue.push_front(task);
         }
     }
 

@@ -8,19 +8,24 @@
 //! references, whose drop takes the lock): they leave through [`Out::garbage`].
 
 mod actors;
+mod admission;
 mod borrow;
 mod complete;
+mod holdings;
 mod leases;
+mod recover;
 mod shared;
 pub(crate) mod streams;
 mod submit;
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use actors::{ActorClient, references_in};
+pub(crate) use actors::ActorClient;
+pub(crate) use admission::Ticket;
 pub(crate) use shared::{
     Done, LocalActor, LocalOutcome, LocalQueue, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
 };
@@ -32,7 +37,7 @@ use crate::ids::{ActorId, IdHasher, ObjectId, TaskId, WorkerId};
 use crate::wire::{Frame, LeaseShape};
 use crate::worker::context::TaskContext;
 use crate::worker::objects::{Interest, Objects, Slot};
-use crate::worker::refs::{Effect, RefTable};
+use crate::worker::refs::{Effect, LineageTable, RefTable};
 use crate::worker::task::PendingTask;
 use crate::worker::waiter::Waiter;
 use leases::{Lease, ShapeQueue};
@@ -119,7 +124,7 @@ pub(crate) enum Timer {
     /// A task that failed may run again.
     Retry(TaskId),
     /// A task has had its time, which was this long.
-    Deadline(TaskId, Duration),
+    Deadline(TaskId, Duration, u32),
     /// A task that was cancelled for its deadline has had its grace.
     Grace(TaskId, u32),
     /// A worker that was told to end itself while it runs a task has had its time.
@@ -161,6 +166,17 @@ pub(crate) struct State {
     /// Workers that tasks go to by ring: of these it is known for each task whether it has begun.
     ringed: HashSet<WorkerId, IdHasher>,
     pub(crate) ended: bool,
+    /// Above this many bytes of pending work no more is taken.
+    max_pending_bytes: u64,
+    /// The first pause after a kill for memory.
+    oom_pause: Duration,
+    /// Which tasks can make lost objects again; `kept` has them.
+    lineage: LineageTable,
+    kept: HashMap<TaskId, Box<PendingTask>, IdHasher>,
+    pending_bytes: u64,
+    admissions: admission::Admissions,
+    /// Where in the program objects of this process were made, if that is recorded.
+    sites: HashMap<ObjectId, &'static Location<'static>, IdHasher>,
 }
 
 impl State {
@@ -188,6 +204,13 @@ impl State {
             pids: HashMap::default(),
             ringed: HashSet::default(),
             ended: false,
+            lineage: LineageTable::new(usize::try_from(config.max_lineage_bytes).unwrap_or(usize::MAX)),
+            kept: HashMap::default(),
+            pending_bytes: 0,
+            admissions: admission::Admissions::default(),
+            max_pending_bytes: config.max_pending_task_bytes.unwrap_or(u64::MAX),
+            oom_pause: Duration::from_millis(config.task_oom_retry_delay_base_ms),
+            sites: HashMap::default(),
         }
     }
 
@@ -260,5 +283,6 @@ impl State {
         let tasks = std::mem::take(&mut self.tasks);
         out.garbage.push(Box::new(tasks));
         self.shared_end(out);
+        self.dissolve_line(out);
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::borrow::contained;
 use super::{Dest, NewActor, Out, Outgoing, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
 use crate::remote::NativeValue;
@@ -58,6 +59,18 @@ pub(crate) struct NewTask {
     pub(crate) timeout: Option<Duration>,
 }
 
+impl NewTask {
+    /// What it counts for among the pending work. A value that stays as it is has no size that could be told.
+    pub(crate) fn bytes(&self) -> u64 {
+        let values = self.args.iter().map(|arg| match arg {
+            Argument::Value(object) => object.len(),
+            Argument::Native(_) | Argument::Stored { .. } | Argument::Reference { .. } => 0,
+        });
+        let args = self.args.len() * size_of::<ArgSpec>();
+        (size_of::<PendingTask>() + args + values.sum::<usize>()) as u64
+    }
+}
+
 /// What the caller gets.
 #[derive(Debug)]
 pub(crate) struct Submitted {
@@ -69,6 +82,8 @@ impl State {
     /// Takes a task in. Its results have one local handle each, which the caller owns.
     pub(crate) fn submit(&mut self, new: NewTask, now: Instant, out: &mut Out) -> Submitted {
         let task = self.new_task_id();
+        let bytes = new.bytes();
+        self.pending_bytes += bytes;
         let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
         let mut args = Vec::with_capacity(new.args.len());
         let mut natives = Vec::new();
@@ -85,7 +100,11 @@ impl State {
                         object,
                         owner,
                     });
-                    ArgSpec::Stored { object, owner }
+                    ArgSpec::Stored {
+                        object,
+                        owner,
+                        refs: Vec::new(),
+                    }
                 }
             });
         }
@@ -134,6 +153,7 @@ impl State {
             deadline: None,
             group: new.template.shape.strategy.group(),
             resources,
+            retriable: new.max_retries.is_some_and(|retries| retries != 0),
         };
         let constructed = new.construct.as_ref().map(|new| new.host.actor);
         let actor = constructed.or(new.call.map(|call| self.real_actor(call.actor)));
@@ -154,6 +174,9 @@ impl State {
             phase: Phase::Waiting,
             cancelled: false,
             failures: 0,
+            oom_failures: 0,
+            runs: 0,
+            bytes,
             actor,
             handle,
             natives,
@@ -161,7 +184,7 @@ impl State {
         };
         self.tasks.insert(task, Box::new(pending));
         if let Some(timeout) = new.timeout {
-            out.timers.push((timeout, Timer::Deadline(task, timeout)));
+            out.timers.push((timeout, Timer::Deadline(task, timeout, 0)));
         }
         if let Some(new) = new.construct {
             self.insert_local_actor(*new, task);
@@ -307,19 +330,22 @@ impl State {
         if let (Some(stream), Some(incoming)) = (&mut pending.spec.stream, self.streams.get(&task)) {
             incoming.resume(stream);
         }
+        let mut inner = Vec::new();
+        for arg in &mut pending.spec.args {
+            if let ArgSpec::Stored { object, refs, .. } = arg {
+                *refs = contained(&self.refs, object);
+            }
+            inner.extend(arg.references());
+        }
         if worker == self.me {
             let spec = Box::new(pending.spec.clone());
             out.send(Dest::Worker(worker), Frame::PushTask { spec, lease: 0 });
             return;
         }
-        let mut inner = Vec::new();
-        for arg in &pending.spec.args {
-            if let ArgSpec::Inline { object } = arg {
-                inner.extend(crate::value::refs_of(object).unwrap_or_default());
-            }
-        }
         let plain = inner.is_empty() && pending.spec.stream.is_none();
-        inner.iter().for_each(|token| self.hand_over(token.object, worker, out));
+        inner
+            .iter()
+            .for_each(|(object, _)| self.hand_over(*object, worker, out));
         if self.goes_to_host(task) {
             let lease = self.lease_of(task, worker);
             if let Some(pending) = self.tasks.get(&task) {

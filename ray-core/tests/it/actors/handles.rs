@@ -124,7 +124,6 @@ fn note(tally: crate::support::Tally) {
 }
 
 #[test]
-#[ignore = "a task does not hold the references inside an argument that lies in the store: comes with the work on objects"]
 fn handles_live_inside_values_and_in_the_store() {
     let _watchdog = Watchdog::start();
     let _ray = ray_core::init_or_join().unwrap();

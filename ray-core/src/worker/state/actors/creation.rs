@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::super::borrow::contained;
 use super::super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, WorkerId};
@@ -24,7 +25,7 @@ impl State {
         let mut held = nested;
         let mut waits_for = Vec::new();
         for arg in &spec.args {
-            if let ArgSpec::Stored { object, owner } = arg {
+            if let ArgSpec::Stored { object, owner, .. } = arg {
                 held.push(*object);
                 waits_for.push((*object, *owner));
             }
@@ -57,7 +58,9 @@ impl State {
         let handle = spec.handle;
         let mut failure = None;
         for arg in &mut spec.args {
-            let ArgSpec::Stored { object, .. } = arg else { continue };
+            let ArgSpec::Stored { object, refs, .. } = arg else {
+                continue;
+            };
             match self.objects.slot(object) {
                 Some(Slot::Pending) => return,
                 Some(Slot::Inline(bytes)) => *arg = ArgSpec::Inline { object: bytes.clone() },
@@ -67,7 +70,8 @@ impl State {
                     return;
                 }
                 Some(Slot::Failed(error)) => failure = Some(error.clone()),
-                Some(Slot::Stored { .. }) | None => {}
+                Some(Slot::Stored { .. }) => *refs = contained(&self.refs, object),
+                None => {}
             }
         }
         let Some((spec, get_if_exists)) = client.creation.take().map(|creation| *creation) else {
@@ -76,7 +80,7 @@ impl State {
         if let Some(error) = failure {
             return self.not_created(actor, handle, error, now, out);
         }
-        let inner = references_in(&spec.args);
+        let inner = spec.args.iter().flat_map(ArgSpec::references);
         client.argument_refs = inner.map(|(object, _)| object).collect();
         let body = Box::new(GcsRequest::CreateActor { spec, get_if_exists });
         let (request, from) = (self.new_number(), self.me);
@@ -122,13 +126,4 @@ impl State {
             _ => {}
         }
     }
-}
-
-/// The references inside arguments that travel whole, with their owners.
-pub(crate) fn references_in(args: &[ArgSpec]) -> impl Iterator<Item = (ObjectId, WorkerId)> {
-    let inline = args.iter().filter_map(|arg| match arg {
-        ArgSpec::Inline { object } => crate::value::refs_of(object).ok(),
-        ArgSpec::Stored { .. } => None,
-    });
-    inline.flatten().map(|token| (token.object, token.owner))
 }

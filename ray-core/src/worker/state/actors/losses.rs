@@ -82,6 +82,7 @@ impl State {
             client.queue.push_front(task);
         }
         for task in failed {
+            self.free_untold(task, out);
             self.finish_failed(task, error, now, out);
         }
     }
