@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ray_core::{ObjectRef, RayError, get, list_actors, put, remote};
+use ray_core::{ObjectRef, RayError, get, kill, list_actors, put, remote};
 use serde::{Deserialize, Serialize};
 
 use super::{Counter, CounterHandle, is_gone};
@@ -222,6 +222,20 @@ fn actors_end_with_the_process_that_created_them() {
         assert!(matches!(get(&task), Err(RayError::WorkerCrashed { .. })));
         wait_until(|| is_gone(pid));
     });
+}
+
+#[test]
+fn a_detached_actor_whose_handle_is_dropped_at_once_gets_the_handle_in_its_arguments_all_the_same() {
+    let _watchdog = Watchdog::start();
+    let _ray = ray_core::init_or_join().unwrap();
+    let options = Keeper::options().name("left alone").detached();
+    drop(options.remote(Counter::remote(5)));
+    wait_until(|| KeeperHandle::get("left alone").is_ok());
+    let keeper = KeeperHandle::get("left alone").unwrap();
+    let added = get(&keeper.add(1)).unwrap();
+    assert_eq!(get(&added).unwrap(), 6);
+    kill(&keeper, true).unwrap();
+    wait_until(|| KeeperHandle::get("left alone").is_err());
 }
 
 struct Owner {

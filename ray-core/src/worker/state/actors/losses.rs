@@ -107,3 +107,38 @@ impl State {
         self.actor_changed(info, now, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Cluster;
+
+    #[test]
+    fn nothing_is_sent_to_a_worker_whose_death_was_heard_of_before_its_birth() {
+        let (mut state, now) = (State::new(WorkerId::random(), &Cluster::default()), Instant::now());
+        let mut out = Out::new(now);
+        let (actor, worker, next) = (ActorId::random(), WorkerId::random(), WorkerId::random());
+        let handle = state.new_task_id().object(1);
+        state.add_handle(handle, actor, "Counter", false);
+        let info = |worker: WorkerId, restarts: u32| ActorInfo {
+            actor,
+            item: 0,
+            type_name: "Counter".into(),
+            name: None,
+            namespace: String::new(),
+            detached: false,
+            owner: WorkerId::default(),
+            handle,
+            state: ActorState::Alive { worker, pid: 1 },
+            restarts,
+            max_task_retries: 0,
+            max_pending_calls: -1,
+        };
+        let cause = DeathCause::Signalled { signal: 9 };
+        state.process_died(worker, &cause, &[], now, &mut out);
+        state.actor_changed(info(worker, 0), now, &mut out);
+        assert_eq!(state.actors[&actor].worker(), None);
+        state.actor_changed(info(next, 1), now, &mut out);
+        assert_eq!(state.actors[&actor].worker(), Some(next));
+    }
+}
