@@ -85,7 +85,7 @@ impl Waiting {
     /// There is room now.
     fn submit(&mut self) -> Vec<RawRef> {
         let ended = || failed(&RayError::SessionEnded {}, self.returns);
-        let (Some(worker), Some((new, held))) = (self.session.upgrade(), self.task.take()) else {
+        let (Some(worker), Some((new, mut held))) = (self.session.upgrade(), self.task.take()) else {
             return ended();
         };
         worker.rings.listen();
@@ -94,7 +94,11 @@ impl Waiting {
             if let Some((ticket, _)) = place {
                 state.use_room(ticket);
             }
-            (!state.ended).then(|| state.submit(new, now, out).results)
+            (!state.ended).then(|| {
+                let results = state.submit(new, now, out).results;
+                held.let_go(&worker, state, out);
+                results
+            })
         });
         drop(held);
         let Some(results) = results else { return ended() };

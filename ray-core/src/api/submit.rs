@@ -19,7 +19,7 @@ use crate::remote::{
     ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, RetryExceptions, TaskOptions, UNLIMITED,
 };
 use crate::value::Parts;
-use crate::worker::state::{self, NewCall, NewTask};
+use crate::worker::state::{self, NewCall, NewTask, Out, State};
 use crate::worker::{Worker, current};
 
 pub use super::actors::{create_actor, get_actor};
@@ -79,7 +79,7 @@ pub(super) struct Prepared {
     pub(super) args: SmallVec<[state::Argument; 4]>,
     pub(super) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
     /// Large arguments that were put for this call, and references that were given: dropped once the state holds them.
-    _held: SmallVec<[RawRef; 2]>,
+    held: SmallVec<[RawRef; 2]>,
     _values: Vec<Box<dyn Any + Send>>,
 }
 
@@ -97,7 +97,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
     let mut prepared = Prepared {
         args: SmallVec::new(),
         nested: SmallVec::new(),
-        _held: SmallVec::new(),
+        held: SmallVec::new(),
         _values: held,
     };
     let me = worker.identity.worker;
@@ -105,7 +105,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
         let arg = match argument {
             Argument::Reference(reference) => {
                 let (object, owner, _) = reference.target()?;
-                prepared._held.push(reference);
+                prepared.held.push(reference);
                 state::Argument::Reference { object, owner }
             }
             Argument::Encoded { range, parts } => {
@@ -119,7 +119,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
                         state::Argument::Value(object)
                     }
                     Err(object) => {
-                        prepared._held.push(RawRef::counted(worker, object, me));
+                        prepared.held.push(RawRef::counted(worker, object, me));
                         state::Argument::Stored { object, owner: me }
                     }
                 }
@@ -157,11 +157,25 @@ pub fn task(
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
 
-fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Result<Vec<RawRef>> {
+impl Prepared {
+    /// The state holds what the call needs. These handles end in the same moment, so that a task which begins at once and
+    /// is the last user of a native value gets that value itself.
+    pub(super) fn let_go(&mut self, worker: &Arc<Worker>, state: &mut State, out: &mut Out) {
+        let held = std::mem::take(&mut self.held);
+        let others = held
+            .into_iter()
+            .filter_map(|handle| handle.end_within(worker, state, out));
+        self.held = others.collect();
+    }
+}
+
+fn submit(worker: &Arc<Worker>, (new, mut held): (NewTask, Prepared)) -> Result<Vec<RawRef>> {
     worker.rings.listen();
     let submitted = worker.with(|state, now, out| {
         state.admit(new.bytes())?;
-        Ok(state.submit(new, now, out))
+        let submitted = state.submit(new, now, out);
+        held.let_go(worker, state, out);
+        Ok(submitted)
     });
     drop(held);
     submitted.map(|submitted| counted(worker, submitted.results))
@@ -230,12 +244,13 @@ pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<
     opened.unwrap_or_else(RawStream::failed)
 }
 
-fn open_stream(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Result<RawStream> {
+fn open_stream(worker: &Arc<Worker>, (new, mut held): (NewTask, Prepared)) -> Result<RawStream> {
     worker.rings.listen();
     let task = worker.with(|state, now, out| {
         state.admit(new.bytes())?;
         let task = state.submit(new, now, out).task;
         state.open_stream(task);
+        held.let_go(worker, state, out);
         Ok(task)
     });
     drop(held);

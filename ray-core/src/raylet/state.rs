@@ -5,12 +5,14 @@
 //! - RL-2: a grant is told only once its worker is up and linked with the requester.
 //! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
 
+mod memory;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::census::{Censuses, Purpose};
 use super::convert::{from_numbers, from_steps, shape_of, to_numbers, within};
-use super::memory::{Answers, Suspect};
+use super::memory::Answers;
 use super::workers::{Role, Workers};
 use crate::error::RayError;
 use crate::host::MemoryUsage;
@@ -23,11 +25,6 @@ use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerRe
 const STILLBORN: u32 = 5;
 /// While requests wait, lease holders are asked this often to let others have a turn.
 const RECLAIM_EVERY: Duration = Duration::from_millis(100);
-
-/// A process that does not tell what it holds within this time is left out of the `memory` report.
-const REPORT_WITHIN: Duration = Duration::from_secs(5);
-/// When memory is short, less time is given.
-const SHORTAGE_WITHIN: Duration = Duration::from_millis(250);
 
 /// What the raylet wants done.
 #[derive(Debug)]
@@ -261,77 +258,6 @@ impl State {
             }
             other => tracing::warn!(target: "ray_core::raylet", ?other, %from, "a frame that a process does not send"),
         }
-    }
-
-    /// Asks the processes of some roles what they hold.
-    fn ask(&mut self, purpose: Purpose, whom: impl Fn(&Role) -> bool, now: Duration, out: &mut Effects) {
-        let (objects, time) = match purpose {
-            Purpose::Report { .. } => (true, REPORT_WITHIN),
-            Purpose::Shortage(_) => (false, SHORTAGE_WITHIN),
-        };
-        let of: Vec<WorkerId> = self
-            .workers
-            .iter()
-            .filter(|(_, process)| whom(&process.role))
-            .map(|(worker, _)| *worker)
-            .collect();
-        let census = self.censuses.begin(purpose, &of, now + time);
-        out.extend(of.into_iter().map(|to| Effect::Send {
-            to,
-            frame: Frame::TellHoldings { census, objects },
-        }));
-        self.end_censuses(now, out);
-    }
-
-    fn end_censuses(&mut self, now: Duration, out: &mut Effects) {
-        for census in self.censuses.ended(now) {
-            let answers = census.answers;
-            out.push(match census.purpose {
-                Purpose::Report { to, request } => Effect::Report { to, request, answers },
-                Purpose::Shortage(usage) => Effect::Judge { usage, answers },
-            });
-        }
-    }
-
-    /// Whether workers have work: then the memory is watched.
-    pub(super) fn has_work(&self) -> bool {
-        self.workers
-            .iter()
-            .any(|(_, process)| matches!(process.role, Role::Leased(_) | Role::Actor(_)))
-    }
-
-    /// Memory is short: asks who could go. One at a time: a process that was killed takes a while to give its memory back.
-    pub(super) fn memory_short(&mut self, usage: MemoryUsage, now: Duration, out: &mut Effects) {
-        if self.victim.is_none() && !self.censuses.has_shortage() {
-            let busy = |role: &Role| matches!(role, Role::Leased(_) | Role::Actor(_));
-            self.ask(Purpose::Shortage(usage), busy, now, out);
-        }
-    }
-
-    /// The workers that may be killed for memory.
-    pub(super) fn suspects(&self) -> Vec<Suspect> {
-        let suspect = |(worker, process): (&WorkerId, &super::workers::Process)| {
-            let restartable = match process.role {
-                Role::Leased(_) => None,
-                Role::Actor(actor) => Some(self.actors.get(&actor).is_some_and(|place| place.restartable)),
-                _ => return None,
-            };
-            Some(Suspect {
-                worker: *worker,
-                pid: process.pid,
-                serves: process.serves.clone(),
-                since: process.since,
-                restartable,
-            })
-        };
-        self.workers.iter().filter_map(suspect).collect()
-    }
-
-    /// Kills a worker so that others live.
-    pub(super) fn kill_for_memory(&mut self, worker: WorkerId, report: String, out: &mut Effects) {
-        tracing::warn!(target: "ray_core::raylet", %worker, %report, "a worker is killed because memory is short");
-        self.victim = Some(worker);
-        self.kill(worker, DeathCause::OutOfMemory { report }, out);
     }
 
     /// A frame from the GCS.
