@@ -303,6 +303,17 @@ wire_types! {
             /// What happened.
             why: String,
         },
+        33 =>
+        /// The state of an actor could not be saved or restored.
+        #[error("RAY0033: the state of actor `{name}` ({actor}) {why}")]
+        Checkpoint {
+            /// The actor.
+            actor: ActorId,
+            /// Its type, and its name if it has one.
+            name: String,
+            /// What failed, with the file, and the way out.
+            why: String,
+        },
     }
 
     /// How a task's own code failed.
@@ -452,6 +463,7 @@ codes! {
     "RAY0030" => Disconnected,
     "RAY0031" => Unsupported,
     "RAY0032" => Stream,
+    "RAY0033" => Checkpoint,
 }
 
 impl RayError {

@@ -35,9 +35,9 @@ pub mod worker;
 mod pages;
 
 pub use api::{
-    ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, WorkerSummary, available_resources,
-    cancel, cancel_with, cluster_resources, get, get_async, get_timeout, init, init_or_join, kill, list_actors,
-    list_workers, memory_report, put, runtime_context, wait, wait_async,
+    ActorSummary, Builder, CheckpointSummary, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, WorkerSummary,
+    available_resources, cancel, cancel_with, cluster_resources, get, get_async, get_timeout, init, init_or_join, kill,
+    list_actors, list_workers, memory_report, put, runtime_context, wait, wait_async,
 };
 pub use error::{RayError, Result};
 #[cfg(feature = "macros")]

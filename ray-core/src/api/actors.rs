@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::checkpoint::CheckpointSummary;
 use super::submit::prepare;
 use super::template::{of_construction, steps, strategy};
 use crate::api::blocking;
@@ -13,7 +14,7 @@ use crate::error::{RayError, Result};
 use crate::ids::ActorId;
 use crate::registry::{ActorType, RemoteItem};
 use crate::remote::{ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, UNLIMITED};
-use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, CheckpointSpec, GcsReply, GcsRequest};
+use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, GcsReply, GcsRequest};
 use crate::worker::refs::Hold;
 use crate::worker::state::{Argument, LocalActor, LocalQueue, NewActor, NewTask, State};
 use crate::worker::{Worker, current};
@@ -172,7 +173,7 @@ fn create_here(
     })
 }
 
-fn invalid(name: &str, why: &str) -> RayError {
+pub(super) fn invalid(name: &str, why: &str) -> RayError {
     RayError::InvalidOption {
         option: "of the actor".into(),
         name: name.to_owned(),
@@ -196,27 +197,7 @@ fn spec(
         let amounts = [("CPU", cpus), ("GPU", options.num_gpus)];
         steps(&amounts, options.memory, &options.resources).map_err(|why| invalid(type_name, &why))
     };
-    let checkpoint = match (options.checkpoint, item.as_actor().and_then(|actor| actor.checkpoint())) {
-        (None, _) => None,
-        (Some(_), None) => {
-            return Err(invalid(
-                type_name,
-                "a checkpoint policy needs a type that implements ray_core::Checkpoint",
-            ));
-        }
-        (Some(policy), Some(_)) => {
-            let session = worker.identity.session_dir.join("checkpoints");
-            let place = options
-                .checkpoint_place
-                .clone()
-                .unwrap_or_else(|| session.to_string_lossy().into_owned());
-            Some(CheckpointSpec {
-                every_calls: policy.every_calls.map_or(0, u64::from),
-                every: policy.every,
-                place,
-            })
-        }
-    };
+    let checkpoint = super::checkpoint::spec(worker, item, options, actor, &namespace)?;
     Ok(ActorSpec {
         actor,
         job: worker.identity.job,
@@ -353,6 +334,8 @@ pub struct ActorSummary {
     pub pid: Option<u32>,
     /// How often it was restarted.
     pub restarts: u32,
+    /// How the saves of its state stand, if it is saved.
+    pub checkpoint: Option<CheckpointSummary>,
 }
 
 /// All actors of the cluster, the dead ones too.
@@ -388,5 +371,6 @@ fn summary(info: ActorInfo) -> ActorSummary {
         state,
         pid,
         restarts: info.restarts,
+        checkpoint: info.saves.map(|saves| CheckpointSummary::of(*saves)),
     }
 }

@@ -4,6 +4,7 @@ mod actors;
 mod admission;
 pub(crate) mod blocking;
 mod builder;
+mod checkpoint;
 mod cluster;
 mod context;
 mod get;
@@ -18,6 +19,7 @@ mod wait;
 
 pub use actors::{ActorSummary, kill, list_actors};
 pub use builder::Builder;
+pub use checkpoint::CheckpointSummary;
 pub use cluster::{WorkerSummary, available_resources, cluster_resources, list_workers};
 pub use context::{RuntimeContext, runtime_context};
 pub use get::{Fetch, get, get_async, get_timeout};

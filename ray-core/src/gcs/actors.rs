@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use crate::error::RayError;
 use crate::gcs::state::{Asker, Node, Outbox, refuse};
 use crate::ids::{ActorId, JobId, NodeId, WorkerId};
-use crate::wire::{ActorInfo, ActorSpec, ActorState, DeathCause, Frame, GcsEvent, GcsReply, SchedulingStrategy};
+use crate::wire::{
+    ActorInfo, ActorSpec, ActorState, DeathCause, Frame, GcsEvent, GcsReply, SaveState, SchedulingStrategy,
+};
 
 /// Dead actors that are remembered, so that late questions get the reason.
 const DEAD_KEPT: usize = 100_000;
@@ -32,6 +34,8 @@ struct Actor {
     /// It was told to end, for this reason.
     ending: Option<String>,
     watchers: HashSet<Asker>,
+    /// How its saves stand, if its state is saved.
+    saves: Option<Box<SaveState>>,
 }
 
 impl Actor {
@@ -50,6 +54,7 @@ impl Actor {
             restarts: self.restarts,
             max_task_retries: spec.max_task_retries,
             max_pending_calls: spec.max_pending_calls,
+            saves: self.saves.clone(),
         }
     }
 
@@ -127,8 +132,18 @@ impl Actors {
             self.names.insert(key, spec.actor);
         }
         let id = spec.actor;
+        let saves = spec.checkpoint.as_ref().map(|checkpoint| {
+            Box::new(SaveState {
+                every_calls: checkpoint.every_calls,
+                every: checkpoint.every,
+                saves: 0,
+                unsaved: 0,
+                error: None,
+            })
+        });
         let mut actor = Actor {
             spec,
+            saves,
             state: ActorState::Pending {},
             restarts: 0,
             node: None,
@@ -217,6 +232,10 @@ impl Actors {
         let intended = *cause == DeathCause::Intended {};
         if !intended && actor.may_restart() {
             actor.restarts += 1;
+            if let Some(saves) = &mut actor.saves {
+                // Those of the new process.
+                (saves.saves, saves.unsaved, saves.error) = (0, 0, None);
+            }
             actor.state = ActorState::Restarting {
                 cause: cause.to_string(),
             };
@@ -258,6 +277,16 @@ impl Actors {
             self.bury(id, error, out);
         }
         GcsReply::Changed { changed: true }
+    }
+
+    /// News of an actor's saves, for whoever asks. Nobody is told.
+    pub(super) fn saved(&mut self, id: ActorId, saves: SaveState) -> GcsReply {
+        let actor = self.actors.get_mut(&id).filter(|actor| actor.saves.is_some());
+        let changed = actor.is_some();
+        if let Some(actor) = actor {
+            actor.saves = Some(Box::new(saves));
+        }
+        GcsReply::Changed { changed }
     }
 
     pub(super) fn out_of_scope(&mut self, id: ActorId, out: &mut Outbox) -> GcsReply {

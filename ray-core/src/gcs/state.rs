@@ -147,6 +147,7 @@ impl Gcs {
             GcsRequest::WatchActor { actor } => self.actors.watch(asker, actor),
             GcsRequest::KillActor { actor, no_restart } => self.actors.kill(actor, no_restart, out),
             GcsRequest::ActorOutOfScope { actor } => self.actors.out_of_scope(actor, out),
+            GcsRequest::ActorSaved { actor, saves } => self.actors.saved(actor, saves),
             GcsRequest::ListActors {} => GcsReply::Actors {
                 actors: self.actors.list(),
             },

@@ -14,9 +14,17 @@ use crate::value::{self, Encoded};
 /// An actor whose state is saved between calls, and restored when it is restarted or, if it is named, in a later run.
 ///
 /// It is enough to implement the trait; `#[remote]` finds it. When and where a save happens say the options
-/// `checkpoint` (every n calls, every t) and `checkpoint_place`. A save is an exclusive point between calls. After a
-/// restore, calls that the saved state contains are not run again, and later ones are sent again. Calls that were
-/// answered after the last save are lost, except under `checkpoint = 1`, where an answer leaves after the save.
+/// `checkpoint` (every n calls, every t) and `checkpoint_place`. A save is an exclusive point between calls; calls go on
+/// while the state is written. After a restore, calls that the saved state contains are not run again, and their results
+/// are known; later ones are sent again where `max_task_retries` allows it. Calls that were answered after the last save
+/// are lost, except under `checkpoint = 1`, where an answer leaves after the save. The place is the session's directory,
+/// which ends with the session; in a directory given by `checkpoint_place`, an actor with the same name and namespace goes
+/// on where the last one was saved, also in a later run.
+///
+/// The state holds values: references and handles end with the process that holds them, so a state with any is not
+/// saved. A save that fails ends neither the actor nor what was saved before;
+/// [`list_actors`](crate::list_actors) shows why, and `checkpoint = 1` tells the callers
+/// ([`RayError::Checkpoint`](crate::RayError::Checkpoint)).
 ///
 /// ```
 /// use ray_core::Checkpoint;

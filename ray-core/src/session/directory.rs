@@ -22,6 +22,8 @@ const RACES_LOST: usize = 64;
 pub(super) const LOGS: &str = "logs";
 pub(super) const SOCKETS: &str = "sockets";
 pub(super) const SPILL: &str = "spill";
+/// States of actors, for those without a place of their own. Made by the first that saves.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// The directory of a living session. Dropping it removes its sockets and spilled objects, and everything if it has no logs.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! A session on disk: where its logs, sockets and spilled objects lie.
 //!
-//! `<base>/session_<time>_<pid>/{logs,sockets,spill}`, and `<base>/session_latest` points to the newest.
+//! `<base>/session_<time>_<pid>/{logs,sockets,spill}`, with `checkpoints` once an actor is saved there, and `<base>/session_latest` points to the newest.
 //!
 //! - SE-1: every directory made here has mode 0700 and this user as its owner, and is opened without following links.
 //! - SE-2: a living session holds a lock on its directory; who gets that lock knows that the session is over. (Process ids
 //!   would not do: containers share a file system and not their ids.)
-//! - SE-3: of sessions that are over, sockets and spilled objects go, which nobody can use any more; logs stay, and a
+//! - SE-3: of sessions that are over, sockets, spilled objects and states of actors go, which nobody can use any more; logs stay, and a
 //!   session without any goes altogether.
 
 mod base;
@@ -14,5 +14,6 @@ mod error;
 pub mod logs;
 mod sweep;
 
+pub(crate) use directory::CHECKPOINTS;
 pub use directory::Session;
 pub use error::Error;

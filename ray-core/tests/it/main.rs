@@ -10,6 +10,7 @@
 
 mod actors;
 mod cancel;
+mod checkpoint;
 mod crash;
 mod logs;
 mod nesting;

@@ -123,6 +123,24 @@ pub(crate) fn wait_until(mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Whether a process has ended, or is a zombie that its parent has not waited for.
+pub(crate) fn is_gone(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status
+        .rsplit(')')
+        .next()
+        .is_none_or(|rest| rest.trim().is_empty() || rest.trim().starts_with('Z'))
+}
+
+/// A test that cannot run here says so, or fails where everything must run.
+pub(crate) fn skip(needs: &str) {
+    assert!(
+        std::env::var_os("RAY_TEST_REQUIRE_ALL").is_none_or(|all| all != "1"),
+        "cannot run: needs {needs}"
+    );
+    eprintln!("skipped: needs {needs}");
+}
+
 /// A directory for signs between a test and its tasks.
 pub(crate) struct Signs(TempDir);
 

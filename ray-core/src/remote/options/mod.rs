@@ -87,6 +87,15 @@ pub enum SchedulingStrategy {
 }
 
 /// When the state of an actor that implements [`Checkpoint`](super::Checkpoint) is saved. Both conditions may be set.
+///
+/// ```
+/// use ray_core::CheckpointPolicy;
+/// use std::time::Duration;
+///
+/// // As options, a number and a duration do as well: `.checkpoint(100_u32)`, `.checkpoint(Duration::from_secs(5))`.
+/// let policy = CheckpointPolicy { every_calls: Some(100), every: Some(Duration::from_secs(5)) };
+/// assert_eq!(CheckpointPolicy::from(100).every_calls, policy.every_calls);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointPolicy {
     /// After so many calls; 1 means that no answered call is ever lost.

@@ -111,6 +111,17 @@ impl ActorOptions {
         }
         if let Some(policy) = self.checkpoint {
             at_least_one("checkpoint", policy.every_calls)?;
+            let never = policy.every_calls.is_none() && policy.every.is_none();
+            if never || policy.every.is_some_and(|every| every.is_zero()) {
+                return Err(OptionsError::Zero {
+                    option: "checkpoint".to_owned(),
+                });
+            }
+        } else if self.checkpoint_place.is_some() {
+            return Err(OptionsError::Needs {
+                option: "checkpoint_place",
+                needed: "checkpoint",
+            });
         }
         if self.get_if_exists && self.name.is_none() {
             return Err(OptionsError::Needs {

@@ -1,5 +1,11 @@
 //! The actor that lives in this process.
 
+mod ledger;
+mod place;
+mod record;
+mod restore;
+mod saving;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +26,8 @@ use crate::worker::Worker;
 use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
 use crate::worker::refs::Hold;
 use crate::worker::state::Dest;
+use ledger::Known;
+use saving::{Saver, Saving};
 
 /// An actor and the calls that have arrived for it.
 #[derive(Debug)]
@@ -30,16 +38,32 @@ pub(super) struct ActorHost {
     /// Never waited for: the queue starts no call that conflicts with a running one (AQ-1).
     instance: Arc<RwLock<Instance>>,
     calls: Mutex<Calls>,
+    /// If its state is saved.
+    saver: Option<Saver>,
     /// Something may have come for the main thread.
     looked: AtomicBool,
+}
+
+/// What waits for its turn.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every turn is a call: a box would be an allocation a call"
+)]
+enum Turn {
+    Call(Job),
+    /// The state is saved.
+    Save,
 }
 
 #[derive(Debug)]
 struct Calls {
     arrivals: Arrivals,
-    queue: ActorQueue<Job>,
+    queue: ActorQueue<Turn>,
     /// Started calls that need a thread.
-    ready: VecDeque<(Kind, Job)>,
+    ready: VecDeque<(Kind, Turn)>,
+    /// If its state is saved.
+    saving: Option<Saving>,
     /// The main thread waits for a call.
     main_waits: bool,
     ending: bool,
@@ -99,6 +123,7 @@ pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32, r
     worker.with(|_, _, out| out.send(Dest::Raylet, Frame::ActorConstructed { actor, error }));
     if let Some(host) = host {
         host.serve(worker);
+        host.leave_place();
         worker.with(|_, _, out| out.send(Dest::Raylet, Frame::ActorExiting { actor, intended: true }));
         worker.executor.exit_now(0);
     }
@@ -123,8 +148,46 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         started: Some(Instant::now()),
         ..TaskContext::default()
     });
+    let begun = restore::begin(spec, item)?;
+    let (saver, saving, restored) = match begun {
+        Some(begun) => (Some(begun.saver), Some(begun.saving), begun.instance),
+        None => (None, None, None),
+    };
+    let instance = match restored {
+        Some(instance) => instance,
+        None => constructed(worker, spec, item, &task, context)?,
+    };
+    let limits = Limits::of_actor(spec.max_concurrency);
+    let queue = ActorQueue::new(limits, spec.groups.clone());
+    Ok(ActorHost {
+        spec: spec.clone(),
+        item,
+        type_name: spec.type_name.clone(),
+        instance: Arc::new(RwLock::new(instance)),
+        calls: Mutex::new(Calls {
+            arrivals: Arrivals::default(),
+            queue,
+            ready: VecDeque::new(),
+            saving,
+            main_waits: false,
+            ending: false,
+        }),
+        saver,
+        looked: AtomicBool::new(true),
+    })
+}
+
+/// The instance that the constructor makes.
+fn constructed(
+    worker: &Arc<Worker>,
+    spec: &ActorSpec,
+    item: &ActorType,
+    task: &TaskSpec,
+    context: Arc<TaskContext>,
+) -> Result<Instance> {
+    let name = context.name.clone();
     let arguments = constructor_arguments(worker, &spec.args)?;
-    let failed = |error: &TaskError| match super::outcome::failed(worker, &task, &name, error) {
+    let failed = |error: &TaskError| match super::outcome::failed(worker, task, &name, error) {
         TaskOutcome::Failed { error, .. } => error,
         _ => RayError::internal("a failure that is none"),
     };
@@ -140,30 +203,14 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
             }))
         }
     };
-    let instance = match made {
-        Ok(Ok(instance)) => instance,
-        Ok(Err(error)) => return Err(failed(&error)),
-        Err(_payload) => match super::outcome::panicked(worker, &task, &name, panic::take_last()) {
-            TaskOutcome::Failed { error, .. } => return Err(error),
-            _ => return Err(RayError::internal("a panic that is none")),
+    match made {
+        Ok(Ok(instance)) => Ok(instance),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(_payload) => match super::outcome::panicked(worker, task, &name, panic::take_last()) {
+            TaskOutcome::Failed { error, .. } => Err(error),
+            _ => Err(RayError::internal("a panic that is none")),
         },
-    };
-    let limits = Limits::of_actor(spec.max_concurrency);
-    let queue = ActorQueue::new(limits, spec.groups.clone());
-    Ok(ActorHost {
-        spec: spec.clone(),
-        item,
-        type_name: spec.type_name.clone(),
-        instance: Arc::new(RwLock::new(instance)),
-        calls: Mutex::new(Calls {
-            arrivals: Arrivals::default(),
-            queue,
-            ready: VecDeque::new(),
-            main_waits: false,
-            ending: false,
-        }),
-        looked: AtomicBool::new(true),
-    })
+    }
 }
 
 /// The constructor's arguments. One that the store has lost is waited for: its owner makes it again.
@@ -203,19 +250,31 @@ impl ActorHost {
 
     /// A call has arrived.
     pub(super) fn arrived(self: &Arc<Self>, worker: &Arc<Worker>, job: Job) {
-        let mut refused = Vec::new();
+        let (mut refused, mut known) = (Vec::new(), Vec::new());
         {
             // One lock from the turn to the queue: one thread reads the ring, another the socket.
             let mut calls = self.calls();
             for job in calls.arrivals.arrived(job) {
-                match self.kind_of(&job, &calls.queue) {
-                    Ok(kind) => calls.queue.push(kind, job),
-                    Err(error) => refused.push((job, error)),
+                let kind = match self.kind_of(&job, &calls.queue) {
+                    Ok(kind) => kind,
+                    Err(error) => {
+                        refused.push((job, TaskOutcome::Failed { error, retry: false }));
+                        continue;
+                    }
+                };
+                let saving = calls.saving.as_mut().zip(job.spec.call.as_ref());
+                match saving.map(|(saving, call)| saving.ledger.arrived(job.from, call)) {
+                    None | Some(Known::New) => calls.queue.push(kind, Turn::Call(job)),
+                    Some(Known::Ended(outcome)) => known.push((job, outcome)),
                 }
             }
         }
-        for (job, error) in refused {
-            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+        for (job, outcome) in refused {
+            answer(worker, job, outcome, true);
+        }
+        for (job, outcome) in known {
+            let outcome = self.known_outcome(worker, &job, outcome);
+            answer(worker, job, outcome, true);
         }
         self.start(worker, 0);
     }
@@ -224,7 +283,7 @@ impl ActorHost {
         self.item.method(job.spec.call.as_ref()?.method)
     }
 
-    fn kind_of(&self, job: &Job, queue: &ActorQueue<Job>) -> Result<Kind> {
+    fn kind_of(&self, job: &Job, queue: &ActorQueue<Turn>) -> Result<Kind> {
         let Some((call, method)) = job.spec.call.as_ref().zip(self.method(job)) else {
             let what = format!("a method of actor `{}`", self.type_name);
             return Err(RayError::UnknownItem {
@@ -262,11 +321,10 @@ impl ActorHost {
         let mut missing_threads = 0;
         {
             let mut calls = self.calls();
-            for (kind, job) in calls.queue.start() {
-                if kind.is_async {
-                    futures.push((kind, job));
-                } else {
-                    calls.ready.push_back((kind, job));
+            for (kind, turn) in calls.queue.start() {
+                match turn {
+                    Turn::Call(job) if kind.is_async => futures.push((kind, job)),
+                    turn => calls.ready.push_back((kind, turn)),
                 }
             }
             let looking = free.max(usize::from(calls.main_waits));
@@ -307,21 +365,22 @@ impl ActorHost {
         worker.rings.take_eagerly(overlapping);
         loop {
             self.looked.store(false, Ordering::SeqCst);
-            let next = {
+            let (next, at_end) = {
                 let mut calls = self.calls();
                 let next = calls.ready.pop_front();
-                if next.is_none()
+                let at_end = next.is_none()
                     && calls.ending
                     && calls.queue.is_quiet()
-                    && !worker.read(|state| state.refs.is_lending())
-                {
-                    return;
-                }
+                    && !worker.read(|state| state.refs.is_lending());
                 calls.main_waits = next.is_none();
-                next
+                (next, at_end)
             };
+            // Else the save, or the end of a write, has this thread look again.
+            if at_end && self.save_at_end(worker) {
+                return;
+            }
             match next {
-                Some((kind, job)) => self.run_sync(worker, kind, job),
+                Some((kind, turn)) => self.run_turn(worker, kind, turn),
                 None => worker.rings.wait_until(worker, || self.looked.load(Ordering::Acquire)),
             }
         }
@@ -338,8 +397,15 @@ impl ActorHost {
 
     /// A further thread: it serves what is ready, and ends when nothing is.
     fn run_ready(self: &Arc<Self>, worker: &Arc<Worker>) {
-        while let Some((kind, job)) = { self.calls().ready.pop_front() } {
-            self.run_sync(worker, kind, job);
+        while let Some((kind, turn)) = { self.calls().ready.pop_front() } {
+            self.run_turn(worker, kind, turn);
+        }
+    }
+
+    fn run_turn(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, turn: Turn) {
+        match turn {
+            Turn::Call(job) => self.run_sync(worker, kind, job),
+            Turn::Save => self.run_save(worker),
         }
     }
 
@@ -413,31 +479,54 @@ impl ActorHost {
 
     fn ended(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job, outcome: TaskOutcome) {
         worker.executor.running().remove(&job.spec.task);
-        answer(worker, job, outcome, true);
-        self.calls().queue.ended(kind);
+        let leaves = self.calls().note_end(worker.identity.worker, job, outcome);
+        if let Some((job, outcome)) = leaves {
+            answer(worker, job, outcome, true);
+        }
+        {
+            let mut calls = self.calls();
+            calls.queue.ended(kind);
+            self.consider_save(worker, &mut calls);
+        }
         self.start(worker, usize::from(!kind.is_async));
     }
 
     /// Cancels a call that has not started.
     pub(super) fn cancel_waiting(self: &Arc<Self>, worker: &Arc<Worker>, task: crate::ids::TaskId) {
         let waiting = {
+            let is_it = |turn: &Turn| matches!(turn, Turn::Call(job) if job.spec.task == task);
             let mut calls = self.calls();
-            calls.queue.remove(|job| job.spec.task == task).or_else(|| {
+            let turn = calls.queue.remove(is_it).or_else(|| {
                 // Its turn has come, but no thread has taken it yet.
-                let place = calls.ready.iter().position(|(_, job)| job.spec.task == task)?;
-                let (kind, job) = calls.ready.remove(place)?;
+                let place = calls.ready.iter().position(|(_, turn)| is_it(turn))?;
+                let (kind, turn) = calls.ready.remove(place)?;
                 calls.queue.ended(kind);
-                Some(job)
-            })
+                Some(turn)
+            });
+            match turn {
+                Some(Turn::Call(job)) => {
+                    let name = job.spec.name.clone().unwrap_or_default();
+                    let error = RayError::Cancelled { task, name };
+                    let outcome = TaskOutcome::Failed { error, retry: false };
+                    if let Some((saving, call)) = calls.saving.as_mut().zip(job.spec.call.as_ref()) {
+                        saving.ledger.ended(job.from, call.sequence, &outcome);
+                    }
+                    Some((job, outcome))
+                }
+                _ => None,
+            }
         };
-        if let Some(job) = waiting {
-            let error = RayError::Cancelled {
-                task,
-                name: job.spec.name.clone().unwrap_or_default(),
-            };
-            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+        if let Some((job, outcome)) = waiting {
+            answer(worker, job, outcome, true);
             // Those behind it may not have to wait any longer.
             self.start(worker, 0);
+        }
+    }
+
+    /// A caller is dead: it sends nothing again.
+    pub(super) fn caller_gone(&self, caller: WorkerId) {
+        if let Some(saving) = &mut self.calls().saving {
+            saving.ledger.forget(caller);
         }
     }
 

@@ -134,6 +134,16 @@ impl<T> ActorQueue<T> {
         self.waiting.push_back((kind, call));
     }
 
+    /// Puts one before all that wait.
+    pub(crate) fn push_front(&mut self, kind: Kind, call: T) {
+        self.waiting.push_front((kind, call));
+    }
+
+    /// How many run.
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
     /// Takes out the calls that may start now; they count as running from here on.
     pub(crate) fn start(&mut self) -> Vec<(Kind, T)> {
         let mut started = Vec::new();

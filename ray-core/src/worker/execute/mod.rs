@@ -308,6 +308,13 @@ impl Executor {
         self.look_again(worker);
     }
 
+    /// Another process is dead: nothing of it comes any more.
+    pub(crate) fn caller_gone(&self, caller: WorkerId) {
+        if let Some(host) = self.actor.get() {
+            host.caller_gone(caller);
+        }
+    }
+
     /// Looks again whether the process may end: a reference has come back.
     pub(crate) fn recheck_exit(&self, worker: &Worker) {
         if self.orders().ending || self.actor.get().is_some_and(|host| host.is_ending()) {

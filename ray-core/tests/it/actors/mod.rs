@@ -9,7 +9,7 @@ mod placement;
 
 use ray_core::remote;
 
-use crate::support::{Gate, Tally};
+use crate::support::{Gate, Tally, is_gone};
 
 /// The actor of most tests.
 pub(crate) struct Counter {
@@ -48,13 +48,4 @@ impl Counter {
     pub(crate) fn fail(&mut self, text: String) -> Result<i64, std::io::Error> {
         Err(std::io::Error::other(text))
     }
-}
-
-/// Whether a process has ended, or is a zombie that its parent has not waited for.
-fn is_gone(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    status
-        .rsplit(')')
-        .next()
-        .is_none_or(|rest| rest.trim().is_empty() || rest.trim().starts_with('Z'))
 }

@@ -103,6 +103,7 @@ impl State {
             restarts: u32::MAX,
             max_task_retries: 0,
             max_pending_calls: -1,
+            saves: None,
         };
         self.actor_changed(info, now, out);
     }
@@ -133,6 +134,7 @@ mod tests {
             restarts,
             max_task_retries: 0,
             max_pending_calls: -1,
+            saves: None,
         };
         let cause = DeathCause::Signalled { signal: 9 };
         state.process_died(worker, &cause, &[], now, &mut out);

@@ -316,6 +316,7 @@ impl State {
             restarts: 0,
             max_task_retries: 0,
             max_pending_calls: -1,
+            saves: None,
         });
     }
 

@@ -1,0 +1,308 @@
+//! An actor's directory of saved states: the newest and the one before, and who may write there.
+//!
+//! - CK-2: a file that bears the name of a saved state was complete on disk before it got that name, and a save counts
+//!   only when the name is on disk too.
+//! - CK-3: a save removes an older state only when it leaves two that were written or read whole, the new one and the one
+//!   before.
+//! - CK-4: at most one process uses the directory, where the file system has locks.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::record::{Record, Unreadable};
+
+const SUFFIX: &str = ".state";
+const UNFINISHED: &str = "unfinished";
+const LOCK: &str = "lock";
+/// How long a process that is about to end may keep the directory.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why there is no state to restore although there are files.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlaceError {
+    #[error("cannot be restored: {} ({source})", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(
+        "is in use: another process saves to {}; give the actor another name, namespace or checkpoint_place, or end that process",
+        path.display()
+    )]
+    InUse { path: PathBuf },
+    #[error(
+        "cannot be restored: no file of {} is whole: {files}; put a copy of one back, or remove the directory to begin anew",
+        path.display()
+    )]
+    AllDamaged { path: PathBuf, files: String },
+    #[error(
+        "cannot be restored: {} {why}; use the build that wrote it, or remove the directory to begin anew",
+        path.display()
+    )]
+    Foreign { path: PathBuf, why: Unreadable },
+}
+
+/// The directory.
+#[derive(Debug)]
+pub(super) struct Place {
+    directory: PathBuf,
+    _lock: File,
+    /// The number of the last state, damaged ones included.
+    last: u64,
+    /// The last that was written or read whole.
+    whole: Option<u64>,
+}
+
+impl Place {
+    /// Opens the directory, and makes it if it is not there.
+    pub(super) fn open(place: &Path, key: &str) -> Result<Self, PlaceError> {
+        let directory = place.join(key);
+        let failed = |source| PlaceError::Io {
+            path: directory.clone(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(failed)?;
+        let lock = private().create(true).truncate(false).open(directory.join(LOCK));
+        let lock = lock.map_err(failed)?;
+        wait_for_lock(&lock, &directory)?;
+        let last = numbers(&directory).map_err(failed)?.last().copied().unwrap_or_default();
+        Ok(Self {
+            directory,
+            _lock: lock,
+            last,
+            whole: None,
+        })
+    }
+
+    pub(super) fn file(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("{number:020}{SUFFIX}"))
+    }
+
+    /// The newest state that is whole; `None` if none was ever saved.
+    pub(super) fn newest(&mut self) -> Result<Option<Record>, PlaceError> {
+        let failed = |path: &Path, source| PlaceError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut damaged = Vec::new();
+        for number in numbers(&self.directory)
+            .map_err(|error| failed(&self.directory, error))?
+            .into_iter()
+            .rev()
+        {
+            let path = self.file(number);
+            let file = std::fs::read(&path).map_err(|error| failed(&path, error))?;
+            match Record::from_bytes(file.into()) {
+                Ok(record) if record.number == number => {
+                    if !damaged.is_empty() {
+                        tracing::warn!(target: "ray_core::worker", damaged = damaged.join("; "), restored = %path.display(), "an older state of an actor is restored: the newest is damaged");
+                    }
+                    self.whole = Some(number);
+                    return Ok(Some(record));
+                }
+                Ok(_) => damaged.push(format!("{} has the number of another", path.display())),
+                Err(why @ Unreadable::Version { .. }) => return Err(PlaceError::Foreign { path, why }),
+                Err(why) => damaged.push(format!("{} {why}", path.display())),
+            }
+        }
+        if damaged.is_empty() {
+            return Ok(None);
+        }
+        Err(PlaceError::AllDamaged {
+            path: self.directory.clone(),
+            files: damaged.join("; "),
+        })
+    }
+
+    /// The number of the next state.
+    pub(super) fn next(&self) -> u64 {
+        self.last.saturating_add(1)
+    }
+
+    /// Writes a state with the next number (CK-2).
+    pub(super) fn write(&mut self, record: &Record) -> Result<(), String> {
+        let path = self.file(record.number);
+        let unfinished = self.directory.join(UNFINISHED);
+        let written = write_whole(&unfinished, &record.to_bytes())
+            .and_then(|()| std::fs::rename(&unfinished, &path))
+            .and_then(|()| File::open(&self.directory)?.sync_all());
+        if let Err(error) = written {
+            // It takes room, perhaps all there is; if it stays, the next save writes over it.
+            let _gone = std::fs::remove_file(&unfinished);
+            return Err(format!("cannot be saved: {}: {error}", path.display()));
+        }
+        let before = self.whole.replace(record.number);
+        self.last = record.number;
+        self.remove_all_but(record.number, before);
+        Ok(())
+    }
+
+    /// CK-3. What cannot be removed now is removed after a later save.
+    fn remove_all_but(&self, newest: u64, before: Option<u64>) {
+        let numbers = numbers(&self.directory).unwrap_or_default();
+        for number in numbers.into_iter().filter(|number| *number < newest) {
+            if before.is_some_and(|before| before != number)
+                && let Err(error) = std::fs::remove_file(self.file(number))
+            {
+                tracing::debug!(target: "ray_core::worker", %error, number, "an old state of an actor stays");
+            }
+        }
+    }
+
+    /// Removes everything: the actor has ended, and none will take it over.
+    pub(super) fn remove(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+            tracing::debug!(target: "ray_core::worker", %error, "the states of an actor that has ended stay");
+        }
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = private().create(true).truncate(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// The numbers of the states in a directory, in order.
+fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(SUFFIX)?.parse::<u64>().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// CK-4.
+fn wait_for_lock(lock: &File, directory: &Path) -> Result<(), PlaceError> {
+    let begun = Instant::now();
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            // Network file systems may have no locks.
+            Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => return Ok(()),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                let path = directory.to_owned();
+                return Err(PlaceError::InUse { path });
+            }
+            Err(errno) => {
+                return Err(PlaceError::Io {
+                    path: directory.join(LOCK),
+                    source: errno.into(),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::ids::ActorId;
+
+    fn save(place: &mut Place, state: &'static str) {
+        let record = Record {
+            number: place.next(),
+            actor: ActorId::default(),
+            type_name: "Counter".into(),
+            state: Bytes::from_static(state.as_bytes()),
+            calls: Bytes::new(),
+        };
+        place.write(&record).unwrap();
+    }
+
+    fn newest(place: &mut Place) -> Bytes {
+        place.newest().unwrap().unwrap().state
+    }
+
+    fn damage(place: &Place, number: u64) {
+        let path = place.file(number);
+        let mut file = std::fs::read(&path).unwrap();
+        *file.last_mut().unwrap() ^= 0xff;
+        std::fs::write(path, file).unwrap();
+    }
+
+    #[test]
+    fn the_newest_and_the_one_before_are_kept() {
+        let base = tempfile::tempdir().unwrap();
+        let mut place = Place::open(base.path(), "key").unwrap();
+        assert!(place.newest().unwrap().is_none());
+        for state in ["one", "two", "three"] {
+            save(&mut place, state);
+        }
+        assert_eq!(numbers(&place.directory).unwrap(), [2, 3]);
+        drop(place);
+        let mut place = Place::open(base.path(), "key").unwrap();
+        assert_eq!(newest(&mut place), "three");
+        save(&mut place, "four");
+        assert_eq!(numbers(&place.directory).unwrap(), [3, 4]);
+    }
+
+    #[test]
+    fn ck_3_a_damaged_state_is_passed_over_and_never_counts_as_the_one_before() {
+        let base = tempfile::tempdir().unwrap();
+        let mut place = Place::open(base.path(), "key").unwrap();
+        save(&mut place, "one");
+        save(&mut place, "two");
+        damage(&place, 2);
+        drop(place);
+        let mut place = Place::open(base.path(), "key").unwrap();
+        assert_eq!(newest(&mut place), "one");
+        save(&mut place, "three");
+        assert_eq!(numbers(&place.directory).unwrap(), [1, 3]);
+        damage(&place, 3);
+        assert_eq!(newest(&mut place), "one");
+        damage(&place, 1);
+        let error = place.newest().unwrap_err().to_string();
+        assert!(
+            error.contains("00001.state") && error.contains("00003.state"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn ck_2_what_was_left_unfinished_is_no_state() {
+        let base = tempfile::tempdir().unwrap();
+        let mut place = Place::open(base.path(), "key").unwrap();
+        save(&mut place, "one");
+        std::fs::write(place.directory.join(UNFINISHED), "half").unwrap();
+        assert_eq!(newest(&mut place), "one");
+        save(&mut place, "two");
+        assert!(!place.directory.join(UNFINISHED).exists());
+    }
+
+    #[test]
+    fn a_state_of_another_format_is_neither_passed_over_nor_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let mut place = Place::open(base.path(), "key").unwrap();
+        save(&mut place, "one");
+        save(&mut place, "two");
+        let path = place.file(2);
+        let mut file = std::fs::read(&path).unwrap();
+        file[8] = 9;
+        std::fs::write(&path, file).unwrap();
+        let error = place.newest().unwrap_err();
+        assert!(matches!(error, PlaceError::Foreign { .. }), "{error}");
+    }
+}
