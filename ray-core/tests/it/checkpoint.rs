@@ -144,15 +144,20 @@ fn a_restart_restores_the_state_and_does_not_run_the_constructor() {
 #[test]
 fn where_every_call_is_saved_each_counts_once_and_its_result_is_known_again_whenever_the_process_dies() {
     let _watchdog = Watchdog::start();
-    let _ray = ray_core::init_or_join().unwrap();
-    let register = Register::options().checkpoint(1_u32).name("stormy").remote(None);
+    let (_ray, place) = (ray_core::init_or_join().unwrap(), tempfile::tempdir().unwrap());
+    let options = Register::options().checkpoint(1_u32).name("stormy");
+    let register = options.checkpoint_place(text(place.path())).remote(None);
     let mut pid = get(&register.pid()).unwrap();
     let mut added = 0;
-    for round in 0..6_u64 {
+    for round in 0..16 {
+        let before = states(place.path());
         let calls: Vec<ObjectRef<i64>> = (0..60).map(|_| register.add(1)).collect();
-        // At different points of calls, saves and answers.
-        get(&calls[usize::try_from(round * 9).unwrap()]).unwrap();
-        std::thread::sleep(Duration::from_micros(round * 170));
+        if round % 2 == 0 {
+            // Just when a state is on disk, and the answers that wait for it have not left.
+            while states(place.path()).last() == before.last() {}
+        } else {
+            get(&calls[round * 3]).unwrap();
+        }
         kill_process(pid);
         for call in &calls {
             added += 1;
