@@ -593,8 +593,8 @@ wire_types! {
         deadline: Option<Duration>,
         /// The placement group it runs in, which its children inherit if asked for.
         group: Option<PlacementGroupId>,
-        /// What it takes, for the runtime context.
-        resources: BTreeMap<String, i64>,
+        /// What it takes, for the runtime context; nothing: what the function's attribute says.
+        resources: Option<BTreeMap<String, i64>>,
         /// Whether it is run again if its worker is lost: such workers are ended first when memory is short.
         retriable: bool,
     }

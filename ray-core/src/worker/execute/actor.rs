@@ -191,7 +191,7 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         retry_exceptions: RetryExceptions::Never {},
         deadline: None,
         group: None,
-        resources: spec.resources.clone(),
+        resources: Some(spec.resources.clone()),
         retriable: false,
     }
 }
