@@ -50,6 +50,7 @@ impl Actor {
             restarts: self.restarts,
             max_task_retries: spec.max_task_retries,
             max_pending_calls: spec.max_pending_calls,
+            calls_ahead: spec.calls_ahead,
         }
     }
 
@@ -426,6 +427,7 @@ mod tests {
                 max_task_retries: 0,
                 max_concurrency: 0,
                 max_pending_calls: -1,
+                calls_ahead: 0,
                 groups: BTreeMap::new(),
                 resources: BTreeMap::new(),
                 placement: BTreeMap::new(),

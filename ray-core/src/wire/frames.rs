@@ -754,6 +754,8 @@ wire_types! {
         max_concurrency: u32,
         /// Calls pending a handle; -1: any number.
         max_pending_calls: i64,
+        /// Calls that one process sends before the first of them is answered; 0: any number.
+        calls_ahead: u32,
         /// Named concurrency groups and their limits.
         groups: BTreeMap<String, u32>,
         /// What the process takes while it lives.
@@ -991,6 +993,8 @@ wire_types! {
         max_task_retries: i64,
         /// Calls pending a handle.
         max_pending_calls: i64,
+        /// Calls that one process sends before the first of them is answered; 0: any number.
+        calls_ahead: u32,
     }
 
     /// The states of an actor's life, with what each knows.

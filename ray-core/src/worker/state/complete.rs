@@ -105,7 +105,7 @@ impl State {
                 }
                 Slot::Stored { size }
             }
-            ObjectValue::Failed { error } => Slot::Failed(error),
+            ObjectValue::Failed { error } => Slot::failed(error),
         };
         self.settle(object, slot, now, out);
     }
@@ -216,7 +216,7 @@ impl State {
         let results: Vec<ObjectId> = pending.results().collect();
         for object in results {
             if self.objects.slot(&object).is_some_and(Slot::is_pending) {
-                self.settle(object, Slot::Failed(error.clone()), now, out);
+                self.settle(object, Slot::failed(error.clone()), now, out);
             }
         }
         self.fail_stream(task, error, out);

@@ -275,7 +275,7 @@ impl State {
             .map(|(object, _)| *object)
             .collect();
         for object in pending {
-            self.settle(object, Slot::Failed(error.clone()), now, out);
+            self.settle(object, Slot::failed(error.clone()), now, out);
         }
         let streams: Vec<TaskId> = self.streams.keys().copied().collect();
         for task in streams {

@@ -93,7 +93,7 @@ impl State {
         let info = ActorInfo {
             actor,
             item: 0,
-            type_name: client.type_name.clone(),
+            type_name: client.type_name.clone().into_owned(),
             name: None,
             namespace: String::new(),
             detached: false,
@@ -103,6 +103,7 @@ impl State {
             restarts: u32::MAX,
             max_task_retries: 0,
             max_pending_calls: -1,
+            calls_ahead: 0,
         };
         self.actor_changed(info, now, out);
     }
@@ -133,6 +134,7 @@ mod tests {
             restarts,
             max_task_retries: 0,
             max_pending_calls: -1,
+            calls_ahead: 0,
         };
         let cause = DeathCause::Signalled { signal: 9 };
         state.process_died(worker, &cause, &[], now, &mut out);
