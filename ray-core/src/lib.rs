@@ -25,6 +25,7 @@ pub mod remote;
 pub mod scheduling;
 #[doc(hidden)]
 pub mod session;
+pub mod util;
 pub mod value;
 pub mod wire;
 #[doc(hidden)]

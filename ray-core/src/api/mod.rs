@@ -23,4 +23,5 @@ pub use init::{Ray, init, init_or_join};
 pub use object_ref::ObjectRef;
 pub use put::put;
 pub use stream::ObjectRefStream;
+pub(crate) use wait::is_ready;
 pub use wait::{cancel, cancel_with, wait, wait_async};

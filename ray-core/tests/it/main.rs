@@ -8,11 +8,13 @@
     reason = "this is all test code, also outside of functions marked as tests"
 )]
 
+mod actor_pool;
 mod cancel;
 mod crash;
 mod logs;
 mod nesting;
 mod process;
+mod queue;
 mod remote_actors;
 mod remote_bodies;
 mod shared;
