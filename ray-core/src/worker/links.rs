@@ -45,8 +45,11 @@ enum TaskRing {
     #[default]
     None,
     Offered(Offered),
+    /// The worker has accepted, and this end is being opened. A second offer now would put a ring that is in use out of use,
+    /// with the tasks and answers in it.
+    Opening,
     Up(OutRing),
-    /// No ring can be made: out of descriptors, say.
+    /// No ring can be made or opened: out of descriptors, say.
     Refused,
 }
 
@@ -134,7 +137,7 @@ impl Links {
                 };
                 None
             }
-            TaskRing::Offered(_) | TaskRing::Refused => None,
+            TaskRing::Offered(_) | TaskRing::Opening | TaskRing::Refused => None,
         }
     }
 
@@ -160,7 +163,7 @@ impl Links {
     /// The worker has accepted: the offer that was made to it.
     pub(crate) fn take_offered(&mut self, worker: WorkerId) -> Option<Offered> {
         let tasks = &mut self.rings.get_mut(&worker)?.tasks;
-        match std::mem::take(tasks) {
+        match std::mem::replace(tasks, TaskRing::Opening) {
             TaskRing::Offered(offered) => Some(offered),
             other => {
                 *tasks = other;
@@ -169,9 +172,9 @@ impl Links {
         }
     }
 
-    /// From now on tasks go to the worker by ring.
-    pub(crate) fn tasks_by_ring(&mut self, worker: WorkerId, ring: OutRing) {
-        self.rings.entry(worker).or_default().tasks = TaskRing::Up(ring);
+    /// From now on tasks go to the worker by ring; without one, by socket for good.
+    pub(crate) fn tasks_by_ring(&mut self, worker: WorkerId, ring: Option<OutRing>) {
+        self.rings.entry(worker).or_default().tasks = ring.map_or(TaskRing::Refused, TaskRing::Up);
     }
 
     /// From now on answers go to the owner by ring. What the owner must get for it leaves by the socket.

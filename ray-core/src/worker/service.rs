@@ -114,10 +114,13 @@ fn ring_accepted(worker: &Arc<Worker>, peer: WorkerId, fds: Vec<OwnedFd>) {
     };
     match worker.rings.accepted(worker, offered, fds) {
         Ok(ring) => {
-            worker.links().tasks_by_ring(peer, ring);
+            worker.links().tasks_by_ring(peer, Some(ring));
             worker.with(|state, _, _| state.ring_up(peer));
         }
-        Err(error) => tracing::warn!(target: "ray_core::worker", %error, %peer, "a ring is not usable"),
+        Err(error) => {
+            tracing::warn!(target: "ray_core::worker", %error, %peer, "a ring is not usable: tasks go by socket");
+            worker.links().tasks_by_ring(peer, None);
+        }
     }
 }
 

@@ -233,7 +233,6 @@ fn a_worker_that_dies_while_it_runs_decodes_or_returns_costs_one_retry_each_time
 }
 
 #[test]
-#[ignore = "hangs about once in fifty runs under load, see ROADMAP"]
 fn a_worker_that_dies_idle_or_before_its_first_task_costs_no_task_its_result() {
     in_own_process(|| {
         let ray = Ray::builder().num_cpus(1).log_to_driver(false).init().unwrap();
@@ -407,7 +406,6 @@ fn passes_on(reference: Vec<ObjectRef<usize>>) -> Result<usize, RayError> {
 }
 
 #[test]
-#[ignore = "hangs about once in fifty runs under load, see ROADMAP"]
 fn an_error_of_the_function_is_tried_again_only_as_told() {
     in_own_process(|| {
         let _ray = Ray::builder().num_cpus(2).log_to_driver(false).init().unwrap();

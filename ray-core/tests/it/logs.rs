@@ -85,7 +85,6 @@ fn lines_of(output: &[u8], name: &str) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "a line that is written as one task ends and the next begins may be shown under the other's name, see ROADMAP"]
 fn what_workers_print_comes_to_the_driver_under_the_name_of_what_they_run() {
     let _watchdog = Watchdog::start();
     if is_driver() {
@@ -139,7 +138,6 @@ fn log_to_driver_off_shows_nothing_and_keeps_the_files() {
 }
 
 #[test]
-#[ignore = "a line that is written as one task ends and the next begins may be shown under the other's name, see ROADMAP"]
 fn every_log_line_of_a_worker_carries_job_task_or_actor_and_attempt() {
     let _watchdog = Watchdog::start();
     if is_driver() {

@@ -235,7 +235,6 @@ fn a_large_request_gets_its_turn_while_small_ones_keep_coming() {
 }
 
 #[test]
-#[ignore = "many tasks at once of a function with max_calls may stand still as a worker retires, see ROADMAP"]
 fn a_worker_is_used_again_and_retires_after_its_calls() {
     in_own_process(|| {
         let _ray = session(1);

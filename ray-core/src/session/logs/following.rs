@@ -35,9 +35,9 @@ struct Followed {
     lines: Lines,
     /// How many bytes have been read.
     position: u64,
+    /// How many there were when it was looked at last; `None` before that.
+    length: Option<u64>,
     watch: Watch,
-    /// Whether its turn ended before its bytes did.
-    is_behind: bool,
 }
 
 /// The thread's state.
@@ -105,6 +105,8 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
         }
     }
 
+    /// A process is given a new name before it does what that names. So a line is shown under the right name if the lengths
+    /// of the files are taken first, then the names, and then no more is read than was there: FOLLOW-1.
     pub(super) fn run(mut self, shared: &Shared) {
         loop {
             for command in shared.take_commands() {
@@ -115,15 +117,18 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
                     Command::End => return self.end(),
                 }
             }
-            if let Err(error) = self.wait_and_read(&shared.bell) {
+            self.read();
+            if let Err(error) = self.wait(&shared.bell) {
                 tracing::warn!(%error, "log files are no longer followed");
                 return self.end();
             }
         }
     }
 
-    fn wait_and_read(&mut self, bell: &Bell) -> io::Result<()> {
-        let is_behind = self.files.values().any(|file| file.is_behind);
+    /// Waits until files have grown, and notes to where.
+    fn wait(&mut self, bell: &Bell) -> io::Result<()> {
+        // A new file is looked at after its watch began, so that nothing is missed.
+        let is_behind = self.files.values().any(|file| file.length.is_none() || file.left() > 0);
         let has_polled = self.files.values().any(|file| file.watch == Watch::Polled);
         let timeout = if is_behind {
             Some(Duration::ZERO)
@@ -136,16 +141,23 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
                 Grown::All => true,
                 Grown::These(watches) => watches.contains(&file.watch),
             };
-            if has_grown || file.is_behind {
-                file.read(TURN, &mut self.buffer, &mut self.output);
+            if has_grown || file.length.is_none() {
+                file.look();
             }
         }
-        self.output.flush();
         Ok(())
     }
 
+    /// Reads what was noted.
+    fn read(&mut self) {
+        for file in self.files.values_mut().filter(|file| file.left() > 0) {
+            file.read(TURN.min(file.left()), &mut self.buffer, &mut self.output);
+        }
+        self.output.flush();
+    }
+
     fn follow(&mut self, id: FollowId, file: File, follow: Follow) {
-        let mut followed = Followed {
+        let followed = Followed {
             file,
             source: Source {
                 name: follow.name.into(),
@@ -154,11 +166,9 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
             },
             lines: Lines::new(self.longest_line),
             position: 0,
+            length: None,
             watch: self.watcher.watch(&follow.path),
-            is_behind: false,
         };
-        // After the watch began, so that nothing is missed.
-        followed.read(TURN, &mut self.buffer, &mut self.output);
         self.files.insert(id, followed);
     }
 
@@ -188,16 +198,24 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
 }
 
 impl Followed {
+    /// Bytes that are known and not read yet.
+    fn left(&self) -> usize {
+        let left = self.length.map_or(0, |length| length.saturating_sub(self.position));
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    fn look(&mut self) {
+        self.length = Some(self.file.metadata().map_or(self.position, |metadata| metadata.len()));
+    }
+
     /// Reads what is new, up to `most` bytes.
     fn read<Show: FnMut(LogLine<'_>)>(&mut self, most: usize, buffer: &mut [u8], output: &mut Output<Show>) {
         let mut taken = 0;
-        self.is_behind = loop {
-            if taken >= most {
-                break true;
-            }
+        while taken < most {
             let wanted = buffer.len().min(most - taken);
             match self.file.read(&mut buffer[..wanted]) {
-                Ok(0) => break false,
+                // Somebody has cut the file.
+                Ok(0) => return self.length = Some(self.position),
                 Ok(bytes) => {
                     let Self { lines, source, .. } = self;
                     lines.push(&buffer[..bytes], |line| output.line(source, &line));
@@ -207,10 +225,10 @@ impl Followed {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::debug!(%error, pid = self.source.pid, "cannot read a log file");
-                    break false;
+                    return self.length = Some(self.position);
                 }
             }
-        };
+        }
     }
 }
 
@@ -239,7 +257,8 @@ mod tests {
         let file = File::open(&follow.path).unwrap();
         following.follow(FollowId(0), file, follow);
         out.write_all(b"seen\n").unwrap();
-        following.wait_and_read(&Bell::new().unwrap()).unwrap();
+        following.wait(&Bell::new().unwrap()).unwrap();
+        following.read();
         assert_eq!(shown.try_recv().unwrap(), "seen");
     }
 }
