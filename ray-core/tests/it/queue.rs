@@ -278,6 +278,21 @@ fn a_queue_takes_the_options_of_an_actor() {
 }
 
 #[test]
+fn a_queue_ends_with_its_last_handle() {
+    in_own_process(|| {
+        let _ray = session();
+        for number in 0..10 {
+            let queue = Queue::new(0);
+            queue.put(&number).unwrap();
+            drop(queue);
+        }
+        let is_dead = |actor: &ray_core::ActorSummary| actor.state == "DEAD";
+        wait_until(|| ray_core::list_actors().unwrap().iter().all(is_dead));
+        assert_eq!(ray_core::list_actors().unwrap().len(), 10);
+    });
+}
+
+#[test]
 fn an_item_of_another_type_is_an_error_that_names_it() {
     let _watchdog = Watchdog::start();
     let _ray = init_or_join().unwrap();

@@ -392,8 +392,16 @@ impl ActorHost {
     fn ended(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job, outcome: TaskOutcome) {
         worker.executor.running().remove(&job.spec.task);
         answer(worker, job, outcome, true);
-        self.calls().queue.ended(kind);
+        let ending = {
+            let mut calls = self.calls();
+            calls.queue.ended(kind);
+            calls.ending
+        };
         self.start(worker, usize::from(!kind.is_async));
+        if ending {
+            // The answer may have been what the order to end waited for: it found this call still running.
+            worker.executor.look_again(worker);
+        }
     }
 
     /// Cancels a call that has not started.
