@@ -161,11 +161,11 @@ impl Executor {
     /// Has the main thread look again.
     fn look_again(&self, worker: &Worker) {
         self.look.store(true, Ordering::Release);
-        // Whether the main thread slept does not matter.
-        let _found = worker.rings.ringer().ring();
         if let Some(host) = self.actor.get() {
             host.look_again();
         }
+        // After the marks: whoever it wakes looks at once. Whether the main thread slept does not matter.
+        let _found = worker.rings.ringer().ring();
     }
 
     fn order(&self, worker: &Worker, order: Order) {
