@@ -16,6 +16,7 @@ pub use linkme;
 pub use serde;
 pub use smallvec::smallvec;
 
+pub use crate::api::PlacementGroup;
 pub use crate::api::object_ref::{ObjectRef, ObjectRefStream, RawActorHandle};
 pub use crate::api::submit;
 pub use crate::error::RayError;

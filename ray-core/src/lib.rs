@@ -35,9 +35,11 @@ pub mod worker;
 mod pages;
 
 pub use api::{
-    ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, WorkerSummary, available_resources,
-    cancel, cancel_with, cluster_resources, get, get_async, get_timeout, init, init_or_join, kill, list_actors,
-    list_workers, put, runtime_context, wait, wait_async,
+    ActorSummary, Builder, Bundle, Fetch, ObjectRef, ObjectRefStream, PlacementGroup, PlacementGroupOptions,
+    PlacementGroupSummary, PlacementStrategy, Ray, RuntimeContext, WorkerSummary, available_resources, cancel,
+    cancel_with, cluster_resources, current_placement_group, get, get_async, get_placement_group, get_timeout, init,
+    init_or_join, kill, list_actors, list_workers, placement_group, placement_group_table, put, remove_placement_group,
+    runtime_context, wait, wait_async,
 };
 pub use error::{RayError, Result};
 #[cfg(feature = "macros")]

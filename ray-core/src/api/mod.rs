@@ -8,6 +8,7 @@ mod context;
 mod get;
 mod init;
 pub mod object_ref;
+mod placement;
 mod put;
 mod stream;
 pub mod submit;
@@ -21,6 +22,10 @@ pub use context::{RuntimeContext, runtime_context};
 pub use get::{Fetch, get, get_async, get_timeout};
 pub use init::{Ray, init, init_or_join};
 pub use object_ref::ObjectRef;
+pub use placement::{
+    Bundle, PlacementGroup, PlacementGroupOptions, PlacementGroupSummary, PlacementStrategy, current_placement_group,
+    get_placement_group, placement_group, placement_group_table, remove_placement_group,
+};
 pub use put::put;
 pub use stream::ObjectRefStream;
 pub(crate) use wait::is_ready;

@@ -13,6 +13,7 @@ mod cancel;
 mod crash;
 mod logs;
 mod nesting;
+mod placement_groups;
 mod process;
 mod queue;
 mod remote_actors;

@@ -112,6 +112,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         actor: Some(spec.actor),
         exclusive: true,
         group: spec.strategy.group(),
+        captures: spec.strategy.captures(),
         resources: Resources::Own(spec.resources.clone()),
         ..TaskContext::default()
     });
@@ -174,6 +175,7 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         retry_exceptions: RetryExceptions::Never {},
         deadline: None,
         group: None,
+        captures: false,
         resources: spec.resources.clone(),
     }
 }
@@ -186,7 +188,10 @@ impl ActorHost {
     /// A call has arrived.
     pub(super) fn arrived(self: &Arc<Self>, worker: &Arc<Worker>, job: Job) {
         let in_turn = self.calls().arrivals.arrived(job);
-        for job in in_turn {
+        for mut job in in_turn {
+            // A call runs where the actor is.
+            job.spec.group = self.spec.strategy.group();
+            job.spec.captures = self.spec.strategy.captures();
             match self.kind_of(&job) {
                 Ok(kind) => self.calls().queue.push(kind, job),
                 Err(error) => answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),

@@ -79,6 +79,7 @@ pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool, hosting
         actor: spec.call.as_ref().map(|call| call.actor),
         exclusive,
         group: spec.group,
+        captures: spec.captures,
         resources: Resources::Own(spec.resources.clone()),
         hosting,
         due: spec.deadline.and_then(|left| Instant::now().checked_add(left)),

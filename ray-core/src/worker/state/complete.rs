@@ -154,6 +154,11 @@ impl State {
         let Some(pending) = self.tasks.get_mut(&task) else {
             return;
         };
+        if let DeathCause::GroupRemoved { group } = cause {
+            // It would fare no better a second time.
+            let error = super::groups::removed(*group);
+            return self.finish_failed(task, &error, now, out);
+        }
         if !pending.cancelled && pending.take_retry() {
             tracing::warn!(target: "ray_core::worker", %task, name = pending.name(), pid, %cause, "retrying a task whose worker died");
             let pause = pending.pause(random_unit(task, pending.failures));

@@ -10,6 +10,7 @@
 mod actors;
 mod borrow;
 mod complete;
+mod groups;
 mod leases;
 mod shared;
 pub(crate) mod streams;
@@ -28,7 +29,7 @@ pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::config;
 use crate::error::RayError;
-use crate::ids::{ActorId, IdHasher, ObjectId, TaskId, WorkerId};
+use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId};
 use crate::wire::{Frame, LeaseShape};
 use crate::worker::context::TaskContext;
 use crate::worker::objects::{Interest, Objects, Slot};
@@ -152,6 +153,7 @@ pub(crate) struct State {
     /// Actors that were there before, by the id under which this process calls them.
     aliases: HashMap<ActorId, ActorId, IdHasher>,
     streams: HashMap<TaskId, streams::Incoming, IdHasher>,
+    groups: HashMap<PlacementGroupId, groups::Group, IdHasher>,
     /// Actors that this process created, by the object that stands for their handles.
     owned_actors: HashMap<ObjectId, ActorId, IdHasher>,
     /// The workers this process knows the processes of.
@@ -181,6 +183,7 @@ impl State {
             creations: HashMap::new(),
             aliases: HashMap::default(),
             streams: HashMap::default(),
+            groups: HashMap::default(),
             owned_actors: HashMap::default(),
             pids: HashMap::default(),
             ringed: HashSet::default(),

@@ -130,6 +130,7 @@ impl State {
             retry_exceptions: options.retry_exceptions.into(),
             deadline: None,
             group: new.template.shape.strategy.group(),
+            captures: new.template.shape.strategy.captures(),
             resources,
         };
         let constructed = new.construct.as_ref().map(|new| new.host.actor);
