@@ -25,6 +25,8 @@ pub mod remote;
 pub mod scheduling;
 #[doc(hidden)]
 pub mod session;
+#[doc(hidden)]
+pub mod testing;
 pub mod util;
 pub mod value;
 pub mod wire;
@@ -43,7 +45,7 @@ pub use api::{
 };
 pub use error::{RayError, Result};
 #[cfg(feature = "macros")]
-pub use ray_core_macros::remote;
+pub use ray_core_macros::{remote, test, worker_setup};
 pub use remote::{
     Actor, ActorHandle, ActorOptions, Arg, Checkpoint, CheckpointPolicy, Isolation, Lifetime, MethodOptions,
     OptionsError, RemoteValue, RetryBackoff, RetryExceptions, SchedulingStrategy, TaskError, TaskOptions, UNLIMITED,

@@ -11,6 +11,7 @@
 mod actor_pool;
 mod cancel;
 mod crash;
+mod harness;
 mod logs;
 mod nesting;
 mod placement_groups;
