@@ -16,6 +16,7 @@ pub mod gcs;
 pub mod host;
 pub mod ids;
 pub mod logging;
+pub mod memory;
 #[doc(hidden)]
 pub mod process;
 #[doc(hidden)]
@@ -40,8 +41,8 @@ pub use api::{
     ActorSummary, Builder, Bundle, Fetch, ObjectRef, ObjectRefStream, PlacementGroup, PlacementGroupOptions,
     PlacementGroupSummary, PlacementStrategy, Ray, RuntimeContext, WorkerSummary, available_resources, cancel,
     cancel_with, cluster_resources, current_placement_group, get, get_async, get_placement_group, get_timeout, init,
-    init_or_join, kill, list_actors, list_workers, placement_group, placement_group_table, put, remove_placement_group,
-    runtime_context, wait, wait_async,
+    init_or_join, kill, list_actors, list_workers, memory_report, placement_group, placement_group_table, put,
+    remove_placement_group, runtime_context, wait, wait_async,
 };
 pub use error::{RayError, Result};
 #[cfg(feature = "macros")]

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::not_built_yet;
-use super::work::{Counter, noop};
+use super::work::{Counter, SharedCounter, noop, noop_shared};
 use crate::context::Context;
 use crate::floors::Floor;
 use crate::row::{Repeats, Row, Target, Unit};
@@ -50,7 +49,7 @@ pub(super) const TASK_SYNC_SHARED: Row = Row {
     target: Target::AtMost(3.0),
     floor: None,
     repeats: Repeats::InOneProcess,
-    measure: not_built_yet,
+    measure: task_sync_shared,
 };
 
 /// A call on an actor in the driver's process.
@@ -60,7 +59,7 @@ pub(super) const ACTOR_CALL_SYNC_SHARED: Row = Row {
     target: Target::AtMost(3.0),
     floor: None,
     repeats: Repeats::InOneProcess,
-    measure: not_built_yet,
+    measure: actor_call_sync_shared,
 };
 
 fn task_sync_process(context: &Context) -> Result<Option<Sample>> {
@@ -80,6 +79,22 @@ fn actor_call_sync_process(context: &Context) -> Result<Option<Sample>> {
     let counter = Counter::remote(0);
     let pid = ray_core::get(&counter.pid())?;
     sync(context, 500, 5_000, Duration::ZERO, || {
+        ray_core::get(&counter.incr(1))?;
+        Ok(pid)
+    })
+}
+
+fn task_sync_shared(context: &Context) -> Result<Option<Sample>> {
+    sync(context, 500, 20_000, Duration::ZERO, || {
+        Ok(ray_core::get(&noop_shared::remote())?)
+    })
+}
+
+fn actor_call_sync_shared(context: &Context) -> Result<Option<Sample>> {
+    let _ray = ray_core::init()?;
+    let counter = SharedCounter::remote(0);
+    let pid = ray_core::get(&counter.pid())?;
+    sync(context, 500, 20_000, Duration::ZERO, || {
         ray_core::get(&counter.incr(1))?;
         Ok(pid)
     })

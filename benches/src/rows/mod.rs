@@ -11,9 +11,7 @@ mod work;
 
 use anyhow::{Result, bail};
 
-use crate::context::Context;
 use crate::row::Row;
-use crate::sample::Sample;
 
 /// Every metric of `core`.
 pub(crate) const CORE: &[Row] = &[
@@ -58,11 +56,6 @@ pub(crate) fn find(metric: &str) -> Result<&'static Row> {
         bail!("no metric {metric:?}; there are {}", known.join(", "));
     };
     Ok(row)
-}
-
-/// The measurement of an ability that ray-core does not have yet: its row is printed without a value.
-fn not_built_yet(_: &Context) -> Result<Option<Sample>> {
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::not_built_yet;
-use super::work::{Counter, compute, hold, noop};
+use super::work::{Counter, SharedCounter, compute, hold, noop, noop_shared};
 use crate::context::Context;
 use crate::floors::Floor;
 use crate::procfs;
@@ -32,7 +31,7 @@ pub(super) const TASKS_ASYNC_SHARED: Row = Row {
     target: Target::AtLeast(1_000_000.0),
     floor: None,
     repeats: Repeats::InOneProcess,
-    measure: not_built_yet,
+    measure: tasks_async_shared,
 };
 
 /// Calls on one actor in a worker process, all submitted, then all results got.
@@ -52,7 +51,7 @@ pub(super) const ACTOR_CALLS_ASYNC_SHARED: Row = Row {
     target: Target::AtLeast(1_000_000.0),
     floor: None,
     repeats: Repeats::InOneProcess,
-    measure: not_built_yet,
+    measure: actor_calls_async_shared,
 };
 
 /// Two CPU-bound tasks at the same time while the driver waits; the ratio is the slowdown.
@@ -96,6 +95,22 @@ fn tasks_async_process(context: &Context) -> Result<Option<Sample>> {
 fn actor_calls_async_process(context: &Context) -> Result<Option<Sample>> {
     let _ray = ray_core::init()?;
     let counter = Counter::remote(0);
+    many(context, || {
+        Ok(ray_core::get(&(0..CALLS).map(|_| counter.pid()).collect::<Vec<_>>())?)
+    })
+}
+
+fn tasks_async_shared(context: &Context) -> Result<Option<Sample>> {
+    many(context, || {
+        Ok(ray_core::get(
+            &(0..CALLS).map(|_| noop_shared::remote()).collect::<Vec<_>>(),
+        )?)
+    })
+}
+
+fn actor_calls_async_shared(context: &Context) -> Result<Option<Sample>> {
+    let _ray = ray_core::init()?;
+    let counter = SharedCounter::remote(0);
     many(context, || {
         Ok(ray_core::get(&(0..CALLS).map(|_| counter.pid()).collect::<Vec<_>>())?)
     })

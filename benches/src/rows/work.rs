@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ray_core::prelude::*;
 
 use crate::floors::busy;
@@ -19,6 +19,12 @@ static PID: LazyLock<u32> = LazyLock::new(process::id);
 /// The no-op; its answer is the process that ran it.
 #[remote]
 pub(super) fn noop() -> u32 {
+    *PID
+}
+
+/// The no-op in the driver's process.
+#[remote(isolation = "shared")]
+pub(super) fn noop_shared() -> u32 {
     *PID
 }
 
@@ -40,8 +46,11 @@ pub(super) fn read_every_page(object: ObjectRef<Buffer>) -> Result<(f64, u32)> {
         .step_by(4_096)
         .map(|&byte| u64::from(byte))
         .sum();
-    black_box(sum);
-    Ok((started.elapsed().as_secs_f64(), *PID))
+    let elapsed = started.elapsed();
+    let pages = bytes.len().div_ceil(4_096);
+    // Each byte is a one: every page was there.
+    ensure!(sum == pages as u64, "{sum} of {pages} pages");
+    Ok((elapsed.as_secs_f64(), *PID))
 }
 
 /// Keeps its worker until the file `gate` is gone.
@@ -73,6 +82,27 @@ pub(super) struct Counter {
 
 #[remote(max_restarts = -1, max_task_retries = -1)]
 impl Counter {
+    pub(super) fn new(value: i64) -> Self {
+        Self { value }
+    }
+
+    pub(super) fn incr(&mut self, by: i64) -> i64 {
+        self.value += by;
+        self.value
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        *PID
+    }
+}
+
+/// The same in the driver's process.
+pub(super) struct SharedCounter {
+    value: i64,
+}
+
+#[remote(isolation = "shared")]
+impl SharedCounter {
     pub(super) fn new(value: i64) -> Self {
         Self { value }
     }

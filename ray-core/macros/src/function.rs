@@ -221,6 +221,7 @@ impl Function<'_> {
         };
         quote! {
             #[doc = #remote]
+            #[track_caller]
             #vis fn remote(#receiver #parameters) -> #returned {
                 let __ray_options: __ray::Option<__ray::Arc<__ray::TaskOptions>> = #options;
                 #build
@@ -230,6 +231,7 @@ impl Function<'_> {
             }
 
             #[doc = #submit]
+            #[track_caller]
             #vis fn submit(#receiver #parameters) -> __ray::Submission<#returned> {
                 let __ray_options: __ray::Option<__ray::Arc<__ray::TaskOptions>> = #options;
                 #build
@@ -239,6 +241,7 @@ impl Function<'_> {
             }
 
             #[doc = #submit_blocking]
+            #[track_caller]
             #vis fn submit_blocking(#receiver #parameters) -> #returned {
                 __ray::Submission::blocking(#callee)
             }

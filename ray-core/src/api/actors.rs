@@ -160,7 +160,7 @@ fn create_here(
         returns: 1,
         stream: None,
         timeout: None,
-        max_retries: 0,
+        max_retries: Some(0),
     };
     let submitted = worker.with(|state, now, out| state.submit(new, now, out));
     drop(prepared);
@@ -262,9 +262,11 @@ impl State {
             Argument::Value(object) => ArgSpec::Inline { object },
             // The lane of such an actor is never the native one.
             Argument::Native(_) => ArgSpec::Inline { object: Bytes::new() },
-            Argument::Stored { object, owner } | Argument::Reference { object, owner } => {
-                ArgSpec::Stored { object, owner }
-            }
+            Argument::Stored { object, owner } | Argument::Reference { object, owner } => ArgSpec::Stored {
+                object,
+                owner,
+                refs: Vec::new(),
+            },
         });
         let spec = ActorSpec {
             args: args.collect(),
@@ -306,8 +308,7 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
         let handle = state.new_task_id().object(1);
         state.refs.own(handle, Hold::Handle);
         state.objects.expect(handle);
-        state.know_weakly(info.actor, &info.type_name, handle, out);
-        state.actor_changed(info.clone(), now, out);
+        state.know_weakly(info.clone(), handle, now, out);
         handle
     });
     let type_name = info.type_name.as_str().into();
@@ -326,16 +327,18 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
 /// [`RayError::SessionEnded`], [`RayError::Disconnected`].
 pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     let raw = handle.raw();
-    let (_, _, worker) = raw.handle.target()?;
+    let (object, owner, worker) = raw.handle.target()?;
     if raw.hosted {
         worker.with(|state, now, out| state.kill_local_actor(raw.actor, now, out));
         return Ok(());
     }
+    // Which actor it is, is known once it is created: under `get_if_exists` it may be an older one.
+    blocking::allow("kill()", "a blocking thread", || {
+        worker.block_until(&[(object, owner)], 1, None)
+    })?;
+    let actor = worker.read(|state| state.real_actor(raw.actor));
     worker
-        .ask_blocking(GcsRequest::KillActor {
-            actor: raw.actor,
-            no_restart,
-        })
+        .ask_blocking(GcsRequest::KillActor { actor, no_restart })
         .map(drop)
 }
 

@@ -84,6 +84,14 @@ impl Builder {
         self
     }
 
+    /// Bytes of memory that this session may use: its driver, its workers and its object store together. Where no control
+    /// group sets a limit, this one keeps a session from taking the memory of its neighbours. Above 95 % of it a worker is
+    /// killed, as for the machine's own memory. Default: no limit but the machine's or its control group's.
+    #[must_use]
+    pub fn memory_limit(self, bytes: u64) -> Self {
+        self.config("memory_limit", bytes)
+    }
+
     /// Starts the session.
     ///
     /// # Errors

@@ -193,7 +193,11 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
     references.references(&mut raw);
     for reference in raw {
         let (object, owner, worker) = reference.target()?;
-        worker.ready(&[(object, owner)], 1).await;
+        worker.check_deadlock(&[(object, owner)])?;
+        // One that was lost and is made again is waited for here, where nothing blocks.
+        while worker.ready_value(object).is_none() {
+            worker.ready(&[(object, owner)], 1).await;
+        }
         if worker.has_failed(object) {
             // It is the error of the whole: those after it are not waited for.
             break;

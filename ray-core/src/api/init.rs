@@ -194,7 +194,16 @@ fn raylet_options(
     session: &Arc<Session>,
     driver: WorkerId,
 ) -> Result<raylet::Options> {
-    let Config { process, node, cluster } = config;
+    let Config {
+        process,
+        node,
+        mut cluster,
+    } = config;
+    let machine = Memory::detect().map_err(|error| failed("the machine's memory")(&error))?;
+    let usable = node
+        .memory_limit
+        .map_or(machine.limit(), |limit| limit.min(machine.limit()));
+    cluster.max_pending_task_bytes.get_or_insert(pending_bound(usable));
     let registry = Registry::global().map_err(|error| failed("the table of remote items")(&error))?;
     let cpus = node
         .num_cpus
@@ -206,7 +215,10 @@ fn raylet_options(
             .get(index)
             .map_or_else(|| index.to_string(), |gpu| gpu.visible_as.clone())
     };
-    let available = available_memory().map_err(|error| failed("the machine's memory")(&error))?;
+    let usage = machine
+        .usage()
+        .map_err(|error| failed("the machine's memory")(&error))?;
+    let available = usage.limit.saturating_sub(usage.used).min(usable);
     let default_store = || (available / 10 * 3).clamp(SMALLEST_STORE, LARGEST_DEFAULT_STORE);
     let store_bytes = node.object_store_memory.unwrap_or_else(default_store);
     let memory = node.memory.unwrap_or(available.saturating_sub(store_bytes));
@@ -237,6 +249,7 @@ fn raylet_options(
         session: session.clone(),
         executable: Executable::current().map_err(|error| failed("this program's executable")(&error))?,
         job: (JobId::new(1), driver, namespace),
+        machine,
         config: node,
         cluster,
         items: registry.table_hash(),
@@ -244,10 +257,9 @@ fn raylet_options(
     })
 }
 
-fn available_memory() -> std::io::Result<u64> {
-    let memory = Memory::detect()?;
-    let usage = memory.usage()?;
-    Ok(usage.limit.saturating_sub(usage.used))
+/// A quarter of the memory, at least 2 GiB, never over half of it.
+fn pending_bound(memory: u64) -> u64 {
+    (memory / 4).max(2 << 30).min(memory / 2)
 }
 
 fn follow_logs(config: &config::Process) -> Result<LogFollower> {

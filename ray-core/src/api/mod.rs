@@ -1,12 +1,14 @@
 //! What a user types: [`init`], references and what can be done with them, handles, the runtime context.
 
 mod actors;
+mod admission;
 pub(crate) mod blocking;
 mod builder;
 mod cluster;
 mod context;
 mod get;
 mod init;
+mod memory;
 pub mod object_ref;
 mod placement;
 mod put;
@@ -21,6 +23,7 @@ pub use cluster::{WorkerSummary, available_resources, cluster_resources, list_wo
 pub use context::{RuntimeContext, runtime_context};
 pub use get::{Fetch, get, get_async, get_timeout};
 pub use init::{Ray, init, init_or_join};
+pub use memory::memory_report;
 pub use object_ref::ObjectRef;
 pub use placement::{
     Bundle, PlacementGroup, PlacementGroupOptions, PlacementGroupSummary, PlacementStrategy, current_placement_group,

@@ -18,6 +18,7 @@ use crate::value::RefToken;
 use crate::value::refs::{deserialize_ref, serialize_ref};
 use crate::worker::context::{self, Awaiting};
 use crate::worker::resolve::Found;
+use crate::worker::state::{Out, State};
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, current};
 
@@ -76,6 +77,18 @@ impl RawRef {
     pub(crate) fn spent(mut self) {
         if let Kind::Counted { session, .. } = &mut self.0 {
             *session = Weak::new();
+        }
+    }
+
+    /// Ends the hold of this handle under the lock of its session's state, if that is `worker`'s; else it ends as the handle drops.
+    pub(crate) fn end_within(self, worker: &Arc<Worker>, state: &mut State, out: &mut Out) -> Option<Self> {
+        match &self.0 {
+            Kind::Counted { object, session, .. } if std::ptr::eq(session.as_ptr(), Arc::as_ptr(worker)) => {
+                state.drop_handle(*object, out);
+                self.spent();
+                None
+            }
+            _ => Some(self),
         }
     }
 
@@ -233,6 +246,11 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
             Ok(target) => target,
             Err(error) => return Poll::Ready(Err(error)),
         };
+        if self.waiter.is_none()
+            && let Err(error) = worker.check_deadlock(&[(object, owner)])
+        {
+            return Poll::Ready(Err(error));
+        }
         let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&[(object, owner)], 1));
         if !waiter.register(cx.waker()) {
             if self.awaiting.is_none() {

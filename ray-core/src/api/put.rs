@@ -1,5 +1,7 @@
 //! `put`: from values to references.
 
+use std::panic::Location;
+
 use serde::Serialize;
 
 use crate::api::object_ref::{ObjectRef, RawRef};
@@ -23,9 +25,12 @@ use crate::worker::current;
 /// assert_eq!(ray_core::get(&reference)?, [1, 2, 3]);
 /// # Ok(()) }
 /// ```
+#[track_caller]
 pub fn put<T: Serialize + ToOwned + ?Sized>(value: &T) -> Result<ObjectRef<T::Owned>> {
     let worker = current()?;
+    let site = Location::caller();
     let object = worker.put(value)?;
+    worker.note_site([object], site);
     Ok(ObjectRef::from_raw(RawRef::counted(
         &worker,
         object,

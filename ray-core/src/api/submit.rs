@@ -2,10 +2,8 @@
 //! error.
 
 use std::any::Any;
-use std::future::Ready;
-use std::pin::Pin;
+use std::panic::Location;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -21,10 +19,11 @@ use crate::remote::{
     ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, RetryExceptions, TaskOptions, UNLIMITED,
 };
 use crate::value::Parts;
-use crate::worker::state::{self, NewCall, NewTask};
+use crate::worker::state::{self, NewCall, NewTask, Out, State};
 use crate::worker::{Worker, current};
 
 pub use super::actors::{create_actor, get_actor};
+pub use super::admission::Admission;
 
 /// How the arguments of a task travel.
 pub fn task_lane(item: &'static RemoteItem, options: Option<&Arc<TaskOptions>>) -> Lane {
@@ -75,11 +74,12 @@ pub fn call_lane(handle: &RawActorHandle, method: u32, options: Option<&Arc<Meth
 }
 
 /// Arguments as the state takes them, and the references and values that hold what they need until the state does.
+#[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) args: SmallVec<[state::Argument; 4]>,
     pub(super) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
     /// Large arguments that were put for this call, and references that were given: dropped once the state holds them.
-    _held: SmallVec<[RawRef; 2]>,
+    held: SmallVec<[RawRef; 2]>,
     _values: Vec<Box<dyn Any + Send>>,
 }
 
@@ -97,7 +97,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
     let mut prepared = Prepared {
         args: SmallVec::new(),
         nested: SmallVec::new(),
-        _held: SmallVec::new(),
+        held: SmallVec::new(),
         _values: held,
     };
     let me = worker.identity.worker;
@@ -105,7 +105,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
         let arg = match argument {
             Argument::Reference(reference) => {
                 let (object, owner, _) = reference.target()?;
-                prepared._held.push(reference);
+                prepared.held.push(reference);
                 state::Argument::Reference { object, owner }
             }
             Argument::Encoded { range, parts } => {
@@ -119,7 +119,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
                         state::Argument::Value(object)
                     }
                     Err(object) => {
-                        prepared._held.push(RawRef::counted(worker, object, me));
+                        prepared.held.push(RawRef::counted(worker, object, me));
                         state::Argument::Stored { object, owner: me }
                     }
                 }
@@ -131,7 +131,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
     Ok(prepared)
 }
 
-fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
+pub(super) fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
     (0..number).map(|_| RawRef::failed(error.clone())).collect()
 }
 
@@ -140,29 +140,51 @@ fn retries(number: i32) -> i64 {
 }
 
 /// Submits a task. Without options the attribute's hold.
+#[track_caller]
 pub fn task(
     item: &'static RemoteItem,
     call: CallBuilder,
     options: Option<Arc<TaskOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
+    let site = Location::caller();
     let submitted = current().and_then(|worker| {
         let new = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
-        Ok(submit(&worker, new))
+        let results = submit(&worker, new)?;
+        worker.note_site(results.iter().map(RawRef::id), site);
+        Ok(results)
     });
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
 
-fn submit(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> Vec<RawRef> {
+impl Prepared {
+    /// The state holds what the call needs. These handles end in the same moment, so that a task which begins at once and
+    /// is the last user of a native value gets that value itself.
+    pub(super) fn let_go(&mut self, worker: &Arc<Worker>, state: &mut State, out: &mut Out) {
+        let held = std::mem::take(&mut self.held);
+        let others = held
+            .into_iter()
+            .filter_map(|handle| handle.end_within(worker, state, out));
+        self.held = others.collect();
+    }
+}
+
+fn submit(worker: &Arc<Worker>, (new, mut held): (NewTask, Prepared)) -> Result<Vec<RawRef>> {
     worker.rings.listen();
-    let submitted = worker.with(|state, now, out| state.submit(new, now, out));
+    let submitted = worker.with(|state, now, out| {
+        state.admit(new.bytes())?;
+        let submitted = state.submit(new, now, out);
+        held.let_go(worker, state, out);
+        Ok(submitted)
+    });
     drop(held);
+    submitted.map(|submitted| counted(worker, submitted.results))
+}
+
+pub(super) fn counted(worker: &Arc<Worker>, results: impl IntoIterator<Item = ObjectId>) -> Vec<RawRef> {
     let me = worker.identity.worker;
-    submitted
-        .results
-        .into_iter()
-        .map(|object| RawRef::counted(worker, object, me))
-        .collect()
+    let results = results.into_iter();
+    results.map(|object| RawRef::counted(worker, object, me)).collect()
 }
 
 fn new_task(
@@ -175,7 +197,7 @@ fn new_task(
 ) -> Result<(NewTask, Prepared)> {
     let template = template::of_task(item, options)?;
     let max_retries = options.or_else(|| item.as_function().map(|function| function.defaults()));
-    let max_retries = retries(max_retries.map_or(3, |options| options.max_retries));
+    let max_retries = Some(retries(max_retries.map_or(3, |options| options.max_retries)));
     let name = options.and_then(|options| options.name.clone());
     let timeout = worker.timeout_within(template.options.timeout);
     let new = |prepared: &mut Prepared| NewTask {
@@ -197,43 +219,46 @@ fn new_task(
 }
 
 /// Submits a task when there is room for it.
+#[track_caller]
 pub fn admit_task(
     item: &'static RemoteItem,
     call: CallBuilder,
     options: Option<Arc<TaskOptions>>,
     num_returns: u32,
 ) -> Admission {
-    Admission(std::future::ready(task(item, call, options, num_returns)))
+    let site = Location::caller();
+    let prepared = current().and_then(|worker| {
+        let (new, held) = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
+        Ok(Admission::new(&worker, new, held, site))
+    });
+    prepared.unwrap_or_else(|error| Admission::over(failed(&error, num_returns)))
 }
 
 /// Submits a task that yields a stream.
 pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<TaskOptions>>) -> RawStream {
     let opened = current().and_then(|worker| {
-        let new = new_task(
-            &worker,
-            item,
-            call,
-            options.as_deref(),
-            0,
-            Some(worker.config.generator_backpressure_num_objects),
-        )?;
-        Ok(open_stream(&worker, new))
+        let ahead = worker.config.generator_backpressure_num_objects;
+        let new = new_task(&worker, item, call, options.as_deref(), 0, Some(ahead))?;
+        open_stream(&worker, new)
     });
     opened.unwrap_or_else(RawStream::failed)
 }
 
-fn open_stream(worker: &Arc<Worker>, (new, held): (NewTask, Prepared)) -> RawStream {
+fn open_stream(worker: &Arc<Worker>, (new, mut held): (NewTask, Prepared)) -> Result<RawStream> {
     worker.rings.listen();
     let task = worker.with(|state, now, out| {
+        state.admit(new.bytes())?;
         let task = state.submit(new, now, out).task;
         state.open_stream(task);
-        task
+        held.let_go(worker, state, out);
+        Ok(task)
     });
     drop(held);
-    RawStream::open(worker, task)
+    task.map(|task| RawStream::open(worker, task))
 }
 
 /// Submits a method call.
+#[track_caller]
 pub fn actor_call(
     handle: &RawActorHandle,
     item: &'static RemoteItem,
@@ -242,8 +267,13 @@ pub fn actor_call(
     options: Option<Arc<MethodOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
-    let submitted = new_call(handle, item, method, call, options.as_deref(), num_returns, false)
-        .map(|(worker, new)| submit(&worker, new));
+    let site = Location::caller();
+    let called = new_call(handle, item, method, call, options.as_deref(), num_returns, false);
+    let submitted = called.and_then(|(worker, new)| {
+        let results = submit(&worker, new)?;
+        worker.note_site(results.iter().map(RawRef::id), site);
+        Ok(results)
+    });
     submitted.unwrap_or_else(|error| failed(&error, num_returns))
 }
 
@@ -256,7 +286,7 @@ pub fn actor_stream(
     options: Option<Arc<MethodOptions>>,
 ) -> RawStream {
     let opened = new_call(handle, item, method, call, options.as_deref(), 0, true)
-        .map(|(worker, new)| open_stream(&worker, new));
+        .and_then(|(worker, new)| open_stream(&worker, new));
     opened.unwrap_or_else(RawStream::failed)
 }
 
@@ -269,7 +299,7 @@ fn new_call(
     returns: u32,
     is_stream: bool,
 ) -> Result<(Arc<Worker>, (NewTask, Prepared))> {
-    let (_, _, worker) = handle.handle.target()?;
+    let (object, _, worker) = handle.handle.target()?;
     let method = item
         .as_actor()
         .and_then(|actor| actor.method(index))
@@ -290,8 +320,8 @@ fn new_call(
         Some(options) => Arc::new(template::of_call(item, name(), options)?),
     };
     let actor = handle.actor;
-    let known = worker.read(|state| state.actors.get(&actor).map(state::ActorClient::limits));
-    let (pending, max_pending, actor_retries) = known.unwrap_or((0, -1, 0));
+    let known = worker.read(|state| state.actor_client(actor).map(state::ActorClient::limits));
+    let (pending, max_pending) = known.unwrap_or((0, -1));
     if max_pending >= 0 && pending as u64 >= max_pending.unsigned_abs() {
         return Err(RayError::PendingCallsLimit {
             actor,
@@ -303,7 +333,11 @@ fn new_call(
     let new = NewTask {
         template,
         item: item.key().0,
-        call: Some(NewCall { actor, method: index }),
+        call: Some(NewCall {
+            actor,
+            handle: object,
+            method: index,
+        }),
         construct: None,
         name: options.name.clone(),
         parent: worker.parent_task(),
@@ -311,27 +345,8 @@ fn new_call(
         nested: std::mem::take(&mut prepared.nested),
         returns,
         stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
-        max_retries: options.max_task_retries.map_or(actor_retries, retries),
+        max_retries: options.max_task_retries.map(retries),
         timeout,
     };
     Ok((worker, (new, prepared)))
-}
-
-/// A task that waits for room.
-#[derive(Debug)]
-pub struct Admission(Ready<Vec<RawRef>>);
-
-impl Admission {
-    /// Waits on this thread.
-    pub fn wait(self) -> Vec<RawRef> {
-        self.0.into_inner()
-    }
-}
-
-impl Future for Admission {
-    type Output = Vec<RawRef>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Vec<RawRef>> {
-        Pin::new(&mut self.0).poll(context)
-    }
 }

@@ -89,6 +89,11 @@ settings! {
         worker_register_timeout_seconds: u64 = 60,
         /// The share of the node's memory above which a worker is killed, before the kernel chooses one.
         memory_usage_threshold: Share = Share::percent(95),
+        /// Bytes of memory that the session may use: its driver, its workers and its object store together. Default: no
+        /// limit but the machine's or its control group's.
+        memory_limit: Option<u64> = None,
+        /// How long a put or a get waits for space in the object store before it is an error.
+        object_store_full_wait_ms: u64 = 30_000,
         /// How often the memory in use is looked at; 0 turns the memory monitor off.
         memory_monitor_refresh_ms: u64 = 250,
     }
@@ -101,6 +106,13 @@ settings! {
         max_direct_call_object_size: u64 = 100 << 10,
         /// Bytes of task specifications that a process keeps to make lost objects again.
         max_lineage_bytes: u64 = 1 << 30,
+        /// Bytes of pending work in one process, above which it takes no more. Default: a quarter of the memory, at least
+        /// 2 GiB, never over half of it.
+        max_pending_task_bytes: Option<u64> = None,
+        /// The first pause before a task runs again whose worker was killed for memory; it doubles each time.
+        task_oom_retry_delay_base_ms: u64 = 1_000,
+        /// Whether the `memory` report says where in the program each reference was made.
+        record_ref_creation_sites: bool = false,
         /// Items of a stream that its producer may be ahead of its consumer.
         generator_backpressure_num_objects: u32 = 64,
         /// What a task that was cancelled for its `timeout` gets before its worker is killed.

@@ -40,6 +40,21 @@ impl ProcessMemory {
     }
 }
 
+/// Resident bytes of a process that are its own: without files and shared memory. Cheap.
+pub fn private_bytes(pid: u32) -> io::Result<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages = parse_statm(&statm).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
+/// Pages in `statm` (`size resident shared ...`) that are resident and not shared.
+fn parse_statm(text: &str) -> Option<u64> {
+    let mut numbers = text.split_ascii_whitespace().skip(1);
+    let resident: u64 = numbers.next()?.parse().ok()?;
+    let shared: u64 = numbers.next()?.parse().ok()?;
+    Some(resident.saturating_sub(shared))
+}
+
 /// The bytes in a line `<key>   <number> kB`.
 pub(super) fn kibibytes(text: &str, key: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -57,6 +72,13 @@ mod tests {
         let memory = ProcessMemory::parse_rollup(text).unwrap();
         assert_eq!((memory.resident, memory.charged()), (884 << 10, 385 << 10));
         assert_eq!(kibibytes("Rss: 18446744073709551615 kB", "Rss:"), None);
+    }
+
+    #[test]
+    fn statm_is_read() {
+        assert_eq!(parse_statm("2233 900 300 4 0 80 0\n"), Some(600));
+        assert_eq!(parse_statm("2233 900"), None);
+        assert!(private_bytes(std::process::id()).unwrap() > 0);
     }
 
     #[test]

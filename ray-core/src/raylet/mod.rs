@@ -5,7 +5,9 @@
 //! *Absent on purpose:* the raylet never deserializes a user's value, and no task passes through it: owners push tasks
 //! straight to the workers that they were leased.
 
+mod census;
 mod convert;
+mod memory;
 mod service;
 mod state;
 mod workers;

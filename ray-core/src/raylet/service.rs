@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::convert::from_numbers;
+use super::memory::{self, Answers, Watched};
 use super::state::{Effect, Effects, State};
+use crate::host::{Memory, MemoryUsage};
 use crate::ids::{IdHasher, JobId, NodeId, WorkerId};
 use crate::process::{self, Death, Executable, Output, SpawnRequest, SpawnRole, Spawned, Spawner};
 use crate::scheduling::NodeResources;
@@ -42,6 +44,8 @@ pub struct Options {
     pub executable: Executable,
     /// The job, its driver, and its namespace.
     pub job: (JobId, WorkerId, String),
+    /// The memory of the machine, or of its control group.
+    pub machine: Memory,
     /// The node's settings.
     pub config: config::Node,
     /// The cluster's settings.
@@ -77,6 +81,9 @@ pub enum Error {
 pub struct Raylet {
     options: Options,
     state: State,
+    watched: Watched,
+    /// Processes that are being spawned.
+    births: usize,
     store: ray_objstore::Store,
     spawner: Arc<Spawner>,
     processes: HashMap<WorkerId, Connected, IdHasher>,
@@ -176,6 +183,7 @@ impl Raylet {
     pub fn start(options: Options, gcs: (Sender, Receiver)) -> Result<Handle, Error> {
         let mut store_options = ray_objstore::Options::new(options.store_bytes, options.session.spill());
         store_options.spill_threshold = options.config.object_spilling_threshold.get();
+        store_options.wait = Duration::from_millis(options.config.object_store_full_wait_ms);
         let store = ray_objstore::Store::start(store_options)?;
         let spawner = Arc::new(Spawner::start()?);
         let resources = NodeResources::new(&from_numbers(&options.resources)?)?;
@@ -188,6 +196,11 @@ impl Raylet {
         let handle = Handle { inputs: inputs.clone() };
         let processes = HashMap::default();
         let raylet = Self {
+            births: 0,
+            watched: Watched {
+                machine: options.machine.clone(),
+                limit: options.config.memory_limit,
+            },
             options,
             state,
             store,
@@ -201,21 +214,29 @@ impl Raylet {
     }
 
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let refresh = Duration::from_millis(self.options.config.memory_monitor_refresh_ms);
+        let mut looked = clock::monotonic();
         loop {
-            let next = if self.state.needs_ticks() {
-                match tokio::time::timeout(TICK, inputs.recv()).await {
+            let watches = !refresh.is_zero() && self.state.has_work();
+            let look = watches.then(|| (looked + refresh).saturating_sub(clock::monotonic()));
+            let tick = self.state.needs_ticks().then_some(TICK);
+            let next = match look.into_iter().chain(tick).min() {
+                Some(pause) => match tokio::time::timeout(pause, inputs.recv()).await {
                     Ok(input) => input.map(Some),
                     Err(_elapsed) => Some(None),
-                }
-            } else {
-                inputs.recv().await.map(Some)
+                },
+                None => inputs.recv().await.map(Some),
             };
             let mut out = Effects::new();
+            if watches && clock::monotonic() >= looked + refresh {
+                looked = clock::monotonic();
+                self.look_at_memory(&mut out);
+            }
             match next {
                 None => return,
                 Some(None) => self.state.tick(clock::monotonic(), &mut out),
                 Some(Some(Input::Shutdown(done))) => {
-                    self.end().await;
+                    self.end(&mut inputs).await;
                     // Who asked may have stopped waiting.
                     let _gone = done.send(());
                     return;
@@ -228,6 +249,9 @@ impl Raylet {
 
     fn take(&mut self, input: Input, out: &mut Effects) {
         let now = clock::monotonic();
+        if matches!(input, Input::Spawned { .. }) {
+            self.births -= 1;
+        }
         match input {
             Input::Driver { hello, sender, welcome } => {
                 let answer = self.welcome(&hello);
@@ -348,7 +372,43 @@ impl Raylet {
                     self.store.client_died(ray_objstore::ClientId(*worker.as_bytes()));
                     self.store.free_owned_by(worker.prefix());
                 }
+                Effect::Report { to, request, answers } => self.report(to, request, answers),
+                Effect::Judge { usage, answers } => self.judge(usage, &answers),
             }
+        }
+    }
+
+    /// Puts the `memory` report together beside the loop: the kernel takes its time to count pages.
+    fn report(&self, to: WorkerId, request: u64, answers: Answers) {
+        let Some(sender) = self.processes.get(&to).and_then(|process| process.sender.clone()) else {
+            return;
+        };
+        let (node, workers, store) = (self.options.node, self.state.report().workers, self.store.report());
+        tokio::task::spawn_blocking(move || {
+            let report = Box::new(memory::report(node, workers, answers, store));
+            sender.send(Frame::MemoryReportReply { request, report });
+        });
+    }
+
+    /// Looks at the memory. Only the processes that it started and its driver count as the session's.
+    fn look_at_memory(&mut self, out: &mut Effects) {
+        let pids: Vec<u32> = self.state.report().workers.iter().map(|worker| worker.pid).collect();
+        match self.watched.usage(&pids, self.store.used_bytes()) {
+            Ok(usage) if usage.fraction() > self.options.config.memory_usage_threshold.get() => {
+                self.state.memory_short(usage, clock::monotonic(), out);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(target: "ray_core::raylet", %error, "the memory cannot be watched"),
+        }
+    }
+
+    fn judge(&mut self, usage: MemoryUsage, answers: &Answers) {
+        let threshold = self.options.config.memory_usage_threshold.get();
+        if let Some(verdict) = memory::verdict(usage, threshold, self.state.suspects(), answers) {
+            let mut out = Effects::new();
+            self.state
+                .kill_for_memory(verdict.victim, verdict.report.to_string(), &mut out);
+            self.carry_out(out);
         }
     }
 
@@ -377,7 +437,7 @@ impl Raylet {
         }
     }
 
-    fn spawn(&self, worker: WorkerId, gpus: &[u32]) {
+    fn spawn(&mut self, worker: WorkerId, gpus: &[u32]) {
         let inputs = self.inputs.clone();
         let (ours, theirs) = match UnixStream::pair() {
             Ok(pair) => pair,
@@ -403,6 +463,7 @@ impl Raylet {
         request.environment.extend(self.visible_gpus(gpus));
         let spawner = self.spawner.clone();
         let hello_within = Duration::from_secs(self.options.config.worker_register_timeout_seconds);
+        self.births += 1;
         let birth = Birth {
             worker,
             hello_within,
@@ -469,7 +530,18 @@ impl Raylet {
     }
 
     /// Kills what still runs and waits until it is gone.
-    async fn end(mut self) {
+    async fn end(mut self, inputs: &mut mpsc::Receiver<Input>) {
+        // Those that are being born are not known yet.
+        while self.births > 0 {
+            match tokio::time::timeout(Duration::from_secs(5), inputs.recv()).await {
+                Ok(Some(Input::Spawned { worker, spawned })) => {
+                    self.births -= 1;
+                    self.processes.entry(worker).or_default().spawned = spawned.ok();
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
         let running: Vec<Arc<Spawned>> = self
             .processes
             .drain()

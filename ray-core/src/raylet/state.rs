@@ -6,13 +6,17 @@
 //! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
 
 mod groups;
+mod memory;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::census::{Censuses, Purpose};
 use super::convert::{from_steps, shape_of, to_numbers, within};
+use super::memory::Answers;
 use super::workers::{Role, Workers};
 use crate::error::RayError;
+use crate::host::MemoryUsage;
 use crate::ids::{ActorId, NodeId, WorkerId};
 use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, Shape};
@@ -52,6 +56,17 @@ pub(super) enum Effect {
     /// A process is dead: its pins and its objects in the store go.
     ForgetInStore {
         worker: WorkerId,
+    },
+    /// Everybody has told what they hold.
+    Report {
+        to: WorkerId,
+        request: u64,
+        answers: Answers,
+    },
+    /// Memory is short, and the workers have told what they do.
+    Judge {
+        usage: MemoryUsage,
+        answers: Answers,
     },
 }
 
@@ -111,10 +126,15 @@ pub(super) struct State {
     reported: BTreeMap<String, f64>,
     /// Whether less is free by now: the GCS hears of that at the next tick.
     unreported: bool,
+    censuses: Censuses,
+    /// Killed because memory is short, and not gone yet.
+    victim: Option<WorkerId>,
 }
 
 #[derive(Debug)]
 struct ActorPlace {
+    /// Whether it would be restarted.
+    restartable: bool,
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
@@ -158,6 +178,8 @@ impl State {
             groups: Groups::default(),
             reported: BTreeMap::new(),
             unreported: false,
+            censuses: Censuses::default(),
+            victim: None,
         }
     }
 
@@ -247,6 +269,14 @@ impl State {
                     to: from,
                     frame: Frame::NodeReportReply { request, report },
                 });
+            }
+            Frame::MemoryReport { request } => {
+                let everybody = |role: &Role| !matches!(role, Role::Starting);
+                self.ask(Purpose::Report { to: from, request }, everybody, now, out);
+            }
+            Frame::Holdings { census, holdings } => {
+                self.censuses.answered(census, from, *holdings);
+                self.end_censuses(now, out);
             }
             Frame::GcsRequest { request, body, .. } => {
                 out.push(Effect::ToGcs(Frame::GcsRequest { request, from, body }));
@@ -420,11 +450,11 @@ impl State {
             {
                 // On the driver's node the host of shared work is the driver; there is one as long as its job is.
                 let host = self.workers.driver().unwrap_or(requester);
-                self.hand_out(granted, host, out);
+                self.hand_out(granted, host, now, out);
                 continue;
             }
             match self.workers.take_idle(&granted.gpus) {
-                Some(worker) => self.hand_out(granted, worker, out),
+                Some(worker) => self.hand_out(granted, worker, now, out),
                 None => unmatched.push_back(granted),
             }
         }
@@ -441,10 +471,9 @@ impl State {
             }
         }
         self.granted = unmatched;
-        let _ = now;
     }
 
-    fn hand_out(&mut self, granted: Granted, worker: WorkerId, out: &mut Effects) {
+    fn hand_out(&mut self, granted: Granted, worker: WorkerId, now: Duration, out: &mut Effects) {
         let pid = self.workers.get(&worker).map_or(0, |process| process.pid);
         match granted.wanted {
             For::Owner {
@@ -456,7 +485,7 @@ impl State {
                 if self.workers.get(&requester).is_none() {
                     self.resources.release(granted.allocation);
                     if !shared {
-                        self.workers.set_idle(worker, Duration::ZERO);
+                        self.workers.set_idle(worker, now);
                     }
                     return;
                 }
@@ -464,6 +493,7 @@ impl State {
                 let lease = self.next;
                 if !shared && let Some(process) = self.workers.get_mut(&worker) {
                     process.role = Role::Leased(lease);
+                    process.since = now;
                     process.serves = name.clone();
                     out.push(Effect::Name { worker, name });
                 }
@@ -495,6 +525,7 @@ impl State {
                 }
                 if let Some(process) = self.workers.get_mut(&worker) {
                     process.role = Role::Actor(spec.actor);
+                    process.since = now;
                     let name = spec.name.clone().unwrap_or_else(|| spec.type_name.clone());
                     process.serves = name.clone();
                     out.push(Effect::Name { worker, name });
@@ -502,6 +533,7 @@ impl State {
                 self.actors.insert(
                     spec.actor,
                     ActorPlace {
+                        restartable: spec.max_restarts < 0 || i64::from(restarts) < spec.max_restarts,
                         worker,
                         allocation: Some(allocation),
                         pid,
@@ -644,6 +676,11 @@ impl State {
             .get_mut(&worker)
             .and_then(|process| process.ended_for.take());
         let cause = intended.unwrap_or(seen);
+        self.censuses.died(&worker);
+        self.end_censuses(now, out);
+        if self.victim == Some(worker) {
+            self.victim = None;
+        }
         let Some((process, peers)) = self.workers.remove(worker, &cause) else {
             return;
         };
@@ -727,16 +764,20 @@ impl State {
         for worker in superfluous.unwrap_or_default() {
             self.retire(worker, out);
         }
+        self.end_censuses(now, out);
         self.schedule(now, out);
         self.report_resources(out);
     }
 
     /// Whether a tick could change anything.
     pub(super) fn needs_ticks(&self) -> bool {
-        !self.queue.is_empty() || self.unreported || self.workers.idle_count() > self.keep_idle
+        !self.queue.is_empty()
+            || !self.censuses.is_empty()
+            || self.unreported
+            || self.workers.idle_count() > self.keep_idle
     }
 
-    fn report(&self) -> NodeReport {
+    pub(super) fn report(&self) -> NodeReport {
         let state = |role: &Role| match role {
             Role::Driver => "driver",
             Role::Starting => "starting",

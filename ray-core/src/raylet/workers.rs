@@ -30,6 +30,8 @@ pub(super) enum Role {
 pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) role: Role,
+    /// When its lease or its actor began.
+    pub(super) since: Duration,
     /// The GPUs it sees, for life.
     pub(super) gpus: Vec<u32>,
     /// What it serves, for reports.
@@ -54,6 +56,7 @@ impl Workers {
         let process = Process {
             pid,
             role,
+            since: Duration::ZERO,
             gpus,
             serves: String::new(),
             ended_for: None,

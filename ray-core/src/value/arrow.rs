@@ -84,7 +84,8 @@ impl Node {
     /// If `proven`, this very tree over this very memory was built before without it, and that memory has been held since.
     pub(super) unsafe fn into_array(self, data_type: &DataType, proven: bool) -> Result<ArrayRef, ArrowError> {
         // SAFETY: as for this function.
-        Ok(make_array(unsafe { self.into_data(data_type, proven) }?))
+        let data = unsafe { self.into_data(data_type, proven) }?;
+        guarded(|| Ok(make_array(data)))
     }
 
     /// # Safety
@@ -116,9 +117,7 @@ impl Node {
             .align_buffers(true);
         // SAFETY: validation is skipped only if the caller vouches that it was done (AR-1).
         let builder = unsafe { builder.skip_validation(proven) };
-        // Arrow's validation asserts where a buffer is shorter than a damaged length says, instead of returning an error.
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build()))
-            .unwrap_or_else(|_panic| Err(malformed("a length beyond its buffers")))
+        guarded(|| builder.build())
     }
 }
 
@@ -134,6 +133,12 @@ impl Nulls {
             len,
         )))
     }
+}
+
+/// Arrow asserts where a buffer or a child is shorter than a damaged length says, instead of returning an error.
+fn guarded<T>(make: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(make))
+        .unwrap_or_else(|_panic| Err(malformed("a length beyond its buffers")))
 }
 
 pub(super) fn malformed(what: &str) -> ArrowError {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::codec::{Wire, wire_types};
 use crate::error::RayError;
 use crate::ids::{ActorId, JobId, NodeId, ObjectId, PlacementGroupId, TaskId, WorkerId};
+use crate::memory::{Holdings, MemoryReport};
 
 wire_types! {
     layouts FRAME_LAYOUTS;
@@ -107,6 +108,20 @@ wire_types! {
             /// The requester's number for this request.
             request: u64,
         },
+        20 =>
+        /// Asks who holds which memory.
+        MemoryReport {
+            /// The requester's number for this request.
+            request: u64,
+        },
+        21 =>
+        /// The answer to `TellHoldings`.
+        Holdings {
+            /// The raylet's number of the question.
+            census: u64,
+            /// What the process holds.
+            holdings: Box<Holdings>,
+        },
         30 =>
         /// A worker for a request.
         LeaseGranted {
@@ -166,6 +181,22 @@ wire_types! {
             request: u64,
             /// What the node has.
             report: Box<NodeReport>,
+        },
+        38 =>
+        /// Asks a process what it holds.
+        TellHoldings {
+            /// The raylet's number of the question.
+            census: u64,
+            /// Whether its objects are asked for too.
+            objects: bool,
+        },
+        39 =>
+        /// The answer to `MemoryReport`.
+        MemoryReportReply {
+            /// The request.
+            request: u64,
+            /// Who holds what.
+            report: Box<MemoryReport>,
         },
         50 =>
         /// A task for the leased worker.
@@ -289,6 +320,20 @@ wire_types! {
         EndActor {
             /// The actor.
             actor: ActorId,
+        },
+        70 =>
+        /// An actor's worker to its creator: it needs the references inside the constructor's arguments.
+        ClaimArguments {
+            /// The actor.
+            actor: ActorId,
+        },
+        71 =>
+        /// The answer to `ClaimArguments`: they have been handed over.
+        ArgumentsHanded {
+            /// The actor.
+            actor: ActorId,
+            /// Whether they were held still.
+            handed: bool,
         },
         80 =>
         /// A question to the GCS; the raylet passes it on and fills in who asks.
@@ -576,6 +621,8 @@ wire_types! {
         captures: bool,
         /// What it takes, for the runtime context.
         resources: BTreeMap<String, i64>,
+        /// Whether it is run again if its worker is lost: such workers are ended first when memory is short.
+        retriable: bool,
     }
 
     /// How a stream is produced. A further attempt goes on where the one before it came to.
@@ -610,7 +657,8 @@ wire_types! {
         actor: ActorId,
         /// The method's index in the actor's table.
         method: u32,
-        /// The caller's number for this call, from 0, without gaps for each incarnation.
+        /// The caller's number for this call: it grows from call to call, and stays when the call is sent again because
+        /// the actor was lost.
         sequence: u64,
         /// The first number that the caller has not seen answered: below it nothing will be sent again.
         answered: u64,
@@ -636,6 +684,8 @@ wire_types! {
             object: ObjectId,
             /// Its owner.
             owner: WorkerId,
+            /// The references inside it, handed over to the receiver of this frame.
+            refs: Vec<(ObjectId, WorkerId)>,
         },
     }
 
@@ -661,6 +711,16 @@ wire_types! {
         StreamEnded {
             /// How many.
             items: u64,
+        },
+        4 =>
+        /// It did not run, because an argument in the store is gone.
+        ArgumentUnreadable {
+            /// The argument.
+            object: ObjectId,
+            /// What the store said.
+            why: String,
+            /// Whether it still is gone: the owner looks again.
+            lost: bool,
         },
     }
 
@@ -1114,6 +1174,33 @@ impl SchedulingStrategy {
     /// Whether what runs under it starts its own children in the same placement group.
     pub fn captures(&self) -> bool {
         matches!(self, Self::PlacementGroup { captures: true, .. })
+    }
+}
+
+/// The references in an encoded object, with their owners.
+fn references_in(object: &Bytes) -> Vec<(ObjectId, WorkerId)> {
+    let tokens = crate::value::refs_of(object).unwrap_or_default();
+    tokens.into_iter().map(|token| (token.object, token.owner)).collect()
+}
+
+impl ArgSpec {
+    /// The references inside the argument, with their owners.
+    pub fn references(&self) -> Vec<(ObjectId, WorkerId)> {
+        match self {
+            Self::Inline { object } => references_in(object),
+            Self::Stored { refs, .. } => refs.clone(),
+        }
+    }
+}
+
+impl ObjectValue {
+    /// The references inside the value, with their owners.
+    pub fn references(&self) -> Vec<(ObjectId, WorkerId)> {
+        match self {
+            Self::Inline { object } => references_in(object),
+            Self::Stored { refs, .. } => refs.clone(),
+            Self::Failed { .. } => Vec::new(),
+        }
     }
 }
 

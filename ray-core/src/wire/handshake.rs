@@ -3,6 +3,7 @@
 use super::frames::{FRAME_LAYOUTS, Hello};
 use crate::error::ERROR_LAYOUTS;
 use crate::ids::WorkerId;
+use crate::memory::MEMORY_LAYOUTS;
 
 /// The first field of every handshake: `rayrust1`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"rayrust1");
@@ -12,7 +13,7 @@ pub const PROTOCOL: u32 = 1;
 
 /// A hash (FNV-1a, 64 bits) of the declarations of all frames, without white space.
 pub fn layout_fingerprint() -> u64 {
-    let texts = FRAME_LAYOUTS.iter().chain(ERROR_LAYOUTS);
+    let texts = FRAME_LAYOUTS.iter().chain(ERROR_LAYOUTS).chain(MEMORY_LAYOUTS);
     let bytes = texts.flat_map(|text| text.bytes().filter(|byte| !byte.is_ascii_whitespace()));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::ids::{ActorId, PlacementGroupId, TaskId};
+use crate::memory::RunningTask;
 use crate::wire::LeaseShape;
 use crate::worker::state::Permit;
 
@@ -36,12 +38,29 @@ pub(crate) struct TaskContext {
     pub(crate) due: Option<Instant>,
     /// How many of its futures wait for objects or for its consumer.
     pub(crate) awaiting: AtomicUsize,
+    /// Whether the task is run again if this process is lost.
+    pub(crate) retriable: bool,
+    /// When it started.
+    pub(crate) started: Option<Instant>,
 }
 
 impl TaskContext {
     /// The time it has left, if it has a limit.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         Some(self.due?.saturating_duration_since(Instant::now()))
+    }
+
+    /// For the `memory` report and the memory monitor.
+    pub(crate) fn told(&self) -> RunningTask {
+        let ran = self.started.map_or(Duration::ZERO, |started| started.elapsed());
+        RunningTask {
+            name: self.name.as_ref().to_owned(),
+            task: self.task,
+            actor: self.actor,
+            attempt: self.attempt,
+            retriable: self.retriable,
+            started: clock::monotonic().saturating_sub(ran),
+        }
     }
 
     /// Whether a future of the task waits for what other tasks bring about.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::error::{RayError, Result};
+use crate::memory::MemoryReport;
 use crate::wire::{Frame, GcsReply, GcsRequest, NodeReport};
 use crate::worker::Worker;
 use crate::worker::state::Dest;
@@ -16,6 +17,7 @@ use crate::worker::state::Dest;
 pub(crate) enum Answer {
     Gcs(GcsReply),
     Node(NodeReport),
+    Memory(Box<MemoryReport>),
 }
 
 /// Questions that wait for their answers.
@@ -80,7 +82,9 @@ impl Worker {
         match self.await_answer(receiver).await? {
             Answer::Gcs(GcsReply::Failed { error }) => Err(error),
             Answer::Gcs(reply) => Ok(reply),
-            Answer::Node(_) => Err(RayError::internal("a node's report answers a question to the GCS")),
+            Answer::Node(_) | Answer::Memory(_) => {
+                Err(RayError::internal("a node's report answers a question to the GCS"))
+            }
         }
     }
 
@@ -95,7 +99,19 @@ impl Worker {
         self.with(|_, _, out| out.send(Dest::Raylet, Frame::NodeReport { request }));
         match self.await_answer(receiver).await? {
             Answer::Node(report) => Ok(report),
-            Answer::Gcs(_) => Err(RayError::internal("the GCS answers a question to the raylet")),
+            Answer::Gcs(_) | Answer::Memory(_) => {
+                Err(RayError::internal("another's answer to a question about the node"))
+            }
+        }
+    }
+
+    /// Asks the raylet who holds which memory.
+    pub(crate) async fn memory_report(self: &Arc<Self>) -> Result<MemoryReport> {
+        let (request, receiver) = self.gcs.register();
+        self.with(|_, _, out| out.send(Dest::Raylet, Frame::MemoryReport { request }));
+        match self.await_answer(receiver).await? {
+            Answer::Memory(report) => Ok(*report),
+            Answer::Gcs(_) | Answer::Node(_) => Err(RayError::internal("another's answer to a question about memory")),
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod state;
 pub(crate) mod task;
 pub(crate) mod waiter;
 
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -27,7 +28,7 @@ use smallvec::SmallVec;
 
 use crate::config;
 use crate::error::{RayError, Result};
-use crate::ids::{JobId, NodeId, WorkerId};
+use crate::ids::{JobId, NodeId, ObjectId, WorkerId};
 use crate::wire::{DeathCause, Frame, Sender, Welcome};
 use execute::Executor;
 use gcs_client::GcsClient;
@@ -247,19 +248,35 @@ impl Worker {
         }
     }
 
+    /// Notes where in the program objects were made, if that is wanted.
+    pub(crate) fn note_site(
+        self: &Arc<Self>,
+        objects: impl IntoIterator<Item = ObjectId>,
+        site: &'static Location<'static>,
+    ) {
+        if self.config.record_ref_creation_sites {
+            self.with(|state, _, _| objects.into_iter().for_each(|object| state.made_at(object, site)));
+        }
+    }
+
     /// Reads the state.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         look(&self.state())
     }
 
     /// Answers that came by ring.
-    pub(crate) fn answers_arrived(self: &Arc<Self>, peer: WorkerId, frames: Vec<Frame>) {
+    pub(crate) fn answers_arrived(self: &Arc<Self>, peer: WorkerId, mut frames: Vec<Frame>) {
         {
             let mut links = self.links();
             for frame in &frames {
                 if let Frame::TaskDone { task, .. } = frame {
                     links.answered(peer, *task);
                 }
+            }
+        }
+        for frame in &mut frames {
+            if let Frame::TaskDone { outcome, .. } = frame {
+                self.find_losses(outcome);
             }
         }
         self.with(|state, _, out| {
@@ -292,6 +309,7 @@ impl Worker {
     pub(crate) fn peer_is_dead(self: &Arc<Self>, peer: WorkerId, cause: &DeathCause) {
         let not_begun = self.links().rings_end(peer);
         self.with(|state, now, out| state.process_died(peer, cause, &not_begun, now, out));
+        self.claim_lost(peer);
         self.executor.recheck_exit(self);
     }
 

@@ -88,13 +88,13 @@ impl Worker {
         let value = std::mem::replace(&mut *form, Form::Encoded);
         drop(form);
         drop(value);
-        bytes.map_or_else(|| self.read_stored(object), Ok)
+        bytes.map_or_else(|| Ok(self.read_stored(object)?), Ok)
     }
 
     fn encoded_already(self: &Arc<Self>, object: ObjectId) -> Result<Bytes> {
         match self.read(|state| state.objects.slot(&object).cloned()) {
             Some(Slot::Inline(bytes)) => Ok(bytes),
-            Some(Slot::Stored { .. }) => self.read_stored(object),
+            Some(Slot::Stored { .. }) => Ok(self.read_stored(object)?),
             Some(Slot::Failed(error)) => Err(error),
             _ => Err(RayError::internal("a native value is read after it was moved out")),
         }

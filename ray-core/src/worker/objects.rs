@@ -41,6 +41,8 @@ pub(crate) enum Interest {
     Dependent(TaskId),
     /// An actor of this process that is to be created with the object.
     Creation(ActorId),
+    /// This process, for the actor that the object stands for.
+    Handle,
     /// Another process.
     Subscriber(WorkerId),
 }
@@ -133,6 +135,16 @@ impl Objects {
                 entry.slot = other;
                 None
             }
+        }
+    }
+
+    /// Makes a value that was in the store pending again: it is being made anew, or asked for anew.
+    pub(crate) fn reset(&mut self, object: &ObjectId) {
+        if let Some(entry) = self.table.get_mut(object)
+            && matches!(entry.slot, Slot::Stored { .. })
+        {
+            entry.slot = Slot::Pending;
+            entry.subscribed = false;
         }
     }
 

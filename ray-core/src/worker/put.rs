@@ -11,6 +11,7 @@ use crate::ids::{ObjectId, WorkerId};
 use crate::value::{self, Encoded, Parts};
 use crate::wire::ObjectValue;
 use crate::worker::objects::Slot;
+use crate::worker::refs::Hold;
 use crate::worker::{Worker, context};
 
 fn refused(error: ray_objstore::Error) -> RayError {
@@ -62,7 +63,8 @@ impl Worker {
     }
 
     /// A result on its way to its owner: small ones whole, large ones through the store. References inside it are handed
-    /// over to the owner.
+    /// over to the owner, and held (RC-T2: the value itself may be gone before the frame leaves) until whoever sends it
+    /// [lets go](crate::worker::state::State::let_go).
     pub(crate) fn outgoing(
         self: &Arc<Self>,
         object: ObjectId,
@@ -78,10 +80,13 @@ impl Worker {
             let refs = encoded.refs.iter().map(|token| (token.object, token.owner)).collect();
             ObjectValue::Stored { size, refs }
         };
-        if !encoded.refs.is_empty() && owner != self.identity.worker {
+        if !encoded.refs.is_empty() {
             self.with(|state, _, out| {
                 for token in &encoded.refs {
-                    state.hand_over(token.object, owner, out);
+                    state.hold(token.object, Hold::Task);
+                    if owner != self.identity.worker {
+                        state.hand_over(token.object, owner, out);
+                    }
                 }
             });
         }

@@ -9,6 +9,7 @@ use crate::wire::{self, Frame, GcsEvent, GcsReply, Packet, Receiver};
 use crate::worker::Worker;
 use crate::worker::gcs_client::Answer;
 use crate::worker::rings::serve_reactor;
+use crate::worker::state::Dest;
 
 /// Serves the connection to the raylet until it ends, and with it the session in this process.
 pub(crate) async fn serve(worker: Arc<Worker>, mut raylet: Receiver) {
@@ -62,10 +63,25 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
                 tracing::debug!(target: "ray_core::worker", request, "a report that nobody waits for");
             }
         }
+        Frame::MemoryReportReply { request, report } => {
+            let unasked = worker.gcs.answered(request, Answer::Memory(report));
+            if unasked.is_some() {
+                tracing::debug!(target: "ray_core::worker", request, "a report that nobody waits for");
+            }
+        }
+        Frame::TellHoldings { census, objects } => tell_holdings(worker, census, objects),
         Frame::Exit {} => worker.executor.exit_when_idle(worker),
-        Frame::ConstructActor { spec, restarts } => worker.executor.construct(worker, *spec, restarts),
+        Frame::ConstructActor { spec, restarts } => worker.construct(*spec, restarts),
         other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
     }
+}
+
+fn tell_holdings(worker: &Arc<Worker>, census: u64, objects: bool) {
+    let running = worker.executor.running_tasks();
+    worker.with(|state, _, out| {
+        let holdings = Box::new(state.holdings(running, objects));
+        out.send(Dest::Raylet, Frame::Holdings { census, holdings });
+    });
 }
 
 fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
@@ -133,14 +149,21 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
         Frame::EndActor { actor } => {
             worker.with(|state, now, out| state.end_local_actor(actor, "it was killed by kill()", now, out));
         }
+        Frame::ObjectUnreadable { object, why } => {
+            // The news may be older than a value that was made again.
+            if !worker.is_stored(object) {
+                worker.with(|state, now, out| state.lost(object, &why, now, out));
+            }
+        }
         Frame::TaskDone {
             task,
             attempt,
-            outcome,
+            mut outcome,
             reusable,
             ran,
         } => {
             worker.links().answered(from, task);
+            worker.find_losses(&mut outcome);
             worker.with(|state, _, out| {
                 state.task_done(from, (task, attempt), outcome, (reusable, ran), out);
             });
@@ -165,6 +188,11 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
         } => {
             worker.with(|state, _, out| state.stream_item(from, task, attempt, index, value, out));
         }
+        Frame::ClaimArguments { actor } => worker.with(|state, _, out| {
+            let handed = state.hand_over_arguments(actor, from, out);
+            out.send(Dest::Worker(from), Frame::ArgumentsHanded { actor, handed });
+        }),
+        Frame::ArgumentsHanded { actor, handed } => worker.arguments_handed(actor, handed),
         Frame::StreamConsumed { task, consumed } => worker.executor.stream_consumed(task, consumed),
         other => tracing::warn!(target: "ray_core::worker", ?other, %from, "a frame that a worker does not send"),
     }

@@ -66,14 +66,23 @@ pub(crate) struct PendingTask {
     /// Dependencies that are not ready.
     pub(crate) missing: u32,
     /// Attempts left after a failure of the system, or of the task's code where that is retried; -1: any number.
-    pub(crate) retries_left: i64,
+    /// `None`: as the actor says, which is known when the call is first sent.
+    pub(crate) retries_left: Option<i64>,
     pub(crate) phase: Phase,
     /// Somebody gave up on it: its results are settled, what still comes is dropped.
     pub(crate) cancelled: bool,
     /// Pauses before the next attempt so far, for the back-off.
     pub(crate) failures: u32,
+    /// How often its worker was killed for memory: counted apart from the retries.
+    pub(crate) oom_failures: u32,
+    /// How often it has run again to make lost results again.
+    pub(crate) runs: u32,
+    /// What it counts for among the pending work.
+    pub(crate) bytes: u64,
     /// The actor, for a call.
     pub(crate) actor: Option<ActorId>,
+    /// The object of the handle that a call was made with.
+    pub(crate) handle: Option<ObjectId>,
     /// Arguments that never leave this process, by their position.
     pub(crate) natives: Vec<(u32, NativeValue)>,
     /// While it runs in this process itself.
@@ -89,6 +98,12 @@ impl PendingTask {
         self.spec.name.as_deref().unwrap_or(&self.template.name)
     }
 
+    /// The references among and inside its arguments.
+    pub(crate) fn references(&self) -> impl Iterator<Item = (ObjectId, WorkerId)> + '_ {
+        let dependencies = self.dependencies.iter().map(|one| (one.object, one.owner));
+        dependencies.chain(self.nested.iter().copied())
+    }
+
     /// The objects it returns.
     pub(crate) fn results(&self) -> impl Iterator<Item = ObjectId> + use<> {
         let task = self.spec.task;
@@ -97,7 +112,7 @@ impl PendingTask {
 
     /// Whether the task's own code may fail and be run again: then its arguments stay here.
     pub(crate) fn may_fail_again(&self) -> bool {
-        self.retries_left != 0 && self.template.options.retry_exceptions != RetryExceptions::Never
+        self.retries_left != Some(0) && self.template.options.retry_exceptions != RetryExceptions::Never
     }
 
     /// How long to pause before the next attempt: none by default, else doubling up to a cap, less up to a half at random.
@@ -111,9 +126,9 @@ impl PendingTask {
     /// Takes one of the retries that are left.
     pub(crate) fn take_retry(&mut self) -> bool {
         match self.retries_left {
-            0 => false,
-            left => {
-                self.retries_left = if left > 0 { left - 1 } else { left };
+            None | Some(0) => false,
+            Some(left) => {
+                self.retries_left = Some(if left > 0 { left - 1 } else { left });
                 true
             }
         }

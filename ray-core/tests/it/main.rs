@@ -9,11 +9,13 @@
 )]
 
 mod actor_pool;
+mod actors;
 mod cancel;
 mod crash;
 mod harness;
 mod logs;
 mod nesting;
+mod objects;
 mod placement_groups;
 mod process;
 mod queue;

@@ -97,14 +97,22 @@ pub(crate) fn children() -> Vec<u32> {
     pids
 }
 
+/// Whether a line of `/proc/*/maps`, or the target of a link in `/proc/*/fd`, is memory of an object store: a memory file,
+/// or a nameless file of a tmpfs that is mounted nowhere (huge pages).
+pub(crate) fn is_object_memory(text: &str) -> bool {
+    let path = text.find('/').map_or("", |start| &text[start..]);
+    let nameless = path.strip_prefix("/#").and_then(|rest| rest.strip_suffix(" (deleted)"));
+    path.starts_with("/memfd:ray-objects")
+        || nameless.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Open or mapped memory of object stores.
 fn object_memory() -> Vec<String> {
-    let is_ours = |text: &str| text.contains("memfd:ray-objects");
     let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let open = open.filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.display().to_string()));
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     open.chain(maps.lines().map(str::to_owned))
-        .filter(|text| is_ours(text))
+        .filter(|text| is_object_memory(text))
         .collect()
 }
 

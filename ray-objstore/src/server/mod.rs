@@ -115,6 +115,11 @@ impl Store {
         self.server.with(|state| state.free_where(|of, _| of == job));
     }
 
+    /// Bytes of memory that objects take now, those being written or still read among them. Cheap.
+    pub fn used_bytes(&self) -> u64 {
+        self.server.with(|state| state.used)
+    }
+
     /// What the store holds, and who keeps it.
     pub fn report(&self) -> Report {
         self.server.with(State::report)

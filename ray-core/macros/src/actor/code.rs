@@ -408,6 +408,7 @@ impl Actor {
             quote! {
                 #(#documented)*
                 #undocumented
+                #[track_caller]
                 #vis fn #name(&self, #parameters) -> #returned {
                     let __ray_options: __ray::Option<__ray::Arc<__ray::MethodOptions>> = #options;
                     #build

@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::RwLock;
 
 use super::actor_queue::{ActorQueue, Kind, Limits};
 use super::outcome::{Ended, told};
-use super::run::{arguments, caught, caught_async, from_specs, registered, task_context};
+use super::run::{arguments, caught, caught_async, registered, task_context};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
-use crate::ids::{IdHasher, WorkerId};
+use crate::ids::{IdHasher, ObjectId, WorkerId};
 use crate::registry::{ActorMethod, ActorType, Receiver};
-use crate::remote::{ConstructBody, Instance, MethodBody, TaskError};
-use crate::wire::{ActorSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
+use crate::remote::{Arguments, ConstructBody, Incoming, Instance, MethodBody, TaskError};
+use crate::wire::{ActorSpec, ArgSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
+use crate::worker::refs::Hold;
 use crate::worker::state::Dest;
 
 /// An actor and the calls that have arrived for it.
@@ -76,9 +78,14 @@ impl Arrivals {
 
 /// Runs the constructor, then serves calls on this thread until the actor ends; never returns but for a constructor that
 /// failed.
-pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) {
+pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32, references: &[(ObjectId, WorkerId)]) {
     let actor = spec.actor;
     let outcome = make_instance(worker, spec, restarts);
+    worker.with(|state, _, out| {
+        for (object, _) in references {
+            state.unhold(*object, Hold::Task, out);
+        }
+    });
     let (host, error) = match outcome {
         Ok(host) => (Some(Arc::new(host)), None),
         Err(error) => (None, Some(error)),
@@ -114,9 +121,10 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         group: spec.strategy.group(),
         captures: spec.strategy.captures(),
         resources: Resources::Own(spec.resources.clone()),
+        started: Some(Instant::now()),
         ..TaskContext::default()
     });
-    let arguments = from_specs(worker, &spec.args)?;
+    let arguments = constructor_arguments(worker, &spec.args)?;
     let failed = |error: &TaskError| match super::outcome::failed(worker, &task, &name, error) {
         TaskOutcome::Failed { error, .. } => error,
         _ => RayError::internal("a failure that is none"),
@@ -159,6 +167,15 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
     })
 }
 
+/// The constructor's arguments. One that the store has lost is waited for: its owner makes it again.
+fn constructor_arguments(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
+    let incoming = args.iter().map(|arg| match arg {
+        ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
+        ArgSpec::Stored { object, owner, .. } => worker.read_arrived(*object, *owner).map(Incoming::Payload),
+    });
+    incoming.collect::<Result<Vec<_>>>().map(Arguments::new)
+}
+
 /// The constructor seen as a task, for its errors and its context.
 fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSpec {
     TaskSpec {
@@ -177,6 +194,7 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         group: None,
         captures: false,
         resources: spec.resources.clone(),
+        retriable: false,
     }
 }
 
@@ -187,15 +205,22 @@ impl ActorHost {
 
     /// A call has arrived.
     pub(super) fn arrived(self: &Arc<Self>, worker: &Arc<Worker>, job: Job) {
-        let in_turn = self.calls().arrivals.arrived(job);
-        for mut job in in_turn {
-            // A call runs where the actor is.
-            job.spec.group = self.spec.strategy.group();
-            job.spec.captures = self.spec.strategy.captures();
-            match self.kind_of(&job) {
-                Ok(kind) => self.calls().queue.push(kind, job),
-                Err(error) => answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
+        let mut refused = Vec::new();
+        {
+            // One lock from the turn to the queue: one thread reads the ring, another the socket.
+            let mut calls = self.calls();
+            for mut job in calls.arrivals.arrived(job) {
+                // A call runs where the actor is.
+                job.spec.group = self.spec.strategy.group();
+                job.spec.captures = self.spec.strategy.captures();
+                match self.kind_of(&job, &calls.queue) {
+                    Ok(kind) => calls.queue.push(kind, job),
+                    Err(error) => refused.push((job, error)),
+                }
             }
+        }
+        for (job, error) in refused {
+            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
         }
         self.start(worker, 0);
     }
@@ -204,7 +229,7 @@ impl ActorHost {
         self.item.method(job.spec.call.as_ref()?.method)
     }
 
-    fn kind_of(&self, job: &Job) -> Result<Kind> {
+    fn kind_of(&self, job: &Job, queue: &ActorQueue<Job>) -> Result<Kind> {
         let Some((call, method)) = job.spec.call.as_ref().zip(self.method(job)) else {
             let what = format!("a method of actor `{}`", self.type_name);
             return Err(RayError::UnknownItem {
@@ -219,16 +244,12 @@ impl ActorHost {
             )));
         }
         let wanted = call.group.as_deref().or(method.concurrency_group);
-        let calls = self.calls();
         let group = match wanted {
             None => 0,
-            Some(name) => calls.queue.group(name).ok_or_else(|| RayError::InvalidOption {
+            Some(name) => queue.group(name).ok_or_else(|| RayError::InvalidOption {
                 option: "concurrency_group".into(),
                 name: format!("{}::{}", self.type_name, method.name),
-                why: format!(
-                    "the actor has no group `{name}`; it has {:?}",
-                    calls.queue.group_names()
-                ),
+                why: format!("the actor has no group `{name}`; it has {:?}", queue.group_names()),
             })?,
         };
         let exclusive = method.receiver() == Receiver::Exclusive;
@@ -255,7 +276,8 @@ impl ActorHost {
             }
             let looking = free.max(usize::from(calls.main_waits));
             missing_threads += calls.ready.len().saturating_sub(looking);
-            if calls.main_waits && !calls.ready.is_empty() {
+            // An actor that is to end waits for its last call, which another thread may have run.
+            if calls.main_waits && (!calls.ready.is_empty() || calls.ending) {
                 self.look_again();
                 // Whether it slept does not matter.
                 let _found = worker.rings.ringer().ring();
@@ -336,10 +358,10 @@ impl ActorHost {
     fn run_sync(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process);
-        worker.executor.running().insert(job.spec.task, context.clone());
+        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
+        worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
-            Err(error) => TaskOutcome::Failed { error, retry: false },
+            Err(outcome) => outcome,
             Ok(arguments) => match method.body {
                 MethodBody::SharedSync(body) => {
                     let instance = self.instance.blocking_read();
@@ -366,10 +388,10 @@ impl ActorHost {
     async fn run_async(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process);
-        worker.executor.running().insert(job.spec.task, context.clone());
+        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
+        worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
-            Err(error) => TaskOutcome::Failed { error, retry: false },
+            Err(outcome) => outcome,
             Ok(arguments) => match method.body {
                 MethodBody::SharedAsync(body) => {
                     let instance = self.instance.read().await;
@@ -410,14 +432,25 @@ impl ActorHost {
     }
 
     /// Cancels a call that has not started.
-    pub(super) fn cancel_waiting(&self, worker: &Arc<Worker>, task: crate::ids::TaskId) {
-        let waiting = self.calls().queue.remove(|job| job.spec.task == task);
+    pub(super) fn cancel_waiting(self: &Arc<Self>, worker: &Arc<Worker>, task: crate::ids::TaskId) {
+        let waiting = {
+            let mut calls = self.calls();
+            calls.queue.remove(|job| job.spec.task == task).or_else(|| {
+                // Its turn has come, but no thread has taken it yet.
+                let place = calls.ready.iter().position(|(_, job)| job.spec.task == task)?;
+                let (kind, job) = calls.ready.remove(place)?;
+                calls.queue.ended(kind);
+                Some(job)
+            })
+        };
         if let Some(job) = waiting {
             let error = RayError::Cancelled {
                 task,
                 name: job.spec.name.clone().unwrap_or_default(),
             };
             answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+            // Those behind it may not have to wait any longer.
+            self.start(worker, 0);
         }
     }
 

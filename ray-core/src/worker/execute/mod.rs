@@ -5,6 +5,7 @@
 
 mod actor;
 pub(crate) mod actor_queue;
+mod claim;
 mod outcome;
 mod panic;
 mod run;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use crate::error::RayError;
 use crate::ids::{IdHasher, ObjectId, TaskId, WorkerId};
-use crate::wire::{ActorSpec, ArgSpec, Frame, TaskOutcome, TaskSpec};
+use crate::memory::RunningTask;
+use crate::wire::{ActorSpec, Frame, ObjectValue, TaskOutcome, TaskSpec};
 use crate::worker::context::TaskContext;
 use crate::worker::refs::Hold;
 use crate::worker::rings::Arrival;
@@ -47,7 +49,8 @@ pub(crate) struct Job {
 )]
 enum Order {
     Run(Job),
-    Construct(Box<ActorSpec>, u32),
+    /// With the references inside the arguments, held by this process until the constructor has ended.
+    Construct(Box<ActorSpec>, u32, Vec<(ObjectId, WorkerId)>),
     Exit(i32),
 }
 
@@ -59,6 +62,7 @@ pub(crate) struct Executor {
     look: AtomicBool,
     running: Mutex<HashMap<TaskId, Arc<TaskContext>, IdHasher>>,
     actor: OnceLock<Arc<ActorHost>>,
+    claim: claim::Claim,
     runtime: OnceLock<tokio::runtime::Runtime>,
     calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
@@ -121,7 +125,9 @@ impl Executor {
             if let Some(order) = self.next_order(worker) {
                 match order {
                     Order::Run(job) => run::task(worker, job),
-                    Order::Construct(spec, restarts) => actor::construct(worker, &spec, restarts),
+                    Order::Construct(spec, restarts, references) => {
+                        actor::construct(worker, &spec, restarts, &references);
+                    }
                     Order::Exit(code) => return code,
                 }
                 continue;
@@ -174,7 +180,7 @@ impl Executor {
         if let Some(host) = self.actor.get() {
             host.look_again();
         }
-        // After the marks: whoever it wakes looks at once. Whether the main thread slept does not matter.
+        // Last: whom it wakes finds nothing else, and sleeps again. Whether the main thread slept does not matter.
         let _found = worker.rings.ringer().ring();
     }
 
@@ -187,15 +193,17 @@ impl Executor {
     pub(crate) fn push(&self, worker: &Arc<Worker>, from: WorkerId, spec: TaskSpec, lease: u64) {
         let mut held = Vec::new();
         for arg in &spec.args {
-            if let ArgSpec::Inline { object } = arg {
-                let tokens = crate::value::refs_of(object).unwrap_or_default();
-                held.extend(tokens.into_iter().map(|token| (token.object, token.owner)));
-            }
+            held.extend(arg.references());
         }
         if !held.is_empty() {
             worker.with(|state, _, out| {
                 for (object, owner) in &held {
-                    state.receive(*object, *owner, Hold::Task, out);
+                    if from == worker.identity.worker {
+                        // Nothing was handed over: it is held here already.
+                        state.hold(*object, Hold::Task);
+                    } else {
+                        state.receive(*object, *owner, Hold::Task, out);
+                    }
                 }
             });
         }
@@ -219,11 +227,6 @@ impl Executor {
             }
             (None, _) => self.order(worker, Order::Run(job)),
         }
-    }
-
-    /// Makes this worker an actor.
-    pub(crate) fn construct(&self, worker: &Worker, spec: ActorSpec, restarts: u32) {
-        self.order(worker, Order::Construct(Box::new(spec), restarts));
     }
 
     /// Cancels a task that has arrived here, and on demand what it has submitted.
@@ -336,6 +339,11 @@ impl Executor {
         }
     }
 
+    /// What others have submitted and runs here now.
+    pub(crate) fn running_tasks(&self) -> Vec<RunningTask> {
+        self.running().values().map(|context| context.told()).collect()
+    }
+
     /// Counts a call of a function. Returns how many there were, this one included.
     fn count_call(&self, item: u64) -> u64 {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -379,6 +387,10 @@ fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) 
 fn answer_after(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool, ran: Duration) {
     let ran = u32::try_from(ran.as_micros()).unwrap_or(u32::MAX);
     let (task, attempt) = (job.spec.task, job.spec.attempt);
+    let returned: Vec<_> = match &outcome {
+        TaskOutcome::Returned { values } => values.iter().flat_map(ObjectValue::references).collect(),
+        _ => Vec::new(),
+    };
     if job.spec.stream.is_some() {
         worker.executor.streams.close(task);
     }
@@ -399,7 +411,7 @@ fn answer_after(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: 
         } else {
             out.send(Dest::Worker(job.from), answer);
         }
-        for (object, _) in &job.held {
+        for (object, _) in job.held.iter().chain(&returned) {
             state.unhold(*object, Hold::Task, out);
         }
     });

@@ -26,7 +26,11 @@ pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) ->
             for (index, value) in (1..).zip(values) {
                 match returned(worker, &job.spec, name, index, &value) {
                     Ok(value) => sent.push(value),
-                    Err(failed) => return failed,
+                    Err(failed) => {
+                        // These will never leave.
+                        worker.with(|state, _, out| sent.iter().for_each(|value| state.let_go(value, out)));
+                        return failed;
+                    }
                 }
             }
             TaskOutcome::Returned { values: sent }

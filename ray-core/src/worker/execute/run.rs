@@ -14,6 +14,7 @@ use crate::remote::{Arguments, FunctionBody, Incoming, Outcome};
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
+use crate::worker::resolve::Unreadable;
 
 /// Runs a task of a function on this thread and answers it.
 pub(super) fn task(worker: &Arc<Worker>, job: Job) {
@@ -30,10 +31,10 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     };
     let name = job.spec.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
     let begun = Instant::now();
-    let context = task_context(&job.spec, &name, false, Hosting::Process);
+    let context = task_context(&job.spec, &name, false, Hosting::Process, begun);
     worker.executor.enter_running(&context);
     let outcome = match arguments(worker, &job.spec) {
-        Err(error) => TaskOutcome::Failed { error, retry: false },
+        Err(outcome) => outcome,
         Ok(arguments) => match function.body {
             FunctionBody::Sync(body) => {
                 let ended = caught(&context, || body(arguments));
@@ -71,7 +72,13 @@ pub(super) fn registered(key: u64) -> Result<&'static RemoteItem> {
     })
 }
 
-pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool, hosting: Hosting) -> Arc<TaskContext> {
+pub(super) fn task_context(
+    spec: &TaskSpec,
+    name: &str,
+    exclusive: bool,
+    hosting: Hosting,
+    started: Instant,
+) -> Arc<TaskContext> {
     Arc::new(TaskContext {
         task: spec.task,
         attempt: spec.attempt,
@@ -82,22 +89,30 @@ pub(super) fn task_context(spec: &TaskSpec, name: &str, exclusive: bool, hosting
         captures: spec.captures,
         resources: Resources::Own(spec.resources.clone()),
         hosting,
-        due: spec.deadline.and_then(|left| Instant::now().checked_add(left)),
+        due: spec.deadline.and_then(|left| started.checked_add(left)),
+        retriable: spec.retriable,
+        started: Some(started),
         ..TaskContext::default()
     })
 }
 
 /// The arguments at hand: inline ones as they came, stored ones read in place.
-pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Arguments> {
-    from_specs(worker, &spec.args)
-}
-
-pub(super) fn from_specs(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
-    let incoming = args.iter().map(|arg| match arg {
+///
+/// One that the store has lost is the owner's to make again: the task goes back to it.
+pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Arguments, TaskOutcome> {
+    let incoming = spec.args.iter().map(|arg| match arg {
         ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
-        ArgSpec::Stored { object, .. } => worker.read_stored(*object).map(Incoming::Payload),
+        ArgSpec::Stored { object, .. } => match worker.read_stored(*object) {
+            Ok(bytes) => Ok(Incoming::Payload(bytes)),
+            Err(Unreadable::Lost(why)) => Err(TaskOutcome::ArgumentUnreadable {
+                object: *object,
+                why,
+                lost: true,
+            }),
+            Err(Unreadable::Failed(error)) => Err(TaskOutcome::Failed { error, retry: false }),
+        },
     });
-    incoming.collect::<Result<Vec<_>>>().map(Arguments::new)
+    incoming.collect::<Result<Vec<_>, _>>().map(Arguments::new)
 }
 
 /// Runs user code on this thread, in its context.

@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -185,7 +186,7 @@ fn run_own(worker: &Arc<Worker>, own: OwnRun, actor: Option<Arc<LocalActor>>, re
         receipt,
         own: Some((task, attempt, outcome)),
     };
-    let arguments = match native_arguments(worker, args) {
+    let arguments = match native_arguments(worker, &context, args) {
         Ok(arguments) => arguments,
         Err(error) => {
             let failed = TaskOutcome::Failed { error, retry: false };
@@ -227,13 +228,19 @@ fn run_foreign(
     };
     let name = job.spec.name.clone().unwrap_or_else(|| body.name(&job.spec));
     let permit = Permit::foreign(lease);
-    let context = task_context(&job.spec, &name, body.is_exclusive(), Hosting::Shared(permit));
+    let context = task_context(
+        &job.spec,
+        &name,
+        body.is_exclusive(),
+        Hosting::Shared(permit),
+        Instant::now(),
+    );
     worker.executor.running().insert(job.spec.task, context.clone());
     let arguments = match arguments(worker, &job.spec) {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(outcome) => {
             worker.executor.running().remove(&job.spec.task);
-            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+            answer(worker, job, outcome, true);
             return Some(done(receipt));
         }
     };
@@ -479,10 +486,19 @@ fn own_outcome(worker: &Arc<Worker>, job: &Job, name: &str, ran: Ran) -> LocalOu
     }
 }
 
-fn native_arguments(worker: &Arc<Worker>, args: SmallVec<[RunArg; 2]>) -> Result<Arguments> {
+fn native_arguments(
+    worker: &Arc<Worker>,
+    context: &Arc<TaskContext>,
+    args: SmallVec<[RunArg; 2]>,
+) -> Result<Arguments> {
     let incoming = args.into_iter().map(|arg| match arg {
         RunArg::Spec(ArgSpec::Inline { object }) => Ok(Incoming::Payload(object)),
-        RunArg::Spec(ArgSpec::Stored { object, .. }) => worker.read_stored(object).map(Incoming::Payload),
+        RunArg::Spec(ArgSpec::Stored { object, owner, .. }) => {
+            // Other arguments may be moved out already, so that the task cannot be put back in line: it waits right here
+            // for one that has to be made again, and lends its permit meanwhile.
+            let _entered = context::enter(context.clone());
+            worker.read_arrived(object, owner).map(Incoming::Payload)
+        }
         RunArg::Given(value) => Ok(Incoming::Native(value.into_any())),
         RunArg::Moved(native) => match native.take() {
             Some(value) => Ok(Incoming::Native(value)),

@@ -18,6 +18,7 @@ use crate::remote::{ItemIterator, ItemStream, Outcome, TaskError};
 use crate::wire::{Frame, ObjectValue, TaskOutcome};
 use crate::worker::Worker;
 use crate::worker::context::{self, TaskContext, WithContext};
+use crate::worker::refs::Hold;
 use crate::worker::state::Dest;
 
 /// How far the consumers of this process's streams have come.
@@ -127,14 +128,19 @@ impl<'a> Producer<'a> {
     fn send_value(&mut self, value: ObjectValue) {
         let (task, attempt, index) = (self.job.spec.task, self.job.spec.attempt, self.made);
         self.made += 1;
+        let inner = value.references();
         let frame = Frame::StreamItem {
             task,
             attempt,
             index,
             value,
         };
-        self.worker
-            .with(|_, _, out| out.send(Dest::Worker(self.job.from), frame));
+        self.worker.with(|state, _, out| {
+            out.send(Dest::Worker(self.job.from), frame);
+            inner
+                .iter()
+                .for_each(|(object, _)| state.unhold(*object, Hold::Task, out));
+        });
     }
 
     fn cancelled(&self) -> TaskOutcome {

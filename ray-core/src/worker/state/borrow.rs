@@ -8,7 +8,7 @@ use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::value::RefToken;
 use crate::wire::{DeathCause, Frame, ObjectValue};
 use crate::worker::objects::{Interest, Slot};
-use crate::worker::refs::{Effect, Hold};
+use crate::worker::refs::{Effect, Hold, RefTable};
 
 impl State {
     /// Asks the owner of a borrowed object to tell when it is ready; once.
@@ -126,6 +126,16 @@ impl State {
         }
     }
 
+    /// A reference that nobody handed over, because its sender did not know this process: it registers itself. The sender
+    /// holds the reference for as long as this process lives, so that the owner cannot miss it.
+    pub(crate) fn introduce(&mut self, object: ObjectId, owner: WorkerId, hold: Hold, out: &mut Out) {
+        if owner != self.me {
+            let to = self.me;
+            out.send(Dest::Worker(owner), Frame::Handover { object, to });
+        }
+        self.receive(object, owner, hold, out);
+    }
+
     /// One more hold on an object that is held already.
     pub(crate) fn hold(&mut self, object: ObjectId, hold: Hold) {
         if let Err(error) = self.refs.add(object, hold) {
@@ -140,6 +150,13 @@ impl State {
         }
     }
 
+    /// A result with references inside has left, or never will (see [`Worker::outgoing`](crate::worker::Worker::outgoing)).
+    pub(crate) fn let_go(&mut self, value: &ObjectValue, out: &mut Out) {
+        for (object, _) in value.references() {
+            self.unhold(object, Hold::Task, out);
+        }
+    }
+
     /// The reference is about to leave for another process: its owner hears of it first (RC-T2).
     pub(crate) fn hand_over(&mut self, object: ObjectId, to: WorkerId, out: &mut Out) {
         if let Err(error) = self.refs.hand_over(object, to, &mut out.refs) {
@@ -149,12 +166,8 @@ impl State {
     }
 
     /// The references inside the value of an object, with their owners.
-    fn contained_in(&self, object: &ObjectId) -> Vec<(ObjectId, WorkerId)> {
-        let contained = self.refs.get(object).map(|report| report.contained).unwrap_or_default();
-        contained
-            .iter()
-            .filter_map(|inner| Some((*inner, self.refs.get(inner)?.owner)))
-            .collect()
+    pub(super) fn contained_in(&self, object: &ObjectId) -> Vec<(ObjectId, WorkerId)> {
+        contained(&self.refs, object)
     }
 
     /// Another process's hand-over of an object of ours, or its release.
@@ -202,7 +215,7 @@ impl State {
                     );
                 }
             }
-            Effect::ReleaseSpec { .. } => {}
+            Effect::ReleaseSpec { task } => drop(self.kept.remove(&task)),
         }
     }
 
@@ -214,8 +227,12 @@ impl State {
             _ => {}
         }
         if owned {
-            self.handle_out_of_scope(object, out);
+            if !self.sites.is_empty() {
+                self.sites.remove(&object);
+            }
+            self.lineage.out_of_scope(object, &mut out.refs);
         }
+        self.handle_out_of_scope(object, out);
     }
 
     /// A process of this node is dead.
@@ -229,8 +246,17 @@ impl State {
     ) {
         self.ringed.remove(&worker);
         self.leases_of_dead_worker(worker, cause, not_begun, now, out);
-        self.actors_of_dead_worker(worker, out);
+        self.actors_of_dead_worker(worker, cause, now, out);
         self.refs.worker_died(worker, &mut out.refs);
         self.pids.remove(&worker);
     }
+}
+
+/// The references inside the value of an object, with their owners.
+pub(super) fn contained(refs: &RefTable, object: &ObjectId) -> Vec<(ObjectId, WorkerId)> {
+    let contained = refs.get(object).map(|report| report.contained).unwrap_or_default();
+    contained
+        .iter()
+        .filter_map(|inner| Some((*inner, refs.get(inner)?.owner)))
+        .collect()
 }

@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
@@ -17,6 +19,9 @@ use crate::worker::task::{PendingTask, Phase};
 
 /// What a worker gets to end itself before the raylet does it.
 const FORCE_GRACE: Duration = Duration::from_secs(1);
+
+/// The longest pause before a task runs again whose worker was killed for memory; as in Ray.
+const LONGEST_OOM_PAUSE: Duration = Duration::from_secs(60);
 
 impl State {
     /// A worker reports the end of an attempt.
@@ -35,6 +40,9 @@ impl State {
             .is_some_and(|pending| pending.spec.attempt == attempt);
         if current {
             match outcome {
+                TaskOutcome::ArgumentUnreadable { object, why, lost } => {
+                    self.argument_unreadable(task, object, lost.then_some(&*why), now, out);
+                }
                 TaskOutcome::Returned { values } => self.finish_returned(task, from, values, now, out),
                 TaskOutcome::StreamEnded { items } => self.finish_stream(task, items, now, out),
                 TaskOutcome::Failed { error, retry } => self.attempt_failed(task, error, retry, now, out),
@@ -114,18 +122,13 @@ impl State {
     pub(super) fn drop_value(&mut self, from: WorkerId, object: ObjectId, value: ObjectValue, out: &mut Out) {
         // An attempt that still runs makes the same object: then it is not touched.
         let over = self.tasks.get(&object.task()).is_none_or(|pending| pending.cancelled);
-        if over && matches!(value, ObjectValue::Stored { .. }) && object.owner_prefix() == self.me.prefix() {
+        // One that ran again for another of its results has made this one anew, too.
+        let wanted = matches!(self.objects.slot(&object), Some(Slot::Stored { .. }));
+        let mine = object.owner_prefix() == self.me.prefix();
+        if over && !wanted && mine && matches!(value, ObjectValue::Stored { .. }) {
             out.free.push(object);
         }
-        let inner = match value {
-            ObjectValue::Inline { object } => {
-                let tokens = crate::value::refs_of(&object).unwrap_or_default();
-                tokens.into_iter().map(|token| (token.object, token.owner)).collect()
-            }
-            ObjectValue::Stored { refs, .. } => refs,
-            ObjectValue::Failed { .. } => return,
-        };
-        self.take_contained(ObjectId::default(), from, inner, false, out);
+        self.take_contained(ObjectId::default(), from, value.references(), false, out);
     }
 
     /// The task's own code failed.
@@ -151,6 +154,7 @@ impl State {
         out: &mut Out,
     ) {
         let pid = self.pids.get(&worker).copied().unwrap_or_default();
+        let oom_base = self.oom_pause;
         let Some(pending) = self.tasks.get_mut(&task) else {
             return;
         };
@@ -158,6 +162,16 @@ impl State {
             // It would fare no better a second time.
             let error = super::groups::removed(*group);
             return self.finish_failed(task, &error, now, out);
+        }
+        if matches!(cause, DeathCause::OutOfMemory { .. }) && pending.spec.retriable && !pending.cancelled {
+            // As in Ray: these take no retry, since the task may not be to blame, and pause ever longer.
+            let pause = oom_base
+                .saturating_mul(1 << pending.oom_failures.min(16))
+                .min(LONGEST_OOM_PAUSE);
+            pending.oom_failures += 1;
+            tracing::warn!(target: "ray_core::worker", %task, name = pending.name(), pid, %cause, ?pause, "retrying a task after a pause");
+            self.retry_after(task, pause, now, out);
+            return;
         }
         if !pending.cancelled && pending.take_retry() {
             tracing::warn!(target: "ray_core::worker", %task, name = pending.name(), pid, %cause, "retrying a task whose worker died");
@@ -179,39 +193,62 @@ impl State {
                 cause: cause.to_string(),
             },
         };
+        self.free_untold(task, out);
         self.finish_failed(task, &error, now, out);
+    }
+
+    /// The worker may have written results to the store and not told of them. Those that are there from an earlier run
+    /// stay.
+    pub(super) fn free_untold(&mut self, task: TaskId, out: &mut Out) {
+        if let Some(pending) = self.tasks.get(&task) {
+            let untold = |object: &ObjectId| !matches!(self.objects.slot(object), Some(Slot::Stored { .. }));
+            out.free.extend(pending.results().filter(untold));
+        }
     }
 
     /// Ends a task without a value.
     pub(super) fn finish_failed(&mut self, task: TaskId, error: &RayError, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
         if !pending.cancelled {
-            let results: Vec<ObjectId> = pending.results().collect();
-            for object in results {
-                self.settle(object, Slot::Failed(error.clone()), now, out);
-            }
-            self.fail_stream(task, error, out);
+            self.fail_results(task, error, now, out);
         }
         self.forget_task(task, now, out);
     }
 
+    /// Those that have a value keep it: a task can be run again for one of several results.
+    fn fail_results(&mut self, task: TaskId, error: &RayError, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get(&task) else { return };
+        let results: Vec<ObjectId> = pending.results().collect();
+        for object in results {
+            if self.objects.slot(&object).is_some_and(Slot::is_pending) {
+                self.settle(object, Slot::Failed(error.clone()), now, out);
+            }
+        }
+        self.fail_stream(task, error, out);
+    }
+
     /// CO-3.
     pub(super) fn forget_task(&mut self, task: TaskId, now: Instant, out: &mut Out) {
-        let Some(pending) = self.tasks.remove(&task) else {
+        let Some(mut pending) = self.tasks.remove(&task) else {
             return;
         };
-        for dependency in &pending.dependencies {
-            self.unhold(dependency.object, Hold::Task, out);
+        let natives = std::mem::take(&mut pending.natives);
+        let held: SmallVec<[ObjectId; 4]> = pending.references().map(|(object, _)| object).collect();
+        let (actor, handle, bytes) = (pending.actor, pending.handle, pending.bytes);
+        self.keep_lineage(pending, out);
+        for object in held {
+            self.unhold(object, Hold::Task, out);
         }
-        for (object, _) in &pending.nested {
-            self.unhold(*object, Hold::Task, out);
+        if !natives.is_empty() {
+            out.garbage.push(Box::new(natives));
         }
-        if !pending.natives.is_empty() {
-            out.garbage.push(Box::new(pending.natives));
+        if let Some(handle) = handle {
+            self.unhold(handle, Hold::Task, out);
         }
-        if let Some(actor) = pending.actor {
+        if let Some(actor) = actor {
             self.call_ended(actor, task, now, out);
         }
+        self.room_freed(bytes, out);
     }
 
     /// Cancels a task that this process owns: its results are `Cancelled` at once. Returns the worker that runs it.
@@ -226,11 +263,7 @@ impl State {
         let pending = self.tasks.get(&task).filter(|pending| !pending.cancelled)?;
         let phase = pending.phase;
         let (shape, actor) = (pending.template.shape.clone(), pending.actor);
-        let results: Vec<ObjectId> = pending.results().collect();
-        for object in results {
-            self.settle(object, Slot::Failed(error.clone()), now, out);
-        }
-        self.fail_stream(task, error, out);
+        self.fail_results(task, error, now, out);
         let pending = self.tasks.get_mut(&task)?;
         match phase {
             Phase::Pushed(worker) => {
@@ -275,7 +308,7 @@ impl State {
                     self.retry(task, now, out);
                 }
             }
-            Timer::Deadline(task, timeout) => self.deadline(task, timeout, now, out),
+            Timer::Deadline(task, timeout, run) => self.deadline(task, timeout, run, now, out),
             Timer::Force(task, worker) => {
                 let runs_still = |pending: &PendingTask| pending.cancelled && pending.phase == Phase::Pushed(worker);
                 if self.tasks.get(&task).is_some_and(|pending| runs_still(pending)) {
@@ -295,8 +328,10 @@ impl State {
         }
     }
 
-    fn deadline(&mut self, task: TaskId, timeout: Duration, now: Instant, out: &mut Out) {
-        let Some(pending) = self.tasks.get(&task) else { return };
+    fn deadline(&mut self, task: TaskId, timeout: Duration, run: u32, now: Instant, out: &mut Out) {
+        let Some(pending) = self.tasks.get(&task).filter(|pending| pending.runs == run) else {
+            return;
+        };
         let attempt = pending.spec.attempt;
         let error = RayError::TaskTimeout {
             task,

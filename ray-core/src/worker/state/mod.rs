@@ -8,20 +8,25 @@
 //! references, whose drop takes the lock): they leave through [`Out::garbage`].
 
 mod actors;
+mod admission;
 mod borrow;
 mod complete;
 mod groups;
+mod holdings;
 mod leases;
+mod recover;
 mod shared;
 pub(crate) mod streams;
 mod submit;
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use actors::ActorClient;
+pub(crate) use admission::Ticket;
 pub(crate) use shared::{
     Done, LocalActor, LocalOutcome, LocalQueue, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
 };
@@ -33,7 +38,7 @@ use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId
 use crate::wire::{Frame, LeaseShape};
 use crate::worker::context::TaskContext;
 use crate::worker::objects::{Interest, Objects, Slot};
-use crate::worker::refs::{Effect, RefTable};
+use crate::worker::refs::{Effect, LineageTable, RefTable};
 use crate::worker::task::PendingTask;
 use crate::worker::waiter::Waiter;
 use leases::{Lease, ShapeQueue};
@@ -120,7 +125,7 @@ pub(crate) enum Timer {
     /// A task that failed may run again.
     Retry(TaskId),
     /// A task has had its time, which was this long.
-    Deadline(TaskId, Duration),
+    Deadline(TaskId, Duration, u32),
     /// A task that was cancelled for its deadline has had its grace.
     Grace(TaskId, u32),
     /// A worker that was told to end itself while it runs a task has had its time.
@@ -149,18 +154,31 @@ pub(crate) struct State {
     pub(crate) shared: Shared,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
     /// Questions to the GCS that create an actor.
-    creations: HashMap<u64, ActorId>,
-    /// Actors that were there before, by the id under which this process calls them.
-    aliases: HashMap<ActorId, ActorId, IdHasher>,
+    creations: HashMap<u64, (ActorId, ObjectId)>,
+    /// Actors that were there before, by the id under which handles name them.
+    redirects: HashMap<ActorId, ActorId, IdHasher>,
+    /// The last number that a call of this process was given. It never begins anew: actors keep what they have seen.
+    next_sequence: u64,
     streams: HashMap<TaskId, streams::Incoming, IdHasher>,
     groups: HashMap<PlacementGroupId, groups::Group, IdHasher>,
-    /// Actors that this process created, by the object that stands for their handles.
-    owned_actors: HashMap<ObjectId, ActorId, IdHasher>,
+    /// Objects that stand for handles of actors.
+    handles: HashMap<ObjectId, actors::Handled, IdHasher>,
     /// The workers this process knows the processes of.
     pub(crate) pids: HashMap<WorkerId, u32, IdHasher>,
     /// Workers that tasks go to by ring: of these it is known for each task whether it has begun.
     ringed: HashSet<WorkerId, IdHasher>,
     pub(crate) ended: bool,
+    /// Above this many bytes of pending work no more is taken.
+    max_pending_bytes: u64,
+    /// The first pause after a kill for memory.
+    oom_pause: Duration,
+    /// Which tasks can make lost objects again; `kept` has them.
+    lineage: LineageTable,
+    kept: HashMap<TaskId, Box<PendingTask>, IdHasher>,
+    pending_bytes: u64,
+    admissions: admission::Admissions,
+    /// Where in the program objects of this process were made, if that is recorded.
+    sites: HashMap<ObjectId, &'static Location<'static>, IdHasher>,
 }
 
 impl State {
@@ -181,13 +199,21 @@ impl State {
             shared: Shared::default(),
             actors: HashMap::default(),
             creations: HashMap::new(),
-            aliases: HashMap::default(),
+            redirects: HashMap::default(),
+            next_sequence: 0,
             streams: HashMap::default(),
             groups: HashMap::default(),
-            owned_actors: HashMap::default(),
+            handles: HashMap::default(),
             pids: HashMap::default(),
             ringed: HashSet::default(),
             ended: false,
+            lineage: LineageTable::new(usize::try_from(config.max_lineage_bytes).unwrap_or(usize::MAX)),
+            kept: HashMap::default(),
+            pending_bytes: 0,
+            admissions: admission::Admissions::default(),
+            max_pending_bytes: config.max_pending_task_bytes.unwrap_or(u64::MAX),
+            oom_pause: Duration::from_millis(config.task_oom_retry_delay_base_ms),
+            sites: HashMap::default(),
         }
     }
 
@@ -214,6 +240,7 @@ impl State {
                 Interest::Waiter(waiter) => out.wakes.extend(waiter.upgrade()),
                 Interest::Dependent(task) => self.dependency_ready(task, object, now, out),
                 Interest::Creation(actor) => self.try_create(actor, now, out),
+                Interest::Handle => self.handle_ready(object, now, out),
                 Interest::Subscriber(worker) => self.serve(object, worker, out),
             }
         }
@@ -259,5 +286,6 @@ impl State {
         let tasks = std::mem::take(&mut self.tasks);
         out.garbage.push(Box::new(tasks));
         self.shared_end(out);
+        self.dissolve_line(out);
     }
 }

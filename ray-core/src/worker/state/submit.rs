@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::borrow::contained;
 use super::{Dest, NewActor, Out, Outgoing, State, Timer};
 use crate::ids::{ActorId, FIRST_PUT_INDEX, ObjectId, TaskId, WorkerId};
 use crate::remote::NativeValue;
@@ -32,6 +33,8 @@ pub(crate) enum Argument {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewCall {
     pub(crate) actor: ActorId,
+    /// The object of the handle it is made with: the actor does not end before the call.
+    pub(crate) handle: ObjectId,
     pub(crate) method: u32,
 }
 
@@ -50,9 +53,22 @@ pub(crate) struct NewTask {
     pub(crate) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
     pub(crate) returns: u32,
     pub(crate) stream: Option<u32>,
-    pub(crate) max_retries: i64,
+    /// `None`: as the actor says.
+    pub(crate) max_retries: Option<i64>,
     /// The time it has: its own timeout, or what is left to the task that submits it, if that is less.
     pub(crate) timeout: Option<Duration>,
+}
+
+impl NewTask {
+    /// What it counts for among the pending work. A value that stays as it is has no size that could be told.
+    pub(crate) fn bytes(&self) -> u64 {
+        let values = self.args.iter().map(|arg| match arg {
+            Argument::Value(object) => object.len(),
+            Argument::Native(_) | Argument::Stored { .. } | Argument::Reference { .. } => 0,
+        });
+        let args = self.args.len() * size_of::<ArgSpec>();
+        (size_of::<PendingTask>() + args + values.sum::<usize>()) as u64
+    }
 }
 
 /// What the caller gets.
@@ -66,6 +82,8 @@ impl State {
     /// Takes a task in. Its results have one local handle each, which the caller owns.
     pub(crate) fn submit(&mut self, new: NewTask, now: Instant, out: &mut Out) -> Submitted {
         let task = self.new_task_id();
+        let bytes = new.bytes();
+        self.pending_bytes += bytes;
         let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
         let mut args = Vec::with_capacity(new.args.len());
         let mut natives = Vec::new();
@@ -82,7 +100,11 @@ impl State {
                         object,
                         owner,
                     });
-                    ArgSpec::Stored { object, owner }
+                    ArgSpec::Stored {
+                        object,
+                        owner,
+                        refs: Vec::new(),
+                    }
                 }
             });
         }
@@ -132,9 +154,16 @@ impl State {
             group: new.template.shape.strategy.group(),
             captures: new.template.shape.strategy.captures(),
             resources,
+            retriable: new.max_retries.is_some_and(|retries| retries != 0),
         };
         let constructed = new.construct.as_ref().map(|new| new.host.actor);
-        let actor = constructed.or(new.call.map(|call| call.actor));
+        let actor = constructed.or(new.call.map(|call| self.real_actor(call.actor)));
+        // AC-4. The result of a constructor is the object of the handles.
+        let handle = new.call.map(|call| call.handle);
+        let handle = handle.or(constructed.map(|_| task.object(1)));
+        if let Some(handle) = handle {
+            self.hold(handle, Hold::Task);
+        }
         let pending = PendingTask {
             spec,
             template: new.template,
@@ -146,19 +175,23 @@ impl State {
             phase: Phase::Waiting,
             cancelled: false,
             failures: 0,
+            oom_failures: 0,
+            runs: 0,
+            bytes,
             actor,
+            handle,
             natives,
             context: None,
         };
         self.tasks.insert(task, Box::new(pending));
         if let Some(timeout) = new.timeout {
-            out.timers.push((timeout, Timer::Deadline(task, timeout)));
+            out.timers.push((timeout, Timer::Deadline(task, timeout, 0)));
         }
         if let Some(new) = new.construct {
             self.insert_local_actor(*new, task);
         }
         if let Some(actor) = actor {
-            self.enqueue_call(actor, task, now, out);
+            self.enqueue_call(actor, task);
         }
         self.await_dependencies(task, now, out);
         Submitted { task, results }
@@ -242,7 +275,7 @@ impl State {
     fn goes_to_host(&self, task: TaskId) -> bool {
         self.tasks.get(&task).is_some_and(|pending| {
             let actor = pending.actor.and_then(|actor| self.actors.get(&actor));
-            pending.template.shape.shared || actor.is_some_and(|client| client.hosted)
+            pending.template.shape.shared || actor.is_some_and(|client| client.host.is_some())
         })
     }
 
@@ -298,19 +331,22 @@ impl State {
         if let (Some(stream), Some(incoming)) = (&mut pending.spec.stream, self.streams.get(&task)) {
             incoming.resume(stream);
         }
+        let mut inner = Vec::new();
+        for arg in &mut pending.spec.args {
+            if let ArgSpec::Stored { object, refs, .. } = arg {
+                *refs = contained(&self.refs, object);
+            }
+            inner.extend(arg.references());
+        }
         if worker == self.me {
             let spec = Box::new(pending.spec.clone());
             out.send(Dest::Worker(worker), Frame::PushTask { spec, lease: 0 });
             return;
         }
-        let mut inner = Vec::new();
-        for arg in &pending.spec.args {
-            if let ArgSpec::Inline { object } = arg {
-                inner.extend(crate::value::refs_of(object).unwrap_or_default());
-            }
-        }
         let plain = inner.is_empty() && pending.spec.stream.is_none();
-        inner.iter().for_each(|token| self.hand_over(token.object, worker, out));
+        inner
+            .iter()
+            .for_each(|(object, _)| self.hand_over(*object, worker, out));
         if self.goes_to_host(task) {
             let lease = self.lease_of(task, worker);
             if let Some(pending) = self.tasks.get(&task) {
@@ -329,6 +365,12 @@ impl State {
         };
         pending.spec.attempt += 1;
         pending.failures += 1;
+        if let Some(actor) = pending.actor {
+            self.call_runs_again(actor, task);
+        }
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         if pause.is_zero() {
             self.retry(task, now, out);
         } else {
@@ -340,7 +382,7 @@ impl State {
     pub(crate) fn retry(&mut self, task: TaskId, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
         if let Some(actor) = pending.actor {
-            self.enqueue_call(actor, task, now, out);
+            self.enqueue_call(actor, task);
         }
         self.await_dependencies(task, now, out);
     }

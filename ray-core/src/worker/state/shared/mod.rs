@@ -424,6 +424,7 @@ impl State {
             resources: Resources::OfShape(pending.template.shape.clone()),
             hosting: Hosting::Shared(hosting),
             due: pending.due,
+            started: Some(out.now),
             ..TaskContext::default()
         });
         if pending.cancelled {

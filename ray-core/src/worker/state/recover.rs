@@ -1,0 +1,190 @@
+//! Making lost objects again: an object whose value the store has lost comes back by running its task again, and before it
+//! the tasks that make what that one needs.
+//!
+//! - LO-1: only a value that was in the store is ever made again; who waits for it meanwhile waits on.
+//! - LO-2: each such run takes one of the task's retries.
+//! - LO-3: a task is kept for this while [`LineageTable`](crate::worker::refs::LineageTable) says so, and not otherwise.
+
+use std::time::Instant;
+
+use super::{Dest, Out, State, Timer};
+use crate::error::RayError;
+use crate::ids::{ObjectId, TaskId, WorkerId};
+use crate::wire::{ArgSpec, Frame};
+use crate::worker::objects::Slot;
+use crate::worker::refs::Hold;
+use crate::worker::task::{Dependency, PendingTask, Phase};
+
+impl State {
+    /// Keeps a task that has ended, if its results can be lost and it may run again. Call it while its arguments are held.
+    pub(super) fn keep_lineage(&mut self, mut pending: Box<PendingTask>, out: &mut Out) {
+        let task = pending.id();
+        // One that has run again is in the table.
+        if pending.runs == 0 {
+            // A stream's items and an actor's state are not made by one run alone.
+            let repeatable = pending.spec.retriable && pending.actor.is_none() && pending.spec.stream.is_none();
+            let is_stored = |object: ObjectId| matches!(self.objects.slot(&object), Some(Slot::Stored { .. }));
+            if !repeatable || !pending.results().any(is_stored) {
+                return;
+            }
+            take_apart(&mut pending);
+            let mine = pending.references().filter(|(_, owner)| *owner == self.me);
+            let results = pending.results().filter(|object| self.refs.contains(object)).count();
+            let bytes = usize::try_from(pending.bytes).unwrap_or(usize::MAX);
+            self.lineage.submitted(
+                task,
+                bytes,
+                mine.map(|(object, _)| object),
+                u32::try_from(results).unwrap_or(u32::MAX),
+            );
+        }
+        pending.cancelled = false;
+        self.kept.insert(task, pending);
+        self.lineage.finished(task, &mut out.refs);
+    }
+
+    /// The store could not give an object to this process.
+    pub(crate) fn unreadable(&mut self, object: ObjectId, owner: WorkerId, why: &str, now: Instant, out: &mut Out) {
+        if owner == self.me {
+            self.lost(object, why, now, out);
+            return;
+        }
+        // The news may be older than the owner's death, or than a value made again.
+        if !matches!(self.objects.slot(&object), Some(Slot::Stored { .. } | Slot::Pending)) {
+            return;
+        }
+        self.objects.reset(&object);
+        let why = why.to_owned();
+        out.send(Dest::Worker(owner), Frame::ObjectUnreadable { object, why });
+    }
+
+    /// The store has lost an object of ours: it is made again, or is an error from now on.
+    pub(crate) fn lost(&mut self, object: ObjectId, why: &str, now: Instant, out: &mut Out) {
+        if !matches!(self.objects.slot(&object), Some(Slot::Stored { .. })) {
+            // It is being made again already, or has failed.
+            return;
+        }
+        match self.plan(object) {
+            Ok(order) => {
+                tracing::warn!(target: "ray_core::worker", %object, why, tasks = order.len(), "making a lost object again");
+                self.objects.reset(&object);
+                for task in order {
+                    self.run_again(task, now, out);
+                }
+            }
+            Err(reason) => {
+                let reason = format!("{why}; and it cannot be made again: {reason}");
+                self.settle(object, Slot::Failed(RayError::ObjectLost { object, reason }), now, out);
+                // The store remembers lost objects until they are freed.
+                out.free.push(object);
+            }
+        }
+    }
+
+    /// The tasks to run again, in order, or why that cannot be.
+    fn plan(&self, object: ObjectId) -> Result<Vec<TaskId>, String> {
+        let has_value = |arg: &ObjectId| self.objects.slot(arg).is_some();
+        let order = self.lineage.tasks_to_rerun(object, has_value);
+        let order = order.map_err(|error| error.to_string())?;
+        for task in &order {
+            let Some(pending) = self.kept.get(task) else {
+                return Err(format!("task {task} is not kept"));
+            };
+            if pending.retries_left == Some(0) {
+                return Err(format!(
+                    "task `{}` ({task}) has used up its max_retries",
+                    pending.name()
+                ));
+            }
+            let foreign = pending
+                .references()
+                .find(|(arg, owner)| *owner != self.me && !has_value(arg));
+            if let Some((arg, owner)) = foreign {
+                return Err(format!(
+                    "argument {arg} of task `{}` ({task}) belongs to worker {owner} and was given back",
+                    pending.name()
+                ));
+            }
+        }
+        Ok(order)
+    }
+
+    /// LO-2.
+    fn run_again(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+        let Some(mut pending) = self.kept.remove(&task) else {
+            return;
+        };
+        if let Err(error) = self.lineage.resubmitted(task) {
+            tracing::error!(target: "ray_core::worker", %error, "a kept task is not in the lineage");
+            return;
+        }
+        pending.take_retry();
+        pending.spec.attempt += 1;
+        pending.runs += 1;
+        pending.phase = Phase::Waiting;
+        for (object, _) in pending.references() {
+            if self.objects.slot(&object).is_some() {
+                self.hold(object, Hold::Task);
+            } else {
+                self.refs.own(object, Hold::Task);
+                self.objects.expect(object);
+                self.lineage.back_in_scope(object);
+            }
+        }
+        self.pending_bytes += pending.bytes;
+        if let Some(timeout) = pending.template.options.timeout {
+            pending.due = now.checked_add(timeout);
+            out.timers.push((timeout, Timer::Deadline(task, timeout, pending.runs)));
+        }
+        self.tasks.insert(task, pending);
+        self.await_dependencies(task, now, out);
+    }
+
+    /// A worker gives a task back, because it cannot read an argument. The task waits until the argument is there again;
+    /// that takes none of its retries.
+    pub(crate) fn argument_unreadable(
+        &mut self,
+        task: TaskId,
+        object: ObjectId,
+        lost: Option<&str>,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
+        if pending.cancelled {
+            self.forget_task(task, now, out);
+            return;
+        }
+        pending.phase = Phase::Waiting;
+        let actor = pending.actor;
+        let owner = pending
+            .references()
+            .find(|(arg, _)| *arg == object)
+            .map(|(_, owner)| owner);
+        if let Some(actor) = actor {
+            self.call_returned(actor, task);
+        }
+        if let Some((owner, why)) = owner.zip(lost) {
+            self.unreadable(object, owner, why, now, out);
+        }
+        self.await_dependencies(task, now, out);
+    }
+}
+
+/// Sorts the references of a task anew: arguments that came inline are values now, with references inside.
+fn take_apart(pending: &mut PendingTask) {
+    pending.dependencies.clear();
+    pending.nested.clear();
+    for (position, arg) in (0..).zip(&pending.spec.args) {
+        match arg {
+            ArgSpec::Stored { object, owner, .. } => pending.dependencies.push(Dependency {
+                position,
+                object: *object,
+                owner: *owner,
+            }),
+            ArgSpec::Inline { .. } => pending.nested.extend(arg.references()),
+        }
+    }
+}
