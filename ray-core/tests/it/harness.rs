@@ -104,6 +104,24 @@ fn a_failed_test_fails() {
     assert_eq!(get(setups::remote()).unwrap().1, 0, "as it should");
 }
 
+/// Under another name of the crate, and where names of the prelude mean something else.
+mod renamed {
+    use ray_core as cluster;
+
+    type Option = u8;
+    #[derive(Debug)]
+    struct Some;
+
+    #[cluster::worker_setup(crate = cluster)]
+    fn set_up() {}
+
+    #[cluster::test(crate = cluster, timeout = "100s")]
+    fn a_test_names_the_crate_as_it_is_told() {
+        let _names: (Option, Some) = (1, Some);
+        assert!(cluster::runtime_context().unwrap().is_driver());
+    }
+}
+
 /// Not a test of the suite: the next one runs them in a process of their own and sees them fail.
 mod failing {
     #[ray_core::test(timeout = "300ms")]

@@ -278,6 +278,27 @@ fn a_queue_takes_the_options_of_an_actor() {
 }
 
 #[test]
+fn a_named_queue_is_found_again() {
+    in_own_process(|| {
+        let _ray = session();
+        let named = || {
+            let options = ActorOptions {
+                name: Some("jobs".into()),
+                get_if_exists: true,
+                ..ActorOptions::default()
+            };
+            Queue::<u64>::with_options(1, options)
+        };
+        let queue = named();
+        queue.put(&7).unwrap();
+        let same = named();
+        assert!(matches!(same.put_nowait(&8), Err(RayError::QueueFull { .. })));
+        assert_eq!(same.get().unwrap(), 7);
+        assert!(queue.is_empty().unwrap());
+    });
+}
+
+#[test]
 fn a_queue_ends_with_its_last_handle() {
     in_own_process(|| {
         let _ray = session();

@@ -93,6 +93,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// As [`new`](Self::new), with options for its actor: its name, what it holds, where it runs. How many calls it takes
     /// at once stays the queue's own.
+    ///
+    /// Under `get_if_exists` it may be a living queue of that name. Its size stays what it was: give the same one.
     pub fn with_options(maxsize: usize, options: ActorOptions) -> Self {
         Self {
             actor: actor::create(maxsize, options),
