@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{RayError, Result};
-use crate::registry::{ActorMethod, RemoteItem};
+use crate::registry::{ActorMethod, ItemKey, Registry, RemoteItem};
 use crate::remote::{FunctionBody, Isolation, MethodOptions, SchedulingStrategy, TaskOptions};
 use crate::scheduling::Fixed;
 use crate::wire::{self, LeaseShape};
 use crate::worker::context;
+use crate::worker::shape::Shape;
 use crate::worker::task::{CallOptions, Template};
 
 /// Templates of calls without options of their own, by the address of the item: such calls are the common case.
@@ -26,15 +27,17 @@ pub(super) fn of_task(item: &'static RemoteItem, options: Option<&TaskOptions>) 
             return Ok(template.clone());
         }
         let fallback = TaskOptions::default();
-        let template = build(item, defaults().unwrap_or(&fallback))?;
+        let template = Arc::new(build(item, defaults().unwrap_or(&fallback))?);
         cache.insert(key, template.clone());
         return Ok(template);
     }
     let fallback = TaskOptions::default();
-    build(item, options.or_else(defaults).unwrap_or(&fallback))
+    let mut template = build(item, options.or_else(defaults).unwrap_or(&fallback))?;
+    template.resources = Some(template.shape.resources.clone());
+    Ok(Arc::new(template))
 }
 
-fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Template>> {
+fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
     let name = options.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
     let invalid = |option: &str, why: String| RayError::InvalidOption {
         option: option.into(),
@@ -62,13 +65,14 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Templat
         concurrency_group: None,
     };
     let body = item.as_function().map(|function| function.body);
-    Ok(Arc::new(Template {
+    Ok(Template {
         item,
         name: name.into(),
-        shape: Arc::new(shape),
+        shape: Shape::new(shape),
+        resources: None,
         options,
         runs_on_caller: matches!(body, Some(FunctionBody::Sync(_))),
-    }))
+    })
 }
 
 /// Refuses what only a process of its own can give.
@@ -143,10 +147,18 @@ pub(super) fn of_call(item: &'static RemoteItem, name: String, options: &MethodO
     Ok(Template {
         item,
         name: name.into(),
-        shape: Arc::new(shape),
+        shape: Shape::new(shape),
+        resources: None,
         options,
         runs_on_caller: false,
     })
+}
+
+/// What the attribute of a function names; nothing if this executable has no such function.
+pub(super) fn resources_of_function(key: u64) -> BTreeMap<String, i64> {
+    let item = Registry::global().and_then(|registry| registry.by_key(ItemKey(key)));
+    let template = item.ok().and_then(|item| of_task(item, None).ok());
+    template.map_or_else(BTreeMap::new, |template| template.shape.resources.clone())
 }
 
 /// Amounts in steps of 1/10000, without those that are zero.

@@ -619,8 +619,8 @@ wire_types! {
         group: Option<PlacementGroupId>,
         /// Whether its children run there too.
         captures: bool,
-        /// What it takes, for the runtime context.
-        resources: BTreeMap<String, i64>,
+        /// What it takes, for the runtime context; nothing: what the function's attribute says.
+        resources: Option<BTreeMap<String, i64>>,
         /// Whether it is run again if its worker is lost: such workers are ended first when memory is short.
         retriable: bool,
     }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::ids::{ActorId, PlacementGroupId, TaskId};
 use crate::memory::RunningTask;
-use crate::wire::LeaseShape;
+use crate::worker::shape::Shape;
 use crate::worker::state::Permit;
 
 /// The running task.
@@ -90,21 +90,14 @@ impl Drop for Awaiting {
 pub(crate) enum Resources {
     Own(BTreeMap<String, i64>),
     /// Those of its shape, which is in this process already.
-    OfShape(Arc<LeaseShape>),
+    OfShape(Shape),
+    /// Those that the attribute of the function with this key names.
+    OfFunction(u64),
 }
 
 impl Default for Resources {
     fn default() -> Self {
         Self::Own(BTreeMap::new())
-    }
-}
-
-impl Resources {
-    pub(crate) fn steps(&self) -> &BTreeMap<String, i64> {
-        match self {
-            Self::Own(steps) => steps,
-            Self::OfShape(shape) => &shape.resources,
-        }
     }
 }
 

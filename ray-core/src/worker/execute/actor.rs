@@ -193,7 +193,7 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         deadline: None,
         group: None,
         captures: false,
-        resources: spec.resources.clone(),
+        resources: Some(spec.resources.clone()),
         retriable: false,
     }
 }

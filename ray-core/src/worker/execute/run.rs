@@ -87,7 +87,11 @@ pub(super) fn task_context(
         exclusive,
         group: spec.group,
         captures: spec.captures,
-        resources: Resources::Own(spec.resources.clone()),
+        resources: match &spec.resources {
+            Some(resources) => Resources::Own(resources.clone()),
+            None if spec.call.is_some() => Resources::default(),
+            None => Resources::OfFunction(spec.item),
+        },
         hosting,
         due: spec.deadline.and_then(|left| started.checked_add(left)),
         retriable: spec.retriable,

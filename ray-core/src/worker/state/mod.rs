@@ -35,10 +35,11 @@ pub(crate) use submit::{Argument, NewCall, NewTask};
 use crate::config;
 use crate::error::RayError;
 use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId};
-use crate::wire::{Frame, LeaseShape};
+use crate::wire::Frame;
 use crate::worker::context::TaskContext;
 use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, LineageTable, RefTable};
+use crate::worker::shape::Shape;
 use crate::worker::task::PendingTask;
 use crate::worker::waiter::Waiter;
 use leases::{Lease, ShapeQueue};
@@ -147,9 +148,9 @@ pub(crate) struct State {
     pub(crate) refs: RefTable,
     pub(crate) objects: Objects,
     pub(crate) tasks: HashMap<TaskId, Box<PendingTask>, IdHasher>,
-    shapes: HashMap<Arc<LeaseShape>, ShapeQueue>,
-    leases: HashMap<u64, Lease>,
-    requests: HashMap<u64, Arc<LeaseShape>>,
+    shapes: HashMap<Shape, ShapeQueue, IdHasher>,
+    leases: HashMap<u64, Lease, IdHasher>,
+    requests: HashMap<u64, Shape, IdHasher>,
     idle_check_set: bool,
     pub(crate) shared: Shared,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
@@ -192,9 +193,9 @@ impl State {
             refs: RefTable::new(me),
             objects: Objects::default(),
             tasks: HashMap::default(),
-            shapes: HashMap::new(),
-            leases: HashMap::new(),
-            requests: HashMap::new(),
+            shapes: HashMap::default(),
+            leases: HashMap::default(),
+            requests: HashMap::default(),
             idle_check_set: false,
             shared: Shared::default(),
             actors: HashMap::default(),

@@ -120,11 +120,8 @@ impl State {
             self.objects.expect(*result);
         }
         // Here they are read from the shape.
-        let resources = if new.template.shape.shared && self.shared.hosts {
-            Default::default()
-        } else {
-            new.template.shape.resources.clone()
-        };
+        let stays_here = new.template.shape.shared && self.shared.hosts;
+        let resources = new.template.resources.clone().filter(|_| !stays_here);
         let options = &new.template.options;
         let call = new.call.map(|call| ActorCallSpec {
             actor: call.actor,
