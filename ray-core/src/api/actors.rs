@@ -12,7 +12,9 @@ use crate::api::object_ref::{RawActorHandle, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::ActorId;
 use crate::registry::{ActorType, RemoteItem};
-use crate::remote::{ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, UNLIMITED};
+use crate::remote::{
+    ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, SchedulingStrategy, UNLIMITED,
+};
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, CheckpointSpec, GcsReply, GcsRequest};
 use crate::worker::execute::actor_queue::Limits;
 use crate::worker::refs::Hold;
@@ -103,6 +105,10 @@ fn check_shared(type_name: &str, options: &ActorOptions) -> Result<()> {
         ("num_cpus", options.num_cpus.is_some_and(|cpus| cpus > 0.0)),
         ("num_gpus", options.num_gpus > 0.0),
         ("resources", !options.resources.is_empty()),
+        (
+            "placement_group",
+            matches!(options.scheduling_strategy, SchedulingStrategy::PlacementGroup { .. }),
+        ),
     ];
     match given.iter().find(|(_, given)| *given) {
         None => Ok(()),

@@ -90,6 +90,13 @@ impl RuntimeContext {
         self.task.as_ref().and_then(|task| task.group)
     }
 
+    /// Whether the tasks and actors that the running one starts run in its placement group too.
+    pub fn captures_child_tasks(&self) -> bool {
+        self.task
+            .as_ref()
+            .is_some_and(|task| task.group.is_some() && task.captures)
+    }
+
     /// What the running task or actor was given, by resource name.
     pub fn assigned_resources(&self) -> BTreeMap<String, f64> {
         let steps = self.task.as_ref().map(|task| match &task.resources {

@@ -9,6 +9,7 @@ use crate::registry::{ActorMethod, ItemKey, Registry, RemoteItem};
 use crate::remote::{FunctionBody, Isolation, MethodOptions, SchedulingStrategy, TaskOptions};
 use crate::scheduling::Fixed;
 use crate::wire::{self, LeaseShape};
+use crate::worker::context;
 use crate::worker::shape::Shape;
 use crate::worker::task::{CallOptions, Template};
 
@@ -18,7 +19,7 @@ static DEFAULTS: Mutex<Option<HashMap<usize, Arc<Template>>>> = Mutex::new(None)
 /// The template of a task.
 pub(super) fn of_task(item: &'static RemoteItem, options: Option<&TaskOptions>) -> Result<Arc<Template>> {
     let defaults = || item.as_function().map(|function| function.defaults());
-    if options.is_none() {
+    if options.is_none() && context::capturing_group().is_none() {
         let key = std::ptr::from_ref(item).addr();
         let mut cache = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner);
         let cache = cache.get_or_insert_default();
@@ -182,11 +183,24 @@ pub(super) fn steps(
 
 pub(super) fn strategy(strategy: &SchedulingStrategy) -> wire::SchedulingStrategy {
     match strategy {
-        SchedulingStrategy::Default => wire::SchedulingStrategy::Default {},
+        // The running task may capture what it starts.
+        SchedulingStrategy::Default => match context::capturing_group() {
+            Some(group) => wire::SchedulingStrategy::PlacementGroup {
+                group,
+                bundle: None,
+                captures: true,
+            },
+            None => wire::SchedulingStrategy::Default {},
+        },
         SchedulingStrategy::Spread => wire::SchedulingStrategy::Spread {},
-        SchedulingStrategy::PlacementGroup { group, bundle, .. } => wire::SchedulingStrategy::PlacementGroup {
+        SchedulingStrategy::PlacementGroup {
+            group,
+            bundle,
+            capture_child_tasks,
+        } => wire::SchedulingStrategy::PlacementGroup {
             group: *group,
             bundle: *bundle,
+            captures: *capture_child_tasks,
         },
         SchedulingStrategy::NodeAffinity { node, soft } => wire::SchedulingStrategy::NodeAffinity {
             node: *node,

@@ -215,7 +215,8 @@ impl Actors {
         if actor.is_dead() {
             return;
         }
-        let intended = *cause == DeathCause::Intended {};
+        // In a group that is gone there is no place to restart.
+        let intended = matches!(cause, DeathCause::Intended {} | DeathCause::GroupRemoved { .. });
         if !intended && actor.may_restart() {
             actor.restarts += 1;
             actor.state = ActorState::Restarting {

@@ -29,6 +29,8 @@ pub(crate) struct TaskContext {
     /// Whether it is a call with `&mut self`: nothing else of the actor runs meanwhile.
     pub(crate) exclusive: bool,
     pub(crate) group: Option<PlacementGroupId>,
+    /// Whether what it starts runs in the group too.
+    pub(crate) captures: bool,
     pub(crate) resources: Resources,
     pub(crate) hosting: Hosting,
     pub(crate) cancel: CancelFlag,
@@ -151,6 +153,15 @@ pub(crate) fn current() -> Option<Arc<TaskContext>> {
 pub(crate) fn current_task() -> Option<TaskId> {
     CURRENT
         .try_with(|current| current.borrow().as_ref().map(|context| context.task))
+        .ok()
+        .flatten()
+}
+
+/// The placement group in which the task of this thread starts its own.
+pub(crate) fn capturing_group() -> Option<PlacementGroupId> {
+    let group = |context: &Arc<TaskContext>| context.group.filter(|_| context.captures);
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().and_then(group))
         .ok()
         .flatten()
 }

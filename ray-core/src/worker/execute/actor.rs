@@ -119,6 +119,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         actor: Some(spec.actor),
         exclusive: true,
         group: spec.strategy.group(),
+        captures: spec.strategy.captures(),
         resources: Resources::Own(spec.resources.clone()),
         started: Some(Instant::now()),
         ..TaskContext::default()
@@ -191,6 +192,7 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         retry_exceptions: RetryExceptions::Never {},
         deadline: None,
         group: None,
+        captures: false,
         resources: Some(spec.resources.clone()),
         retriable: false,
     }
@@ -207,7 +209,10 @@ impl ActorHost {
         {
             // One lock from the turn to the queue: one thread reads the ring, another the socket.
             let mut calls = self.calls();
-            for job in calls.arrivals.arrived(job) {
+            for mut job in calls.arrivals.arrived(job) {
+                // A call runs where the actor is.
+                job.spec.group = self.spec.strategy.group();
+                job.spec.captures = self.spec.strategy.captures();
                 match self.kind_of(&job, &calls.queue) {
                     Ok(kind) => calls.queue.push(kind, job),
                     Err(error) => refused.push((job, error)),
@@ -414,8 +419,16 @@ impl ActorHost {
     fn ended(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job, outcome: TaskOutcome) {
         worker.executor.running().remove(&job.spec.task);
         answer(worker, job, outcome, true);
-        self.calls().queue.ended(kind);
+        let ending = {
+            let mut calls = self.calls();
+            calls.queue.ended(kind);
+            calls.ending
+        };
         self.start(worker, usize::from(!kind.is_async));
+        if ending {
+            // The answer may have been what the order to end waited for: it found this call still running.
+            worker.executor.look_again(worker);
+        }
     }
 
     /// Cancels a call that has not started.

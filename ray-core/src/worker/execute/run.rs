@@ -86,6 +86,7 @@ pub(super) fn task_context(
         actor: spec.call.as_ref().map(|call| call.actor),
         exclusive,
         group: spec.group,
+        captures: spec.captures,
         resources: match &spec.resources {
             Some(resources) => Resources::Own(resources.clone()),
             None if spec.call.is_some() => Resources::default(),

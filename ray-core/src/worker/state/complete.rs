@@ -158,6 +158,11 @@ impl State {
         let Some(pending) = self.tasks.get_mut(&task) else {
             return;
         };
+        if let DeathCause::GroupRemoved { group } = cause {
+            // It would fare no better a second time.
+            let error = super::groups::removed(*group);
+            return self.finish_failed(task, &error, now, out);
+        }
         if matches!(cause, DeathCause::OutOfMemory { .. }) && pending.spec.retriable && !pending.cancelled {
             // As in Ray: these take no retry, since the task may not be to blame, and pause ever longer.
             let pause = oom_base

@@ -11,6 +11,7 @@ mod actors;
 mod admission;
 mod borrow;
 mod complete;
+mod groups;
 mod holdings;
 mod leases;
 mod recover;
@@ -33,7 +34,7 @@ pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::config;
 use crate::error::RayError;
-use crate::ids::{ActorId, IdHasher, ObjectId, TaskId, WorkerId};
+use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId};
 use crate::wire::Frame;
 use crate::worker::context::TaskContext;
 use crate::worker::objects::{Interest, Objects, Slot};
@@ -160,6 +161,7 @@ pub(crate) struct State {
     /// The last number that a call of this process was given. It never begins anew: actors keep what they have seen.
     next_sequence: u64,
     streams: HashMap<TaskId, streams::Incoming, IdHasher>,
+    groups: HashMap<PlacementGroupId, groups::Group, IdHasher>,
     /// Objects that stand for handles of actors.
     handles: HashMap<ObjectId, actors::Handled, IdHasher>,
     /// The workers this process knows the processes of.
@@ -201,6 +203,7 @@ impl State {
             redirects: HashMap::default(),
             next_sequence: 0,
             streams: HashMap::default(),
+            groups: HashMap::default(),
             handles: HashMap::default(),
             pids: HashMap::default(),
             ringed: HashSet::default(),

@@ -149,6 +149,7 @@ impl State {
             retry_exceptions: options.retry_exceptions.into(),
             deadline: None,
             group: new.template.shape.strategy.group(),
+            captures: new.template.shape.strategy.captures(),
             resources,
             retriable: new.max_retries.is_some_and(|retries| retries != 0),
         };

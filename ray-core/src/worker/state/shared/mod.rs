@@ -421,6 +421,7 @@ impl State {
             actor,
             exclusive,
             group: spec.group,
+            captures: spec.captures,
             resources: Resources::OfShape(pending.template.shape.clone()),
             hosting: Hosting::Shared(hosting),
             due: pending.due,
