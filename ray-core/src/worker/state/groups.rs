@@ -46,7 +46,7 @@ impl State {
     pub(crate) fn group_changed(&mut self, group: PlacementGroupId, state: &GroupState, now: Instant, out: &mut Out) {
         let slot = match state {
             GroupState::Created { .. } => Slot::Inline(unit()),
-            GroupState::Removed {} => Slot::Failed(removed(group)),
+            GroupState::Removed {} => Slot::failed(removed(group)),
             GroupState::Infeasible { why } => {
                 tracing::warn!(target: "ray_core::worker", %group, why, "a placement group waits for nodes that could hold it");
                 return;
