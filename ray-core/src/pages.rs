@@ -41,5 +41,7 @@ pages! {
     Ray0031: "../../docs/errors/RAY0031.md",
     Ray0032: "../../docs/errors/RAY0032.md",
     Ray0033: "../../docs/errors/RAY0033.md",
+    Ray0034: "../../docs/errors/RAY0034.md",
+    Ray0035: "../../docs/errors/RAY0035.md",
     Checkpoints: "../../docs/checkpoints.md",
 }

@@ -13,8 +13,11 @@ use crate::api::object_ref::{RawActorHandle, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::ActorId;
 use crate::registry::{ActorType, RemoteItem};
-use crate::remote::{ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, UNLIMITED};
+use crate::remote::{
+    ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, SchedulingStrategy, UNLIMITED,
+};
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, GcsReply, GcsRequest};
+use crate::worker::execute::actor_queue::Limits;
 use crate::worker::refs::Hold;
 use crate::worker::state::{Argument, LocalActor, LocalQueue, NewActor, NewTask, State};
 use crate::worker::{Worker, current};
@@ -103,6 +106,10 @@ fn check_shared(type_name: &str, options: &ActorOptions) -> Result<()> {
         ("num_cpus", options.num_cpus.is_some_and(|cpus| cpus > 0.0)),
         ("num_gpus", options.num_gpus > 0.0),
         ("resources", !options.resources.is_empty()),
+        (
+            "placement_group",
+            matches!(options.scheduling_strategy, SchedulingStrategy::PlacementGroup { .. }),
+        ),
     ];
     match given.iter().find(|(_, given)| *given) {
         None => Ok(()),
@@ -185,6 +192,21 @@ fn limit(number: i32) -> i64 {
     if number == UNLIMITED { -1 } else { i64::from(number) }
 }
 
+/// Calls that are sent ahead of those that run: what the ring holds, so that the actor never waits for the next one.
+const AHEAD: u32 = 256;
+
+/// How many calls are sent ahead. Calls beyond those that can run at once cannot begin, so that none of them can be what a
+/// running one waits for; those of concurrency groups pass each other, and all are sent.
+fn calls_ahead(class: &ActorType, options: &ActorOptions) -> u32 {
+    if !options.concurrency_groups.is_empty() {
+        return 0;
+    }
+    let has_async = class.methods.iter().any(|method| method.body.is_async());
+    Limits::of_actor(options.max_concurrency.unwrap_or(0))
+        .at_once(has_async)
+        .saturating_add(AHEAD)
+}
+
 fn spec(
     worker: &Arc<Worker>,
     item: &'static RemoteItem,
@@ -213,6 +235,7 @@ fn spec(
         max_task_retries: limit(options.max_task_retries),
         max_concurrency: options.max_concurrency.unwrap_or_default(),
         max_pending_calls: limit(options.max_pending_calls),
+        calls_ahead: item.as_actor().map_or(0, |class| calls_ahead(class, options)),
         groups: options.concurrency_groups.clone(),
         // As in Ray: one CPU to be placed and none to live, unless a number was given.
         resources: amounts(options.num_cpus.unwrap_or(0.0))?,

@@ -102,7 +102,8 @@ impl RawRef {
         Ok(RefToken::object(object, owner))
     }
 
-    fn adopt(token: &RefToken) -> Result<Self> {
+    /// A reference to what a value that was read refers to.
+    pub(crate) fn adopt(token: &RefToken) -> Result<Self> {
         let worker = current()?;
         worker.with(|state, _, _| state.adopt(token.object));
         Ok(Self::counted(&worker, token.object, token.owner))

@@ -55,6 +55,7 @@ impl Actor {
             max_task_retries: spec.max_task_retries,
             max_pending_calls: spec.max_pending_calls,
             saves: self.saves.clone(),
+            calls_ahead: spec.calls_ahead,
         }
     }
 
@@ -229,7 +230,8 @@ impl Actors {
         if actor.is_dead() {
             return;
         }
-        let intended = *cause == DeathCause::Intended {};
+        // In a group that is gone there is no place to restart.
+        let intended = matches!(cause, DeathCause::Intended {} | DeathCause::GroupRemoved { .. });
         if !intended && actor.may_restart() {
             actor.restarts += 1;
             if let Some(saves) = &mut actor.saves {
@@ -455,6 +457,7 @@ mod tests {
                 max_task_retries: 0,
                 max_concurrency: 0,
                 max_pending_calls: -1,
+                calls_ahead: 0,
                 groups: BTreeMap::new(),
                 resources: BTreeMap::new(),
                 placement: BTreeMap::new(),

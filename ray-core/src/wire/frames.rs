@@ -443,6 +443,22 @@ wire_types! {
             /// The job.
             job: JobId,
         },
+        93 =>
+        /// A node has requests that wait for a placement group: it wants to know how that stands, now and at each change.
+        GroupWanted {
+            /// The group.
+            group: PlacementGroupId,
+        },
+        94 =>
+        /// The GCS's answer to `GroupWanted`.
+        GroupStands {
+            /// The group.
+            group: PlacementGroupId,
+            /// How many bundles it has.
+            bundles: u32,
+            /// How it stands.
+            state: GroupState,
+        },
     }
 
     /// Which build, protocol and process introduces itself.
@@ -520,6 +536,8 @@ wire_types! {
             group: PlacementGroupId,
             /// The bundle, or any.
             bundle: Option<u32>,
+            /// Whether what runs there starts its own children there too.
+            captures: bool,
         },
     }
 
@@ -562,6 +580,12 @@ wire_types! {
         7 =>
         /// Its node is not known any more.
         NodeGone {},
+        8 =>
+        /// The placement group that it ran in was removed.
+        GroupRemoved {
+            /// The group.
+            group: PlacementGroupId,
+        },
     }
 
     /// One task or actor call, ready to run.
@@ -591,10 +615,12 @@ wire_types! {
         retry_exceptions: RetryExceptions,
         /// The time it may still run.
         deadline: Option<Duration>,
-        /// The placement group it runs in, which its children inherit if asked for.
+        /// The placement group it runs in.
         group: Option<PlacementGroupId>,
-        /// What it takes, for the runtime context.
-        resources: BTreeMap<String, i64>,
+        /// Whether its children run there too.
+        captures: bool,
+        /// What it takes, for the runtime context; nothing: what the function's attribute says.
+        resources: Option<BTreeMap<String, i64>>,
         /// Whether it is run again if its worker is lost: such workers are ended first when memory is short.
         retriable: bool,
     }
@@ -754,6 +780,8 @@ wire_types! {
         max_concurrency: u32,
         /// Calls pending a handle; -1: any number.
         max_pending_calls: i64,
+        /// Calls that one process sends before the first of them is answered; 0: any number.
+        calls_ahead: u32,
         /// Named concurrency groups and their limits.
         groups: BTreeMap<String, u32>,
         /// What the process takes while it lives.
@@ -872,11 +900,15 @@ wire_types! {
             group: PlacementGroupId,
             /// Its name.
             name: Option<String>,
+            /// Where the name holds.
+            namespace: String,
             /// Its bundles.
             bundles: Vec<BTreeMap<String, f64>>,
             /// PACK, SPREAD, STRICT_PACK or STRICT_SPREAD.
             strategy: String,
-            /// Whether it outlives its creator.
+            /// With whose end it is removed: an actor's that made it, else the driver's.
+            owner: WorkerId,
+            /// Whether it outlives its owner.
             detached: bool,
         },
         7 =>
@@ -927,11 +959,16 @@ wire_types! {
         FindGroup {
             /// Its name.
             name: String,
+            /// Where the name holds.
+            namespace: String,
         },
         15 =>
         /// Resources of all nodes.
         ClusterResources {},
         16 =>
+        /// All placement groups.
+        ListGroups {},
+        17 =>
         /// How the saves of an actor stand: news, not a question.
         ActorSaved {
             /// The actor.
@@ -986,10 +1023,8 @@ wire_types! {
         8 =>
         /// A placement group.
         Group {
-            /// The group.
-            group: PlacementGroupId,
             /// How it stands.
-            state: GroupState,
+            info: GroupInfo,
         },
         9 =>
         /// Resources of the cluster.
@@ -998,6 +1033,12 @@ wire_types! {
             total: BTreeMap<String, f64>,
             /// What is free.
             available: BTreeMap<String, f64>,
+        },
+        10 =>
+        /// Placement groups.
+        Groups {
+            /// Each as it stands.
+            groups: Vec<GroupInfo>,
         },
     }
 
@@ -1049,6 +1090,8 @@ wire_types! {
         max_pending_calls: i64,
         /// For an actor whose state is saved.
         saves: Option<Box<SaveState>>,
+        /// Calls that one process sends before the first of them is answered; 0: any number.
+        calls_ahead: u32,
     }
 
     /// The states of an actor's life, with what each knows.
@@ -1079,8 +1122,25 @@ wire_types! {
         },
     }
 
-    /// The states of a placement group.
+    /// How a placement group stands.
     #[derive(Debug, Clone)]
+    struct GroupInfo {
+        /// The group.
+        group: PlacementGroupId,
+        /// The name it is found by.
+        name: Option<String>,
+        /// Its bundles.
+        bundles: Vec<BTreeMap<String, f64>>,
+        /// PACK, SPREAD, STRICT_PACK or STRICT_SPREAD.
+        strategy: String,
+        /// Whether it outlives its owner.
+        detached: bool,
+        /// Its state.
+        state: GroupState,
+    }
+
+    /// The states of a placement group.
+    #[derive(Debug, Clone, PartialEq, Eq)]
     enum GroupState {
         1 =>
         /// It waits for resources.
@@ -1172,6 +1232,11 @@ impl SchedulingStrategy {
             _ => None,
         }
     }
+
+    /// Whether what runs under it starts its own children in the same placement group.
+    pub fn captures(&self) -> bool {
+        matches!(self, Self::PlacementGroup { captures: true, .. })
+    }
 }
 
 /// The references in an encoded object, with their owners.
@@ -1233,6 +1298,9 @@ impl fmt::Display for DeathCause {
             Self::NotStarted { why } => write!(f, "its process did not start: {why}"),
             Self::Killed { why } => write!(f, "its process was killed: {why}"),
             Self::NodeGone {} => f.write_str("its node is gone"),
+            Self::GroupRemoved { group } => {
+                write!(f, "its process was killed: its placement group {group} was removed")
+            }
         }
     }
 }

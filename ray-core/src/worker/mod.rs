@@ -15,6 +15,7 @@ pub mod refs;
 pub(crate) mod resolve;
 mod rings;
 mod service;
+pub(crate) mod shape;
 pub(crate) mod state;
 pub(crate) mod task;
 pub(crate) mod waiter;

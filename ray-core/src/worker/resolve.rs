@@ -85,7 +85,7 @@ impl Worker {
                 Some(Slot::Pending) => None,
                 Some(Slot::Inline(bytes)) => Some(Ok(Found::Encoded(bytes))),
                 Some(Slot::Native(value)) => Some(Ok(Found::Native(value))),
-                Some(Slot::Failed(error)) => Some(Err(error)),
+                Some(Slot::Failed(error)) => Some(Err(*error)),
                 Some(Slot::Stored { .. }) => match self.read_stored(object) {
                     Ok(bytes) => Some(Ok(Found::Encoded(bytes))),
                     Err(Unreadable::Failed(error)) => Some(Err(error)),

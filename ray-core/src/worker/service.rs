@@ -55,7 +55,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         Frame::GcsEvent { event, .. } => match *event {
             GcsEvent::Actor { info } => worker.with(|state, now, out| state.actor_changed(info, now, out)),
             GcsEvent::Group { group, state } => {
-                tracing::debug!(target: "ray_core::worker", %group, ?state, "a placement group changed");
+                worker.with(|s, now, out| s.group_changed(group, &state, now, out));
             }
         },
         Frame::NodeReportReply { request, report } => {
@@ -87,7 +87,10 @@ fn tell_holdings(worker: &Arc<Worker>, census: u64, objects: bool) {
 fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
     if let Some(Answer::Gcs(reply)) = worker.gcs.answered(request, Answer::Gcs(body)) {
         // The state's own question.
-        worker.with(|state, now, out| state.gcs_replied(request, reply, now, out));
+        worker.with(|state, now, out| match reply {
+            GcsReply::Group { info } => state.group_changed(info.group, &info.state, now, out),
+            reply => state.gcs_replied(request, reply, now, out),
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! A task or actor call that this process owns and that has not ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,9 @@ use smallvec::SmallVec;
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
 use crate::registry::RemoteItem;
 use crate::remote::{NativeValue, RetryBackoff, RetryExceptions};
-use crate::wire::{LeaseShape, TaskSpec};
+use crate::wire::TaskSpec;
 use crate::worker::context::TaskContext;
+use crate::worker::shape::Shape;
 
 /// What all calls of one function with the same options have in common.
 #[derive(Debug)]
@@ -17,7 +19,9 @@ pub(crate) struct Template {
     pub(crate) item: &'static RemoteItem,
     /// The name shown to people.
     pub(crate) name: Arc<str>,
-    pub(crate) shape: Arc<LeaseShape>,
+    pub(crate) shape: Shape,
+    /// What a task takes, where that is not what the function's attribute says.
+    pub(crate) resources: Option<BTreeMap<String, i64>>,
     pub(crate) options: CallOptions,
     /// Whether a caller that waits for such a task can run it itself: it is neither a future nor a stream.
     pub(crate) runs_on_caller: bool,

@@ -144,6 +144,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         actor: Some(spec.actor),
         exclusive: true,
         group: spec.strategy.group(),
+        captures: spec.strategy.captures(),
         resources: Resources::Own(spec.resources.clone()),
         started: Some(Instant::now()),
         ..TaskContext::default()
@@ -238,7 +239,8 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         retry_exceptions: RetryExceptions::Never {},
         deadline: None,
         group: None,
-        resources: spec.resources.clone(),
+        captures: false,
+        resources: Some(spec.resources.clone()),
         retriable: false,
     }
 }
@@ -254,7 +256,10 @@ impl ActorHost {
         {
             // One lock from the turn to the queue: one thread reads the ring, another the socket.
             let mut calls = self.calls();
-            for job in calls.arrivals.arrived(job) {
+            for mut job in calls.arrivals.arrived(job) {
+                // A call runs where the actor is.
+                job.spec.group = self.spec.strategy.group();
+                job.spec.captures = self.spec.strategy.captures();
                 let kind = match self.kind_of(&job, &calls.queue) {
                     Ok(kind) => kind,
                     Err(error) => {
@@ -483,12 +488,17 @@ impl ActorHost {
         if let Some((job, outcome)) = leaves {
             answer(worker, job, outcome, true);
         }
-        {
+        let ending = {
             let mut calls = self.calls();
             calls.queue.ended(kind);
             self.consider_save(worker, &mut calls);
-        }
+            calls.ending
+        };
         self.start(worker, usize::from(!kind.is_async));
+        if ending {
+            // The answer may have been what the order to end waited for: it found this call still running.
+            worker.executor.look_again(worker);
+        }
     }
 
     /// Cancels a call that has not started.

@@ -108,7 +108,17 @@ impl Executor {
 
     /// The main loop of a worker process. Returns the exit code.
     pub(crate) fn serve(&self, worker: &Arc<Worker>) -> i32 {
-        crate::process::setup::run_worker_setup();
+        if std::panic::catch_unwind(crate::process::setup::run_worker_setup).is_err() {
+            let panic::Panic { message, location } = panic::take_last();
+            #[expect(
+                clippy::print_stderr,
+                reason = "it is the worker's log; there may be no subscriber yet"
+            )]
+            {
+                eprintln!("a ray worker cannot start: a worker_setup function panicked: {message}, at {location}");
+            }
+            return 1;
+        }
         // After it, since a program may want another subscriber.
         crate::logging::in_worker(&worker.config);
         loop {

@@ -10,6 +10,7 @@ mod creation;
 mod handles;
 mod losses;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -25,8 +26,8 @@ use crate::worker::task::Phase;
 /// An actor that this process holds a handle of.
 #[derive(Debug)]
 pub(crate) struct ActorClient {
-    pub(crate) info: Option<ActorInfo>,
-    pub(crate) type_name: String,
+    pub(crate) info: Option<Box<ActorInfo>>,
+    pub(crate) type_name: Cow<'static, str>,
     /// Objects of this process's table that stand for handles of the actor.
     handles: usize,
     /// Calls that have not been sent, in order.
@@ -45,6 +46,9 @@ pub(crate) struct ActorClient {
     argument_refs: Vec<ObjectId>,
     max_pending: i64,
     max_task_retries: i64,
+    /// How many calls are sent before the first is answered: more would only leave the ring, and wait there as they do
+    /// here. 0: any number.
+    calls_ahead: u32,
     /// Calls are being sent or failed: what follows from that must not begin anew.
     driving: bool,
     /// It lives in this process, beside other work.
@@ -61,7 +65,7 @@ struct Sent {
 }
 
 impl ActorClient {
-    pub(crate) fn new(type_name: String) -> Self {
+    pub(crate) fn new(type_name: Cow<'static, str>) -> Self {
         Self {
             info: None,
             type_name,
@@ -75,6 +79,7 @@ impl ActorClient {
             argument_refs: Vec::new(),
             max_pending: -1,
             max_task_retries: 0,
+            calls_ahead: 0,
             driving: false,
             local: None,
             host: None,
@@ -136,7 +141,7 @@ impl ActorClient {
 
     fn name(&self) -> String {
         let given = self.info.as_ref().and_then(|info| info.name.clone());
-        given.unwrap_or_else(|| self.type_name.clone())
+        given.unwrap_or_else(|| self.type_name.clone().into_owned())
     }
 
     fn is_dead(&self) -> bool {
@@ -189,6 +194,9 @@ impl State {
             return true;
         }
         let Some(worker) = client.worker() else { return false };
+        if client.calls_ahead > 0 && client.sent.len() >= client.calls_ahead as usize {
+            return false;
+        }
         let Some(pending) = self.tasks.get_mut(&task) else {
             client.queue.pop_front();
             return true;
@@ -273,6 +281,7 @@ impl State {
         }
         client.max_pending = info.max_pending_calls;
         client.max_task_retries = info.max_task_retries;
+        client.calls_ahead = info.calls_ahead;
         if let ActorState::Alive { worker, pid } = info.state {
             if self.refs.is_dead(&worker) {
                 // The news of its death, which is not told twice, was faster than that of its birth.
@@ -282,7 +291,7 @@ impl State {
                 self.pids.insert(worker, pid);
             }
         }
-        client.info = Some(info);
+        client.info = Some(Box::new(info));
         if client.is_dead() {
             client.argument_refs = Vec::new();
             let held = std::mem::take(&mut client.held);

@@ -46,7 +46,7 @@ impl State {
                 );
                 return;
             }
-            Some(Slot::Failed(error)) => Err(error.clone()),
+            Some(Slot::Failed(error)) => Err((**error).clone()),
             None => Err(RayError::ObjectLost {
                 object,
                 reason: "its owner does not hold it any more, although a reference was in use".into(),
@@ -209,7 +209,7 @@ impl State {
                 if waiting {
                     self.settle(
                         object,
-                        Slot::Failed(RayError::OwnerDied { object, owner }),
+                        Slot::failed(RayError::OwnerDied { object, owner }),
                         out.now,
                         out,
                     );

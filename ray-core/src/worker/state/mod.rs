@@ -11,6 +11,7 @@ mod actors;
 mod admission;
 mod borrow;
 mod complete;
+mod groups;
 mod holdings;
 mod leases;
 mod recover;
@@ -33,11 +34,12 @@ pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::config;
 use crate::error::RayError;
-use crate::ids::{ActorId, IdHasher, ObjectId, TaskId, WorkerId};
-use crate::wire::{Frame, LeaseShape};
+use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId};
+use crate::wire::Frame;
 use crate::worker::context::TaskContext;
 use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, LineageTable, RefTable};
+use crate::worker::shape::Shape;
 use crate::worker::task::PendingTask;
 use crate::worker::waiter::Waiter;
 use leases::{Lease, ShapeQueue};
@@ -146,9 +148,9 @@ pub(crate) struct State {
     pub(crate) refs: RefTable,
     pub(crate) objects: Objects,
     pub(crate) tasks: HashMap<TaskId, Box<PendingTask>, IdHasher>,
-    shapes: HashMap<Arc<LeaseShape>, ShapeQueue>,
-    leases: HashMap<u64, Lease>,
-    requests: HashMap<u64, Arc<LeaseShape>>,
+    shapes: HashMap<Shape, ShapeQueue, IdHasher>,
+    leases: HashMap<u64, Lease, IdHasher>,
+    requests: HashMap<u64, Shape, IdHasher>,
     idle_check_set: bool,
     pub(crate) shared: Shared,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
@@ -159,6 +161,7 @@ pub(crate) struct State {
     /// The last number that a call of this process was given. It never begins anew: actors keep what they have seen.
     next_sequence: u64,
     streams: HashMap<TaskId, streams::Incoming, IdHasher>,
+    groups: HashMap<PlacementGroupId, groups::Group, IdHasher>,
     /// Objects that stand for handles of actors.
     handles: HashMap<ObjectId, actors::Handled, IdHasher>,
     /// The workers this process knows the processes of.
@@ -190,9 +193,9 @@ impl State {
             refs: RefTable::new(me),
             objects: Objects::default(),
             tasks: HashMap::default(),
-            shapes: HashMap::new(),
-            leases: HashMap::new(),
-            requests: HashMap::new(),
+            shapes: HashMap::default(),
+            leases: HashMap::default(),
+            requests: HashMap::default(),
             idle_check_set: false,
             shared: Shared::default(),
             actors: HashMap::default(),
@@ -200,6 +203,7 @@ impl State {
             redirects: HashMap::default(),
             next_sequence: 0,
             streams: HashMap::default(),
+            groups: HashMap::default(),
             handles: HashMap::default(),
             pids: HashMap::default(),
             ringed: HashSet::default(),
@@ -274,7 +278,7 @@ impl State {
             .map(|(object, _)| *object)
             .collect();
         for object in pending {
-            self.settle(object, Slot::Failed(error.clone()), now, out);
+            self.settle(object, Slot::failed(error.clone()), now, out);
         }
         let streams: Vec<TaskId> = self.streams.keys().copied().collect();
         for task in streams {

@@ -74,7 +74,7 @@ impl State {
             }
             Err(reason) => {
                 let reason = format!("{why}; and it cannot be made again: {reason}");
-                self.settle(object, Slot::Failed(RayError::ObjectLost { object, reason }), now, out);
+                self.settle(object, Slot::failed(RayError::ObjectLost { object, reason }), now, out);
                 // The store remembers lost objects until they are freed.
                 out.free.push(object);
             }

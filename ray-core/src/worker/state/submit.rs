@@ -120,11 +120,8 @@ impl State {
             self.objects.expect(*result);
         }
         // Here they are read from the shape.
-        let resources = if new.template.shape.shared && self.shared.hosts {
-            Default::default()
-        } else {
-            new.template.shape.resources.clone()
-        };
+        let stays_here = new.template.shape.shared && self.shared.hosts;
+        let resources = new.template.resources.clone().filter(|_| !stays_here);
         let options = &new.template.options;
         let call = new.call.map(|call| ActorCallSpec {
             actor: call.actor,
@@ -152,6 +149,7 @@ impl State {
             retry_exceptions: options.retry_exceptions.into(),
             deadline: None,
             group: new.template.shape.strategy.group(),
+            captures: new.template.shape.strategy.captures(),
             resources,
             retriable: new.max_retries.is_some_and(|retries| retries != 0),
         };

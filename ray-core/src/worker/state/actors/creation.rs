@@ -35,7 +35,7 @@ impl State {
             held.push(spec.handle);
         }
         held.iter().for_each(|object| self.hold(*object, Hold::Task));
-        let client = self.add_handle(spec.handle, actor, &spec.type_name, true);
+        let client = self.add_handle(spec.handle, actor, spec.type_name.clone(), true);
         client.set_limits(spec.max_pending_calls, spec.max_task_retries);
         client.held = held;
         client.creation = Some(Box::new((spec, get_if_exists)));
@@ -78,7 +78,7 @@ impl State {
             return;
         };
         if let Some(error) = failure {
-            return self.not_created(actor, handle, error, now, out);
+            return self.not_created(actor, handle, *error, now, out);
         }
         let inner = spec.args.iter().flat_map(ArgSpec::references);
         client.argument_refs = inner.map(|(object, _)| object).collect();
@@ -89,7 +89,7 @@ impl State {
     }
 
     fn not_created(&mut self, actor: ActorId, handle: ObjectId, error: RayError, now: Instant, out: &mut Out) {
-        self.settle(handle, Slot::Failed(error.clone()), now, out);
+        self.settle(handle, Slot::failed(error.clone()), now, out);
         self.actor_unknown(actor, error, now, out);
     }
 

@@ -1,6 +1,7 @@
 //! The objects that stand for handles of actors. Such an object's value is the actor's id, known once the actor exists:
 //! under `get_if_exists` it may be an older one than the handle was made for.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use super::super::{Dest, Out, State};
@@ -37,7 +38,7 @@ impl State {
         if self.handles.contains_key(&object) {
             return;
         }
-        self.add_handle(object, asked, type_name, false);
+        self.add_handle(object, asked, type_name.to_owned(), false);
         if self.objects.add_interest(&object, Interest::Handle).is_ok() {
             self.subscribe(object, owner, out);
         } else {
@@ -48,7 +49,7 @@ impl State {
     /// An actor that was looked up by name: its handles here do not keep it alive.
     pub(crate) fn know_weakly(&mut self, info: ActorInfo, handle: ObjectId, now: Instant, out: &mut Out) {
         let actor = info.actor;
-        self.add_handle(handle, actor, &info.type_name, false);
+        self.add_handle(handle, actor, info.type_name.clone(), false);
         self.settle_handle(handle, actor, now, out);
         // This process hears of changes from now on, and what changed since the answer comes with the next one.
         self.watch_actor(actor, out);
@@ -60,11 +61,11 @@ impl State {
         &mut self,
         object: ObjectId,
         actor: ActorId,
-        type_name: &str,
+        type_name: impl Into<Cow<'static, str>>,
         owned: bool,
     ) -> &mut ActorClient {
         self.handles.insert(object, Handled { actor, owned });
-        let new = || ActorClient::new(type_name.to_owned());
+        let new = || ActorClient::new(type_name.into());
         let client = self.actors.entry(actor).or_insert_with(new);
         client.handles += 1;
         client
@@ -84,9 +85,9 @@ impl State {
         let real = match self.objects.slot(&object) {
             Some(Slot::Inline(bytes)) => crate::value::decode(bytes).unwrap_or(asked),
             // A detached actor outlives whoever created it.
-            Some(Slot::Failed(RayError::OwnerDied { .. })) => asked,
+            Some(Slot::Failed(error)) if matches!(**error, RayError::OwnerDied { .. }) => asked,
             Some(Slot::Failed(error)) => {
-                let error = error.clone();
+                let error = (**error).clone();
                 return self.actor_unknown(asked, error, now, out);
             }
             _ => return,
@@ -101,7 +102,7 @@ impl State {
     pub(super) fn settle_handle(&mut self, handle: ObjectId, actor: ActorId, now: Instant, out: &mut Out) {
         let slot = match crate::value::encode(&actor) {
             Ok(encoded) => Slot::Inline(encoded.to_bytes()),
-            Err(error) => Slot::Failed(RayError::internal(error)),
+            Err(error) => Slot::failed(RayError::internal(error)),
         };
         self.settle(handle, slot, now, out);
     }

@@ -93,7 +93,7 @@ impl State {
         let info = ActorInfo {
             actor,
             item: 0,
-            type_name: client.type_name.clone(),
+            type_name: client.type_name.clone().into_owned(),
             name: None,
             namespace: String::new(),
             detached: false,
@@ -104,6 +104,7 @@ impl State {
             max_task_retries: 0,
             max_pending_calls: -1,
             saves: None,
+            calls_ahead: 0,
         };
         self.actor_changed(info, now, out);
     }
@@ -135,6 +136,7 @@ mod tests {
             max_task_retries: 0,
             max_pending_calls: -1,
             saves: None,
+            calls_ahead: 0,
         };
         let cause = DeathCause::Signalled { signal: 9 };
         state.process_died(worker, &cause, &[], now, &mut out);

@@ -178,7 +178,7 @@ impl State {
         if let Some(ActorInfo {
             state: ActorState::Dead { error },
             ..
-        }) = &client.info
+        }) = client.info.as_deref()
         {
             return Err(error.clone());
         }
@@ -285,7 +285,7 @@ impl State {
                     pending.cancelled = true;
                     out.cancelled.push(context);
                     for object in results {
-                        self.settle(object, crate::worker::objects::Slot::Failed(error.clone()), now, out);
+                        self.settle(object, crate::worker::objects::Slot::failed(error.clone()), now, out);
                     }
                     self.fail_stream(task, error, out);
                 }
@@ -301,9 +301,9 @@ impl State {
             return;
         }
         let pid = self.pids.get(&handle.1).copied().unwrap_or_default();
-        let client = self.add_handle(handle.0, actor, type_name, false);
+        let client = self.add_handle(handle.0, actor, type_name.to_owned(), false);
         client.host = Some(handle.1);
-        client.info = Some(ActorInfo {
+        client.info = Some(Box::new(ActorInfo {
             actor,
             item: 0,
             type_name: type_name.to_owned(),
@@ -317,7 +317,8 @@ impl State {
             max_task_retries: 0,
             max_pending_calls: -1,
             saves: None,
-        });
+            calls_ahead: 0,
+        }));
     }
 
     /// Ends an actor that was created without the GCS, wherever it lives. Returns whether it is one.
@@ -334,7 +335,9 @@ impl State {
     /// The host of these actors is dead, and they with it.
     pub(in super::super) fn hosted_actors_lost(&mut self, worker: WorkerId, now: Instant, out: &mut Out) {
         let lost = self.actors.iter().filter(|(_, client)| client.host == Some(worker));
-        let lost: Vec<(ActorId, String)> = lost.map(|(actor, client)| (*actor, client.type_name.clone())).collect();
+        let lost: Vec<(ActorId, String)> = lost
+            .map(|(actor, client)| (*actor, client.type_name.clone().into_owned()))
+            .collect();
         for (actor, name) in lost {
             let cause = "the process that it lived in has ended".to_owned();
             self.actor_unknown(actor, RayError::ActorDied { actor, name, cause }, now, out);
