@@ -171,6 +171,46 @@ fn where_every_call_is_saved_each_counts_once_and_its_result_is_known_again_when
     assert_eq!(saved.error, None);
 }
 
+#[remote]
+fn add_many(register: RegisterHandle, calls: usize, under_way: Tally) -> Vec<i64> {
+    let calls: Vec<_> = (0..calls).map(|_| register.add(1)).collect();
+    let mut totals = Vec::new();
+    for call in &calls {
+        totals.push(get(call).unwrap());
+        under_way.add();
+    }
+    totals
+}
+
+#[test]
+fn the_calls_of_each_caller_keep_their_order_and_count_once_through_restarts() {
+    let _watchdog = Watchdog::start();
+    let (_ray, signs) = (ray_core::init_or_join().unwrap(), Signs::new());
+    let register = Register::options().checkpoint(1_u32).name("many callers").remote(None);
+    let mut pid = get(&register.pid()).unwrap();
+    let under_way = signs.tally("under way");
+    let callers: Vec<_> = (0..2)
+        .map(|_| {
+            add_many::options()
+                .num_cpus(0.0)
+                .remote(register.clone(), 150, under_way.clone())
+        })
+        .collect();
+    for answered in [20, 120, 220] {
+        wait_until(|| under_way.count() >= answered);
+        kill_process(pid);
+        wait_until(|| is_gone(pid));
+        pid = get(&register.pid()).unwrap();
+    }
+    let totals = get(&callers).unwrap();
+    for of_caller in &totals {
+        assert!(of_caller.is_sorted(), "{of_caller:?}");
+    }
+    let mut all = totals.concat();
+    all.sort_unstable();
+    assert!(all.iter().copied().eq(1..=300), "{all:?}");
+}
+
 #[test]
 fn errors_and_large_results_of_saved_calls_are_known_again_too() {
     let _watchdog = Watchdog::start();

@@ -4,6 +4,7 @@ mod ledger;
 mod place;
 mod record;
 mod restore;
+mod save;
 mod saving;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

@@ -21,7 +21,7 @@ const SUFFIX: &str = ".state";
 const UNFINISHED: &str = "unfinished";
 const LOCK: &str = "lock";
 /// How long a process that is about to end may keep the directory.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is no state to restore although there are files.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +57,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Opens the directory, and makes it if it is not there.
-    pub(super) fn open(place: &Path, key: &str) -> Result<Self, PlaceError> {
+    /// Opens the directory, and makes it if it is not there. Another process may use it for that long (CK-4).
+    pub(super) fn open(place: &Path, key: &str, patience: Duration) -> Result<Self, PlaceError> {
         let directory = place.join(key);
         let failed = |source| PlaceError::Io {
             path: directory.clone(),
@@ -71,7 +71,7 @@ impl Place {
             .map_err(failed)?;
         let lock = private().create(true).truncate(false).open(directory.join(LOCK));
         let lock = lock.map_err(failed)?;
-        wait_for_lock(&lock, &directory)?;
+        wait_for_lock(&lock, &directory, patience)?;
         let last = numbers(&directory).map_err(failed)?.last().copied().unwrap_or_default();
         Ok(Self {
             directory,
@@ -191,13 +191,13 @@ fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// CK-4.
-fn wait_for_lock(lock: &File, directory: &Path) -> Result<(), PlaceError> {
+fn wait_for_lock(lock: &File, directory: &Path, patience: Duration) -> Result<(), PlaceError> {
     let begun = Instant::now();
     loop {
         match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
             // Network file systems may have no locks.
             Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => return Ok(()),
-            Err(Errno::WOULDBLOCK | Errno::INTR) if begun.elapsed() < LOCK_PATIENCE => {
+            Err(Errno::WOULDBLOCK | Errno::INTR) if begun.elapsed() < patience => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             Err(Errno::WOULDBLOCK | Errno::INTR) => {
@@ -232,6 +232,20 @@ mod tests {
         place.write(&record).unwrap();
     }
 
+    fn open(base: &Path) -> Result<Place, PlaceError> {
+        Place::open(base, "key", Duration::ZERO)
+    }
+
+    #[test]
+    fn ck_4_a_directory_in_use_is_an_error_and_free_when_its_user_is_gone() {
+        let base = tempfile::tempdir().unwrap();
+        let place = open(base.path()).unwrap();
+        let error = open(base.path()).unwrap_err();
+        assert!(matches!(error, PlaceError::InUse { .. }), "{error}");
+        drop(place);
+        open(base.path()).unwrap();
+    }
+
     fn newest(place: &mut Place) -> Bytes {
         place.newest().unwrap().unwrap().state
     }
@@ -246,14 +260,14 @@ mod tests {
     #[test]
     fn the_newest_and_the_one_before_are_kept() {
         let base = tempfile::tempdir().unwrap();
-        let mut place = Place::open(base.path(), "key").unwrap();
+        let mut place = open(base.path()).unwrap();
         assert!(place.newest().unwrap().is_none());
         for state in ["one", "two", "three"] {
             save(&mut place, state);
         }
         assert_eq!(numbers(&place.directory).unwrap(), [2, 3]);
         drop(place);
-        let mut place = Place::open(base.path(), "key").unwrap();
+        let mut place = open(base.path()).unwrap();
         assert_eq!(newest(&mut place), "three");
         save(&mut place, "four");
         assert_eq!(numbers(&place.directory).unwrap(), [3, 4]);
@@ -262,12 +276,12 @@ mod tests {
     #[test]
     fn ck_3_a_damaged_state_is_passed_over_and_never_counts_as_the_one_before() {
         let base = tempfile::tempdir().unwrap();
-        let mut place = Place::open(base.path(), "key").unwrap();
+        let mut place = open(base.path()).unwrap();
         save(&mut place, "one");
         save(&mut place, "two");
         damage(&place, 2);
         drop(place);
-        let mut place = Place::open(base.path(), "key").unwrap();
+        let mut place = open(base.path()).unwrap();
         assert_eq!(newest(&mut place), "one");
         save(&mut place, "three");
         assert_eq!(numbers(&place.directory).unwrap(), [1, 3]);
@@ -284,7 +298,7 @@ mod tests {
     #[test]
     fn ck_2_what_was_left_unfinished_is_no_state() {
         let base = tempfile::tempdir().unwrap();
-        let mut place = Place::open(base.path(), "key").unwrap();
+        let mut place = open(base.path()).unwrap();
         save(&mut place, "one");
         std::fs::write(place.directory.join(UNFINISHED), "half").unwrap();
         assert_eq!(newest(&mut place), "one");
@@ -295,7 +309,7 @@ mod tests {
     #[test]
     fn a_state_of_another_format_is_neither_passed_over_nor_removed() {
         let base = tempfile::tempdir().unwrap();
-        let mut place = Place::open(base.path(), "key").unwrap();
+        let mut place = open(base.path()).unwrap();
         save(&mut place, "one");
         save(&mut place, "two");
         let path = place.file(2);

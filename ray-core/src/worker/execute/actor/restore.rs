@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex};
 
 use super::ledger::Ledger;
-use super::place::Place;
+use super::place::{LOCK_PATIENCE, Place};
 use super::record::Record;
 use super::saving::{Saver, Saving, shown_name};
 use crate::error::{RayError, Result};
@@ -37,8 +37,8 @@ pub(super) fn begin(spec: &ActorSpec, item: &ActorType) -> Result<Option<Begun>>
             "cannot be saved: its type does not implement ray_core::Checkpoint".into(),
         ));
     };
-    let mut place =
-        Place::open(Path::new(&checkpoint.place), &checkpoint.key).map_err(|error| failed(error.to_string()))?;
+    let mut place = Place::open(Path::new(&checkpoint.place), &checkpoint.key, LOCK_PATIENCE)
+        .map_err(|error| failed(error.to_string()))?;
     let record = place.newest().map_err(|error| failed(error.to_string()))?;
     let (instance, ledger) = match record {
         None => (None, Ledger::default()),
