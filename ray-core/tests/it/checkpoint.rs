@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ray_core::{
-    Checkpoint, CheckpointPolicy, CheckpointSummary, Isolation, ObjectRef, RayError, get, kill, list_actors, put,
-    remote,
+    Checkpoint, CheckpointPolicy, CheckpointSummary, Isolation, ObjectRef, RayError, get, get_timeout, kill,
+    list_actors, put, remote,
 };
 
 use crate::support::{Gate, Signs, Tally, Watchdog, in_own_process, is_gone, kill_process, skip, wait_until};
@@ -462,6 +462,69 @@ fn a_full_disk_is_told_and_ends_neither_the_actor_nor_what_was_saved() {
     assert_eq!(get(&register.pid()).unwrap(), pid);
     drop(register);
     wait_until(|| is_gone(pid));
+}
+
+/// A disk that takes nothing until it is let go: who writes to the pipe waits for a reader.
+struct SlowDisk(PathBuf);
+
+impl SlowDisk {
+    /// After a first save.
+    fn before_next_save(place: &Path) -> Self {
+        let pipe = states(place)[0].with_file_name("unfinished");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        Self(pipe)
+    }
+
+    /// The write that waits fails, since a pipe is no file.
+    fn let_go(self) {
+        drop(std::fs::File::open(self.0).unwrap());
+    }
+}
+
+const A_WHILE: Duration = Duration::from_millis(150);
+
+#[test]
+fn calls_go_on_while_a_state_is_written_until_the_next_one_is_due() {
+    let _watchdog = Watchdog::start();
+    let (_ray, place) = (ray_core::init_or_join().unwrap(), tempfile::tempdir().unwrap());
+    let options = Register::options().name("slow disk").checkpoint(3_u32);
+    let register = options.checkpoint_place(text(place.path())).remote(None);
+    let add = |expected: i64| assert_eq!(get(&register.add(1)).unwrap(), expected);
+    (1..=3).for_each(add);
+    wait_until(|| summary("slow disk").saves == 1);
+    let disk = SlowDisk::before_next_save(place.path());
+    // The sixth has a save begin, and the ninth has the next one wait for it.
+    (4..=9).for_each(add);
+    let tenth = register.add(1);
+    let error = get_timeout(&tenth, A_WHILE).unwrap_err();
+    assert!(matches!(error, RayError::GetTimeout { .. }), "{error}");
+    assert_eq!(summary("slow disk").saves, 1);
+    disk.let_go();
+    assert_eq!(get(&tenth).unwrap(), 10);
+    wait_until(|| summary("slow disk").saves == 2);
+    kill_register(&register);
+    assert_eq!(get(&register.add(1)).unwrap(), 10);
+}
+
+#[test]
+fn where_every_call_is_saved_no_answer_leaves_before_its_state_is_on_disk() {
+    let _watchdog = Watchdog::start();
+    let (_ray, place) = (ray_core::init_or_join().unwrap(), tempfile::tempdir().unwrap());
+    let options = Register::options().name("very slow disk").checkpoint(1_u32);
+    let register = options.checkpoint_place(text(place.path())).remote(None);
+    let pid = get(&register.pid()).unwrap();
+    let disk = SlowDisk::before_next_save(place.path());
+    let (waits, behind) = (register.add(1), register.add(1));
+    for call in [&waits, &behind] {
+        let error = get_timeout(call, A_WHILE).unwrap_err();
+        assert!(matches!(error, RayError::GetTimeout { .. }), "{error}");
+    }
+    // Nothing of them is on disk: both run again.
+    kill_process(pid);
+    wait_until(|| is_gone(pid));
+    std::fs::remove_file(&disk.0).unwrap();
+    assert_eq!(get(&(waits, behind)).unwrap(), (1, 2));
 }
 
 #[test]
