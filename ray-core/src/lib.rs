@@ -14,6 +14,7 @@ pub mod error;
 pub mod gcs;
 #[doc(hidden)]
 pub mod host;
+mod id_hash;
 pub mod ids;
 pub mod logging;
 pub mod memory;
