@@ -10,6 +10,7 @@
 
 mod cancel;
 mod crash;
+mod head;
 mod logs;
 mod nesting;
 mod objects;

@@ -182,7 +182,11 @@ impl State {
         if let Some(actor) = actor {
             self.enqueue_call(actor, task, now, out);
         }
-        self.await_dependencies(task, now, out);
+        match self.ended.clone() {
+            // Nobody is left to run it.
+            Some(error) => self.finish_failed(task, &error, now, out),
+            None => self.await_dependencies(task, now, out),
+        }
         Submitted { task, results }
     }
 
