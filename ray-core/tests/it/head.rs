@@ -88,6 +88,25 @@ fn a_head_of_its_own_holds_the_store_and_the_workers_and_ends_with_its_session()
 }
 
 #[test]
+fn the_setting_says_where_the_head_lives() {
+    in_own_process(|| {
+        // So that the run of all tests with this variable is one with heads of their own.
+        let wanted = std::env::var("RAY_HEAD_PROCESS").is_ok_and(|value| value == "1");
+        let ray = Ray::builder().num_cpus(1).init().unwrap();
+        let names = children()
+            .into_iter()
+            .map(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap());
+        assert_eq!(names.filter(|name| name == "ray::head\n").count(), usize::from(wanted));
+        assert_eq!(threads_of(std::process::id()).contains("ray-store"), !wanted);
+        drop(ray);
+        for wanted in [false, true] {
+            let _ray = own_head().config("head_process", wanted).init().unwrap();
+            assert_eq!(threads_of(std::process::id()).contains("ray-store"), !wanted);
+        }
+    });
+}
+
+#[test]
 fn a_head_that_is_killed_ends_the_session_with_an_error_and_leaves_nothing() {
     in_own_process(|| {
         let ray = own_head().init().unwrap();
