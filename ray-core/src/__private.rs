@@ -16,9 +16,11 @@ pub use linkme;
 pub use serde;
 pub use smallvec::smallvec;
 
+pub use crate::api::PlacementGroup;
 pub use crate::api::object_ref::{ObjectRef, ObjectRefStream, RawActorHandle};
 pub use crate::api::submit;
 pub use crate::error::RayError;
+pub use crate::process::setup::WORKER_SETUP;
 pub use crate::registry::{
     ActorMethod, ActorType, Identity, ItemKind, Parameter, REMOTE_ITEMS, RemoteFunction, RemoteItem,
 };
@@ -31,6 +33,7 @@ pub use crate::remote::{
     NativeValue, Outcome, RemoteValue, RetryBackoff, RetryExceptions, SchedulingStrategy, Submission, TaskError,
     TaskOptions, checkpoint, streaming,
 };
+pub use crate::testing;
 pub use crate::{
     __actor_options as actor_options, __method_option as method_option, __task_error as task_error,
     __task_options as task_options,

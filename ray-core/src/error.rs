@@ -303,6 +303,26 @@ wire_types! {
             /// What happened.
             why: String,
         },
+        33 =>
+        /// A queue holds fewer items than were asked for.
+        #[error("RAY0033: the queue holds {held} of the {wanted} items that were asked for: use get(), which waits, or a longer timeout")]
+        QueueEmpty {
+            /// How many it holds.
+            held: u64,
+            /// How many were asked for.
+            wanted: u64,
+        },
+        34 =>
+        /// A queue has no room for what was given.
+        #[error("RAY0034: the queue holds {held} items of at most {maxsize}, {given} more do not fit: use put(), which waits, or a longer timeout")]
+        QueueFull {
+            /// How many it holds.
+            held: u64,
+            /// How many it may hold.
+            maxsize: u64,
+            /// How many were to be put.
+            given: u64,
+        },
     }
 
     /// How a task's own code failed.
@@ -452,6 +472,8 @@ codes! {
     "RAY0030" => Disconnected,
     "RAY0031" => Unsupported,
     "RAY0032" => Stream,
+    "RAY0033" => QueueEmpty,
+    "RAY0034" => QueueFull,
 }
 
 impl RayError {

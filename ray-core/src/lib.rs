@@ -27,6 +27,9 @@ pub mod remote;
 pub mod scheduling;
 #[doc(hidden)]
 pub mod session;
+#[doc(hidden)]
+pub mod testing;
+pub mod util;
 pub mod value;
 pub mod wire;
 #[doc(hidden)]
@@ -36,13 +39,15 @@ pub mod worker;
 mod pages;
 
 pub use api::{
-    ActorSummary, Builder, Fetch, ObjectRef, ObjectRefStream, Ray, RuntimeContext, WorkerSummary, available_resources,
-    cancel, cancel_with, cluster_resources, get, get_async, get_timeout, init, init_or_join, kill, list_actors,
-    list_workers, memory_report, put, runtime_context, wait, wait_async,
+    ActorSummary, Builder, Bundle, Fetch, ObjectRef, ObjectRefStream, PlacementGroup, PlacementGroupOptions,
+    PlacementGroupSummary, PlacementStrategy, Ray, RuntimeContext, WorkerSummary, available_resources, cancel,
+    cancel_with, cluster_resources, current_placement_group, get, get_async, get_placement_group, get_timeout, init,
+    init_or_join, kill, list_actors, list_workers, memory_report, placement_group, placement_group_table, put,
+    remove_placement_group, runtime_context, wait, wait_async,
 };
 pub use error::{RayError, Result};
 #[cfg(feature = "macros")]
-pub use ray_core_macros::remote;
+pub use ray_core_macros::{remote, test, worker_setup};
 pub use remote::{
     Actor, ActorHandle, ActorOptions, Arg, Checkpoint, CheckpointPolicy, Isolation, Lifetime, MethodOptions,
     OptionsError, RemoteValue, RetryBackoff, RetryExceptions, SchedulingStrategy, TaskError, TaskOptions, UNLIMITED,

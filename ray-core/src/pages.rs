@@ -40,4 +40,6 @@ pages! {
     Ray0030: "../../docs/errors/RAY0030.md",
     Ray0031: "../../docs/errors/RAY0031.md",
     Ray0032: "../../docs/errors/RAY0032.md",
+    Ray0033: "../../docs/errors/RAY0033.md",
+    Ray0034: "../../docs/errors/RAY0034.md",
 }

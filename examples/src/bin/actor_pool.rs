@@ -2,12 +2,13 @@
 //!
 //! `cargo run --release -p ray-examples --bin actor_pool`
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ray_core::prelude::*;
+use ray_core::util::ActorPool;
 
 type Letters = BTreeMap<char, usize>;
 
@@ -32,31 +33,15 @@ impl Counter {
 
 fn main() -> Result<()> {
     let _ray = ray_core::init()?;
-    let mut texts = (1..=20).map(|n| "The quick brown fox jumps over the lazy dog. ".repeat(n));
-    let mut idle: Vec<_> = (0..2).map(|_| Counter::remote()).collect();
-    let mut running = Vec::new();
-    let mut working = HashMap::new();
+    let texts = (1..=20).map(|n| "The quick brown fox jumps over the lazy dog. ".repeat(n));
+    let mut pool = ActorPool::new((0..2).map(|_| Counter::remote()))?;
     let mut by_process: BTreeMap<u32, usize> = BTreeMap::new();
     let mut total = Letters::new();
-    loop {
-        while let Some(counter) = idle.pop() {
-            let Some(text) = texts.next() else { break };
-            let counted = counter.count(text);
-            working.insert(counted.id(), counter);
-            running.push(counted);
-        }
-        if running.is_empty() {
-            break;
-        }
-        let (ready, rest) = ray_core::wait(running, 1, None)?;
-        running = rest;
-        for counted in ready {
-            idle.push(working.remove(&counted.id()).context("an answer of no actor")?);
-            let (pid, letters) = ray_core::get(&counted)?;
-            *by_process.entry(pid).or_default() += 1;
-            for (letter, count) in letters {
-                *total.entry(letter).or_default() += count;
-            }
+    for counted in pool.map_unordered(|counter, text| counter.count(text), texts) {
+        let (pid, letters) = counted?;
+        *by_process.entry(pid).or_default() += 1;
+        for (letter, count) in letters {
+            *total.entry(letter).or_default() += count;
         }
     }
     let mut out = std::io::stdout().lock();

@@ -1,7 +1,8 @@
 //! The attribute macros of `ray-core`: use them through that crate.
 //!
 //! An attribute is read ([`attribute`], [`options`]), the item's signatures are checked and understood ([`signature`],
-//! [`output`]), and code is written that only names `ray_core::__private` ([`body`], [`function`], [`actor`]). Every error
+//! [`output`]), and code is written that only names `ray_core::__private` ([`body`], [`function`], [`actor`]). The smaller
+//! attributes are in [`plain`]. Every error
 //! stands on the user's token and says what to do.
 
 mod actor;
@@ -10,6 +11,7 @@ mod body;
 mod function;
 mod options;
 mod output;
+mod plain;
 mod signature;
 mod suggest;
 mod types;
@@ -17,7 +19,7 @@ mod types;
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::{ToTokens, quote};
-use syn::Item;
+use syn::{Item, ItemFn};
 
 /// Makes a function a task, or a type an actor.
 ///
@@ -54,6 +56,68 @@ use syn::Item;
 #[proc_macro_attribute]
 pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(attribute.into(), item.into()).into()
+}
+
+/// Makes a function a test that uses ray, sync or async.
+///
+/// It runs under the standard harness. There is a session as long as the test runs, which tests that run at the same time
+/// share (`init_or_join`): it has the defaults and what the environment says. An async body runs on a multi-threaded tokio
+/// runtime, on which blocking calls are allowed too. A test that hangs ends the test program after a time.
+///
+/// - `#[ray_core::test(own)]` runs the test in a process of its own, without a session: the body starts the one it wants,
+///   and may end and kill what it likes. Afterwards no process may be left of it.
+/// - `#[ray_core::test(timeout = "30s")]`: when it is taken to hang; five minutes.
+///
+/// The body returns nothing, or a `Result`.
+///
+/// ```ignore
+/// #[ray_core::test]
+/// async fn a_task_adds() -> ray_core::Result<()> {
+///     assert_eq!(add::remote(1, 2).await?, 3);
+///     Ok(())
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn test(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    of_function(plain::test, "`#[ray_core::test]`", attribute.into(), item.into()).into()
+}
+
+/// Makes a function run once in each worker process, before its first task: to set up logging, or a library that wants it.
+///
+/// Functions of one program run in no particular order. It does not run in the driver. What it panics with is in the
+/// worker's log, and the worker ends.
+///
+/// ```ignore
+/// #[ray_core::worker_setup]
+/// fn seed() {
+///     my_library::seed(7);
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn worker_setup(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    of_function(
+        plain::worker_setup,
+        "`#[ray_core::worker_setup]`",
+        attribute.into(),
+        item.into(),
+    )
+    .into()
+}
+
+fn of_function(
+    expand: fn(Tokens, ItemFn) -> syn::Result<Tokens>,
+    name: &str,
+    attribute: Tokens,
+    item: Tokens,
+) -> Tokens {
+    match syn::parse2::<ItemFn>(item.clone()) {
+        Ok(function) => expand(attribute, function).unwrap_or_else(|error| with_error(item, &error)),
+        Err(_) => {
+            let message = format!("{name} stands on a function");
+            let error = syn::Error::new_spanned(first_token(item.clone()), message);
+            with_error(item, &error)
+        }
+    }
 }
 
 fn expand(attribute: Tokens, item: Tokens) -> Tokens {

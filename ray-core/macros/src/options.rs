@@ -411,7 +411,7 @@ fn limit(expr: &Expr) -> Result<TokenStream> {
 }
 
 /// A `Duration`: a text like `"1.5s"`, or any expression that gives one.
-fn time(expr: &Expr, numbers_are_wrong: bool) -> Result<TokenStream> {
+pub(crate) fn time(expr: &Expr, numbers_are_wrong: bool) -> Result<TokenStream> {
     const EXPECTED: &str = "a time is expected: a text like \"500ms\", \"30s\", \"5m\" or \"1h\", or a `Duration`";
     match expr {
         Expr::Lit(ExprLit {

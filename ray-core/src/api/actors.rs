@@ -12,8 +12,11 @@ use crate::api::object_ref::{RawActorHandle, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::ActorId;
 use crate::registry::{ActorType, RemoteItem};
-use crate::remote::{ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, UNLIMITED};
+use crate::remote::{
+    ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, SchedulingStrategy, UNLIMITED,
+};
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, CheckpointSpec, GcsReply, GcsRequest};
+use crate::worker::execute::actor_queue::Limits;
 use crate::worker::refs::Hold;
 use crate::worker::state::{Argument, LocalActor, LocalQueue, NewActor, NewTask, State};
 use crate::worker::{Worker, current};
@@ -102,6 +105,10 @@ fn check_shared(type_name: &str, options: &ActorOptions) -> Result<()> {
         ("num_cpus", options.num_cpus.is_some_and(|cpus| cpus > 0.0)),
         ("num_gpus", options.num_gpus > 0.0),
         ("resources", !options.resources.is_empty()),
+        (
+            "placement_group",
+            matches!(options.scheduling_strategy, SchedulingStrategy::PlacementGroup { .. }),
+        ),
     ];
     match given.iter().find(|(_, given)| *given) {
         None => Ok(()),
@@ -154,7 +161,7 @@ fn create_here(
         returns: 1,
         stream: None,
         timeout: None,
-        max_retries: 0,
+        max_retries: Some(0),
     };
     let submitted = worker.with(|state, now, out| state.submit(new, now, out));
     drop(prepared);
@@ -182,6 +189,21 @@ fn invalid(name: &str, why: &str) -> RayError {
 
 fn limit(number: i32) -> i64 {
     if number == UNLIMITED { -1 } else { i64::from(number) }
+}
+
+/// Calls that are sent ahead of those that run: what the ring holds, so that the actor never waits for the next one.
+const AHEAD: u32 = 256;
+
+/// How many calls are sent ahead. Calls beyond those that can run at once cannot begin, so that none of them can be what a
+/// running one waits for; those of concurrency groups pass each other, and all are sent.
+fn calls_ahead(class: &ActorType, options: &ActorOptions) -> u32 {
+    if !options.concurrency_groups.is_empty() {
+        return 0;
+    }
+    let has_async = class.methods.iter().any(|method| method.body.is_async());
+    Limits::of_actor(options.max_concurrency.unwrap_or(0))
+        .at_once(has_async)
+        .saturating_add(AHEAD)
 }
 
 fn spec(
@@ -232,6 +254,7 @@ fn spec(
         max_task_retries: limit(options.max_task_retries),
         max_concurrency: options.max_concurrency.unwrap_or_default(),
         max_pending_calls: limit(options.max_pending_calls),
+        calls_ahead: item.as_actor().map_or(0, |class| calls_ahead(class, options)),
         groups: options.concurrency_groups.clone(),
         // As in Ray: one CPU to be placed and none to live, unless a number was given.
         resources: amounts(options.num_cpus.unwrap_or(0.0))?,
@@ -302,8 +325,7 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
         let handle = state.new_task_id().object(1);
         state.refs.own(handle, Hold::Handle);
         state.objects.expect(handle);
-        state.know_weakly(info.actor, &info.type_name, handle, out);
-        state.actor_changed(info.clone(), now, out);
+        state.know_weakly(info.clone(), handle, now, out);
         handle
     });
     let type_name = info.type_name.as_str().into();
@@ -322,16 +344,18 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
 /// [`RayError::SessionEnded`], [`RayError::Disconnected`].
 pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     let raw = handle.raw();
-    let (_, _, worker) = raw.handle.target()?;
+    let (object, owner, worker) = raw.handle.target()?;
     if raw.hosted {
         worker.with(|state, now, out| state.kill_local_actor(raw.actor, now, out));
         return Ok(());
     }
+    // Which actor it is, is known once it is created: under `get_if_exists` it may be an older one.
+    blocking::allow("kill()", "a blocking thread", || {
+        worker.block_until(&[(object, owner)], 1, None)
+    })?;
+    let actor = worker.read(|state| state.real_actor(raw.actor));
     worker
-        .ask_blocking(GcsRequest::KillActor {
-            actor: raw.actor,
-            no_restart,
-        })
+        .ask_blocking(GcsRequest::KillActor { actor, no_restart })
         .map(drop)
 }
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::template;
 use crate::error::Result;
 use crate::ids::{ActorId, JobId, NodeId, PlacementGroupId, TaskId, WorkerId};
-use crate::worker::context::{self, TaskContext};
+use crate::worker::context::{self, Resources, TaskContext};
 use crate::worker::{Worker, current};
 
 /// Who and where the running code is.
@@ -89,14 +90,25 @@ impl RuntimeContext {
         self.task.as_ref().and_then(|task| task.group)
     }
 
+    /// Whether the tasks and actors that the running one starts run in its placement group too.
+    pub fn captures_child_tasks(&self) -> bool {
+        self.task
+            .as_ref()
+            .is_some_and(|task| task.group.is_some() && task.captures)
+    }
+
     /// What the running task or actor was given, by resource name.
     pub fn assigned_resources(&self) -> BTreeMap<String, f64> {
-        let steps = self.task.as_ref().map(|task| task.resources.steps());
+        let steps = self.task.as_ref().map(|task| match &task.resources {
+            Resources::Own(steps) => steps.clone(),
+            Resources::OfShape(shape) => shape.resources.clone(),
+            Resources::OfFunction(key) => template::resources_of_function(*key),
+        });
         #[expect(clippy::cast_precision_loss, reason = "for people; amounts are far below 2^52 steps")]
         let amounts = steps
             .into_iter()
             .flatten()
-            .map(|(name, steps)| (name.clone(), *steps as f64 / 10_000.0));
+            .map(|(name, steps)| (name, steps as f64 / 10_000.0));
         amounts.collect()
     }
 

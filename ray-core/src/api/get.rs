@@ -193,6 +193,7 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
     references.references(&mut raw);
     for reference in raw {
         let (object, owner, worker) = reference.target()?;
+        worker.check_deadlock(&[(object, owner)])?;
         // One that was lost and is made again is waited for here, where nothing blocks.
         while worker.ready_value(object).is_none() {
             worker.ready(&[(object, owner)], 1).await;

@@ -10,6 +10,7 @@ mod get;
 mod init;
 mod memory;
 pub mod object_ref;
+mod placement;
 mod put;
 mod stream;
 pub mod submit;
@@ -24,6 +25,11 @@ pub use get::{Fetch, get, get_async, get_timeout};
 pub use init::{Ray, init, init_or_join};
 pub use memory::memory_report;
 pub use object_ref::ObjectRef;
+pub use placement::{
+    Bundle, PlacementGroup, PlacementGroupOptions, PlacementGroupSummary, PlacementStrategy, current_placement_group,
+    get_placement_group, placement_group, placement_group_table, remove_placement_group,
+};
 pub use put::put;
 pub use stream::ObjectRefStream;
+pub(crate) use wait::is_ready;
 pub use wait::{cancel, cancel_with, wait, wait_async};

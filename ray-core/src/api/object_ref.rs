@@ -102,7 +102,8 @@ impl RawRef {
         Ok(RefToken::object(object, owner))
     }
 
-    fn adopt(token: &RefToken) -> Result<Self> {
+    /// A reference to what a value that was read refers to.
+    pub(crate) fn adopt(token: &RefToken) -> Result<Self> {
         let worker = current()?;
         worker.with(|state, _, _| state.adopt(token.object));
         Ok(Self::counted(&worker, token.object, token.owner))
@@ -245,6 +246,11 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
             Ok(target) => target,
             Err(error) => return Poll::Ready(Err(error)),
         };
+        if self.waiter.is_none()
+            && let Err(error) = worker.check_deadlock(&[(object, owner)])
+        {
+            return Poll::Ready(Err(error));
+        }
         let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&[(object, owner)], 1));
         if !waiter.register(cx.waker()) {
             if self.awaiting.is_none() {

@@ -197,7 +197,7 @@ fn new_task(
 ) -> Result<(NewTask, Prepared)> {
     let template = template::of_task(item, options)?;
     let max_retries = options.or_else(|| item.as_function().map(|function| function.defaults()));
-    let max_retries = retries(max_retries.map_or(3, |options| options.max_retries));
+    let max_retries = Some(retries(max_retries.map_or(3, |options| options.max_retries)));
     let name = options.and_then(|options| options.name.clone());
     let timeout = worker.timeout_within(template.options.timeout);
     let new = |prepared: &mut Prepared| NewTask {
@@ -299,7 +299,7 @@ fn new_call(
     returns: u32,
     is_stream: bool,
 ) -> Result<(Arc<Worker>, (NewTask, Prepared))> {
-    let (_, _, worker) = handle.handle.target()?;
+    let (object, _, worker) = handle.handle.target()?;
     let method = item
         .as_actor()
         .and_then(|actor| actor.method(index))
@@ -320,8 +320,8 @@ fn new_call(
         Some(options) => Arc::new(template::of_call(item, name(), options)?),
     };
     let actor = handle.actor;
-    let known = worker.read(|state| state.actors.get(&actor).map(state::ActorClient::limits));
-    let (pending, max_pending, actor_retries) = known.unwrap_or((0, -1, 0));
+    let known = worker.read(|state| state.actor_client(actor).map(state::ActorClient::limits));
+    let (pending, max_pending) = known.unwrap_or((0, -1));
     if max_pending >= 0 && pending as u64 >= max_pending.unsigned_abs() {
         return Err(RayError::PendingCallsLimit {
             actor,
@@ -333,7 +333,11 @@ fn new_call(
     let new = NewTask {
         template,
         item: item.key().0,
-        call: Some(NewCall { actor, method: index }),
+        call: Some(NewCall {
+            actor,
+            handle: object,
+            method: index,
+        }),
         construct: None,
         name: options.name.clone(),
         parent: worker.parent_task(),
@@ -341,7 +345,7 @@ fn new_call(
         nested: std::mem::take(&mut prepared.nested),
         returns,
         stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
-        max_retries: options.max_task_retries.map_or(actor_retries, retries),
+        max_retries: options.max_task_retries.map(retries),
         timeout,
     };
     Ok((worker, (new, prepared)))

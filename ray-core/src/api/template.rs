@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{RayError, Result};
-use crate::registry::{ActorMethod, RemoteItem};
+use crate::registry::{ActorMethod, ItemKey, Registry, RemoteItem};
 use crate::remote::{FunctionBody, Isolation, MethodOptions, SchedulingStrategy, TaskOptions};
 use crate::scheduling::Fixed;
 use crate::wire::{self, LeaseShape};
+use crate::worker::context;
+use crate::worker::shape::Shape;
 use crate::worker::task::{CallOptions, Template};
 
 /// Templates of calls without options of their own, by the address of the item: such calls are the common case.
@@ -17,7 +19,7 @@ static DEFAULTS: Mutex<Option<HashMap<usize, Arc<Template>>>> = Mutex::new(None)
 /// The template of a task.
 pub(super) fn of_task(item: &'static RemoteItem, options: Option<&TaskOptions>) -> Result<Arc<Template>> {
     let defaults = || item.as_function().map(|function| function.defaults());
-    if options.is_none() {
+    if options.is_none() && context::capturing_group().is_none() {
         let key = std::ptr::from_ref(item).addr();
         let mut cache = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner);
         let cache = cache.get_or_insert_default();
@@ -25,15 +27,17 @@ pub(super) fn of_task(item: &'static RemoteItem, options: Option<&TaskOptions>) 
             return Ok(template.clone());
         }
         let fallback = TaskOptions::default();
-        let template = build(item, defaults().unwrap_or(&fallback))?;
+        let template = Arc::new(build(item, defaults().unwrap_or(&fallback))?);
         cache.insert(key, template.clone());
         return Ok(template);
     }
     let fallback = TaskOptions::default();
-    build(item, options.or_else(defaults).unwrap_or(&fallback))
+    let mut template = build(item, options.or_else(defaults).unwrap_or(&fallback))?;
+    template.resources = Some(template.shape.resources.clone());
+    Ok(Arc::new(template))
 }
 
-fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Template>> {
+fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
     let name = options.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
     let invalid = |option: &str, why: String| RayError::InvalidOption {
         option: option.into(),
@@ -61,13 +65,14 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Arc<Templat
         concurrency_group: None,
     };
     let body = item.as_function().map(|function| function.body);
-    Ok(Arc::new(Template {
+    Ok(Template {
         item,
         name: name.into(),
-        shape: Arc::new(shape),
+        shape: Shape::new(shape),
+        resources: None,
         options,
         runs_on_caller: matches!(body, Some(FunctionBody::Sync(_))),
-    }))
+    })
 }
 
 /// Refuses what only a process of its own can give.
@@ -142,10 +147,18 @@ pub(super) fn of_call(item: &'static RemoteItem, name: String, options: &MethodO
     Ok(Template {
         item,
         name: name.into(),
-        shape: Arc::new(shape),
+        shape: Shape::new(shape),
+        resources: None,
         options,
         runs_on_caller: false,
     })
+}
+
+/// What the attribute of a function names; nothing if this executable has no such function.
+pub(super) fn resources_of_function(key: u64) -> BTreeMap<String, i64> {
+    let item = Registry::global().and_then(|registry| registry.by_key(ItemKey(key)));
+    let template = item.ok().and_then(|item| of_task(item, None).ok());
+    template.map_or_else(BTreeMap::new, |template| template.shape.resources.clone())
 }
 
 /// Amounts in steps of 1/10000, without those that are zero.
@@ -170,11 +183,24 @@ pub(super) fn steps(
 
 pub(super) fn strategy(strategy: &SchedulingStrategy) -> wire::SchedulingStrategy {
     match strategy {
-        SchedulingStrategy::Default => wire::SchedulingStrategy::Default {},
+        // The running task may capture what it starts.
+        SchedulingStrategy::Default => match context::capturing_group() {
+            Some(group) => wire::SchedulingStrategy::PlacementGroup {
+                group,
+                bundle: None,
+                captures: true,
+            },
+            None => wire::SchedulingStrategy::Default {},
+        },
         SchedulingStrategy::Spread => wire::SchedulingStrategy::Spread {},
-        SchedulingStrategy::PlacementGroup { group, bundle, .. } => wire::SchedulingStrategy::PlacementGroup {
+        SchedulingStrategy::PlacementGroup {
+            group,
+            bundle,
+            capture_child_tasks,
+        } => wire::SchedulingStrategy::PlacementGroup {
             group: *group,
             bundle: *bundle,
+            captures: *capture_child_tasks,
         },
         SchedulingStrategy::NodeAffinity { node, soft } => wire::SchedulingStrategy::NodeAffinity {
             node: *node,

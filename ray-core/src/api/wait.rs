@@ -72,6 +72,14 @@ pub async fn wait_async<T>(
     Ok(split(&worker, &targets, references, num_returns))
 }
 
+/// Whether the object is there, or its error is. A reference whose session has ended is ready: its error is known.
+pub(crate) fn is_ready<T>(reference: &ObjectRef<T>) -> bool {
+    match reference.raw().target() {
+        Ok((object, owner, worker)) => worker.are_ready(&[(object, owner)]).into_iter().all(|ready| ready),
+        Err(_) => true,
+    }
+}
+
 /// What there is to wait for.
 struct Awaited {
     /// The objects: a reference whose submission failed has none, and is ready.

@@ -50,6 +50,7 @@ impl Actor {
             restarts: self.restarts,
             max_task_retries: spec.max_task_retries,
             max_pending_calls: spec.max_pending_calls,
+            calls_ahead: spec.calls_ahead,
         }
     }
 
@@ -214,7 +215,8 @@ impl Actors {
         if actor.is_dead() {
             return;
         }
-        let intended = *cause == DeathCause::Intended {};
+        // In a group that is gone there is no place to restart.
+        let intended = matches!(cause, DeathCause::Intended {} | DeathCause::GroupRemoved { .. });
         if !intended && actor.may_restart() {
             actor.restarts += 1;
             actor.state = ActorState::Restarting {
@@ -426,6 +428,7 @@ mod tests {
                 max_task_retries: 0,
                 max_concurrency: 0,
                 max_pending_calls: -1,
+                calls_ahead: 0,
                 groups: BTreeMap::new(),
                 resources: BTreeMap::new(),
                 placement: BTreeMap::new(),

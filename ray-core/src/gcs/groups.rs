@@ -10,27 +10,39 @@ use crate::gcs::state::{Asker, Node, Outbox, refuse};
 use crate::ids::{NodeId, PlacementGroupId, WorkerId};
 use crate::scheduling::bundles::{self, PlanError, Strategy};
 use crate::scheduling::{NodeView, ResourceError, ResourceName, ResourceSet};
-use crate::wire::{Frame, GcsEvent, GcsReply, GroupState};
+use crate::wire::{Frame, GcsEvent, GcsReply, GroupInfo, GroupState};
 
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: HashMap<PlacementGroupId, Group>,
-    names: HashMap<String, PlacementGroupId>,
+    /// By namespace and name.
+    names: HashMap<(String, String), PlacementGroupId>,
     /// In the order of their creation: the first that waits is placed first.
     order: Vec<PlacementGroupId>,
 }
 
+/// What a request for a group says.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Its namespace and its name.
+    pub(super) name: Option<(String, String)>,
+    pub(super) bundles: Vec<BTreeMap<String, f64>>,
+    pub(super) strategy: String,
+    /// With whose end it is removed, unless it is detached.
+    pub(super) owner: WorkerId,
+    pub(super) detached: bool,
+}
+
 #[derive(Debug)]
 struct Group {
-    name: Option<String>,
-    bundles: Vec<BTreeMap<String, f64>>,
+    wanted: Wanted,
     sets: Vec<ResourceSet>,
     strategy: Strategy,
-    owner: WorkerId,
-    detached: bool,
     state: GroupState,
     attempt: Option<Attempt>,
     watchers: HashSet<Asker>,
+    /// Nodes with requests that wait for it.
+    wanted_by: HashSet<NodeId>,
 }
 
 /// Nodes that were asked to reserve, and what they have said.
@@ -44,6 +56,9 @@ struct Attempt {
 
 impl Group {
     fn set_state(&mut self, group: PlacementGroupId, state: GroupState, out: &mut Outbox) {
+        if self.state == state {
+            return;
+        }
         self.state = state;
         for watcher in &self.watchers {
             out.tell(
@@ -54,6 +69,41 @@ impl Group {
                 },
             );
         }
+        for node in &self.wanted_by {
+            out.send(*node, self.stands(group));
+        }
+    }
+
+    fn stands(&self, group: PlacementGroupId) -> Frame {
+        Frame::GroupStands {
+            group,
+            bundles: u32::try_from(self.sets.len()).unwrap_or(u32::MAX),
+            state: self.state.clone(),
+        }
+    }
+
+    fn info(&self, group: PlacementGroupId) -> GroupInfo {
+        let wanted = &self.wanted;
+        GroupInfo {
+            group,
+            name: wanted.name.as_ref().map(|(_, name)| name.clone()),
+            bundles: wanted.bundles.clone(),
+            strategy: wanted.strategy.clone(),
+            detached: wanted.detached,
+            state: self.state.clone(),
+        }
+    }
+}
+
+/// What is told of a group that is not known any more.
+fn gone(group: PlacementGroupId) -> GroupInfo {
+    GroupInfo {
+        group,
+        name: None,
+        bundles: Vec::new(),
+        strategy: String::new(),
+        detached: false,
+        state: GroupState::Removed {},
     }
 }
 
@@ -73,73 +123,52 @@ fn views(nodes: &BTreeMap<NodeId, Node>) -> Vec<NodeView> {
 }
 
 impl Groups {
-    #[expect(clippy::too_many_arguments, reason = "the fields of one request")]
     pub(super) fn create(
         &mut self,
         asker: Asker,
         id: PlacementGroupId,
-        name: Option<String>,
-        bundles: Vec<BTreeMap<String, f64>>,
-        strategy: &str,
-        detached: bool,
+        wanted: Wanted,
         nodes: &BTreeMap<NodeId, Node>,
         out: &mut Outbox,
     ) -> GcsReply {
-        let refused = |why: String| {
-            refuse(RayError::PlacementGroup {
-                group: id.to_string(),
-                why,
-            })
-        };
         if let Some(existing) = self.groups.get(&id) {
+            // The same request again, after a lost connection.
             return GcsReply::Group {
-                group: id,
-                state: existing.state.clone(),
+                info: existing.info(id),
             };
         }
-        let Some(strategy) = strategy_of(strategy) else {
-            return refused(format!(
-                "`{strategy}` is no strategy: use PACK, SPREAD, STRICT_PACK or STRICT_SPREAD"
-            ));
+        let (strategy, sets) = match understood(&wanted) {
+            Ok(understood) => understood,
+            Err(why) => {
+                let group = wanted.name.map_or_else(|| id.to_string(), |(_, name)| name);
+                return refuse(RayError::PlacementGroup { group, why });
+            }
         };
-        let sets: Result<Vec<ResourceSet>, ResourceError> = bundles.iter().map(set_of).collect();
-        let sets = match sets {
-            Ok(sets) => sets,
-            Err(error) => return refused(error.to_string()),
-        };
-        if sets.is_empty() || sets.iter().any(ResourceSet::is_empty) {
-            return refused("it needs at least one bundle, and each bundle a resource above zero".into());
-        }
-        if let Some(name) = &name {
+        if let Some(name) = &wanted.name {
             if self.names.contains_key(name) {
-                return refused(format!("the name `{name}` is taken"));
+                return refuse(RayError::PlacementGroup {
+                    group: name.1.clone(),
+                    why: "the name is taken by a group that was not removed: choose another".into(),
+                });
             }
             self.names.insert(name.clone(), id);
         }
-        let state = GroupState::Pending {
-            why: "it was just created".into(),
-        };
-        let watchers = HashSet::from([asker]);
-        let owner = asker.worker;
         let group = Group {
-            name,
-            bundles,
+            wanted,
             sets,
             strategy,
-            owner,
-            detached,
-            state,
+            state: GroupState::Pending {
+                why: "its nodes are asked to reserve its bundles".into(),
+            },
             attempt: None,
-            watchers,
+            watchers: HashSet::from([asker]),
+            wanted_by: HashSet::new(),
         };
         self.groups.insert(id, group);
         self.order.push(id);
         self.place(id, nodes, out);
-        let state = self
-            .groups
-            .get(&id)
-            .map_or(GroupState::Removed {}, |group| group.state.clone());
-        GcsReply::Group { group: id, state }
+        let info = self.groups.get(&id).map_or_else(|| gone(id), |group| group.info(id));
+        GcsReply::Group { info }
     }
 
     fn place(&mut self, id: PlacementGroupId, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
@@ -153,7 +182,7 @@ impl Groups {
                 for node in &open {
                     let of_node = (0..)
                         .zip(&chosen)
-                        .zip(&group.bundles)
+                        .zip(&group.wanted.bundles)
                         .filter(|((_, at), _)| *at == node);
                     let bundles = of_node.map(|((index, _), bundle)| (index, bundle.clone())).collect();
                     out.send(*node, Frame::ReserveBundles { group: id, bundles });
@@ -180,14 +209,7 @@ impl Groups {
     }
 
     /// A node has answered.
-    pub(super) fn reserved(
-        &mut self,
-        id: PlacementGroupId,
-        node: NodeId,
-        reserved: bool,
-        nodes: &BTreeMap<NodeId, Node>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn reserved(&mut self, id: PlacementGroupId, node: NodeId, reserved: bool, out: &mut Outbox) {
         let Some(group) = self.groups.get_mut(&id) else {
             // It was removed meanwhile.
             if reserved {
@@ -221,7 +243,6 @@ impl Groups {
         } else {
             group.set_state(id, GroupState::Created { nodes: attempt.nodes }, out);
         }
-        let _ = nodes;
     }
 
     pub(super) fn remove(&mut self, id: PlacementGroupId, out: &mut Outbox) -> GcsReply {
@@ -229,7 +250,7 @@ impl Groups {
             return GcsReply::Changed { changed: false };
         };
         self.order.retain(|other| *other != id);
-        if let Some(name) = &group.name {
+        if let Some(name) = &group.wanted.name {
             self.names.remove(name);
         }
         let placed = match &group.state {
@@ -244,39 +265,56 @@ impl Groups {
     }
 
     pub(super) fn watch(&mut self, asker: Asker, id: PlacementGroupId) -> GcsReply {
-        match self.groups.get_mut(&id) {
+        let info = match self.groups.get_mut(&id) {
             Some(group) => {
                 group.watchers.insert(asker);
-                GcsReply::Group {
-                    group: id,
-                    state: group.state.clone(),
-                }
+                group.info(id)
             }
-            None => GcsReply::Group {
+            None => gone(id),
+        };
+        GcsReply::Group { info }
+    }
+
+    /// A node has requests that wait for the group.
+    pub(super) fn wanted_by(&mut self, node: NodeId, id: PlacementGroupId, out: &mut Outbox) {
+        let stands = match self.groups.get_mut(&id) {
+            Some(group) => {
+                group.wanted_by.insert(node);
+                group.stands(id)
+            }
+            None => Frame::GroupStands {
                 group: id,
+                bundles: 0,
                 state: GroupState::Removed {},
             },
+        };
+        out.send(node, stands);
+    }
+
+    pub(super) fn find(&self, namespace: String, name: String) -> GcsReply {
+        let key = (namespace, name);
+        match self.names.get(&key).and_then(|id| Some((*id, self.groups.get(id)?))) {
+            Some((group, found)) => GcsReply::Group {
+                info: found.info(group),
+            },
+            None => refuse(RayError::PlacementGroup {
+                group: key.1,
+                why: "no group has this name: it was never made, or was removed".into(),
+            }),
         }
     }
 
-    pub(super) fn find(&self, name: &str) -> GcsReply {
-        match self.names.get(name).and_then(|id| Some((*id, self.groups.get(id)?))) {
-            Some((group, found)) => GcsReply::Group {
-                group,
-                state: found.state.clone(),
-            },
-            None => refuse(RayError::PlacementGroup {
-                group: name.to_owned(),
-                why: "no group has this name".into(),
-            }),
-        }
+    /// All groups, in the order of their creation.
+    pub(super) fn list(&self) -> Vec<GroupInfo> {
+        let infos = self.order.iter().filter_map(|id| Some(self.groups.get(id)?.info(*id)));
+        infos.collect()
     }
 
     pub(super) fn owner_ended(&mut self, owner: WorkerId, out: &mut Outbox) {
         let ended = self
             .groups
             .iter()
-            .filter(|(_, group)| group.owner == owner && !group.detached);
+            .filter(|(_, group)| group.wanted.owner == owner && !group.wanted.detached);
         let ended: Vec<PlacementGroupId> = ended.map(|(id, _)| *id).collect();
         for id in ended {
             self.remove(id, out);
@@ -287,12 +325,153 @@ impl Groups {
     }
 }
 
-fn strategy_of(text: &str) -> Option<Strategy> {
-    Some(match text {
-        "PACK" => Strategy::Pack,
-        "SPREAD" => Strategy::Spread,
-        "STRICT_PACK" => Strategy::StrictPack,
-        "STRICT_SPREAD" => Strategy::StrictSpread,
-        _ => return None,
-    })
+/// The strategy and the bundles of a request, or what is wrong with them.
+fn understood(wanted: &Wanted) -> Result<(Strategy, Vec<ResourceSet>), String> {
+    let strategy = Strategy::named(&wanted.strategy).ok_or_else(|| {
+        format!(
+            "`{}` is no strategy: use PACK, SPREAD, STRICT_PACK or STRICT_SPREAD",
+            wanted.strategy
+        )
+    })?;
+    let sets = wanted
+        .bundles
+        .iter()
+        .enumerate()
+        .map(|(index, bundle)| set_of(bundle).map_err(|reason| PlanError::BadBundle { index, reason }));
+    let sets = sets.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    bundles::check(&sets).map_err(|error| error.to_string())?;
+    Ok((strategy, sets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gcs::Gcs;
+    use crate::gcs::state::Effect;
+    use crate::wire::GcsRequest;
+
+    const OWNER: WorkerId = WorkerId::from_bytes([7; 16]);
+
+    /// A GCS with these nodes, of so many CPUs each.
+    fn cluster(cpus: &[f64]) -> (Gcs, Vec<NodeId>) {
+        let mut gcs = Gcs::new();
+        let nodes: Vec<NodeId> = cpus.iter().map(|_| NodeId::random()).collect();
+        for (node, cpus) in nodes.iter().zip(cpus) {
+            let resources = BTreeMap::from([("CPU".to_owned(), *cpus)]);
+            gcs.handle(*node, Frame::RegisterNode { node: *node, resources });
+        }
+        (gcs, nodes)
+    }
+
+    fn create(gcs: &mut Gcs, via: NodeId, bundles: usize, strategy: &str) -> (PlacementGroupId, Vec<Effect>) {
+        let group = PlacementGroupId::random();
+        let body = GcsRequest::CreateGroup {
+            group,
+            name: None,
+            namespace: "n".into(),
+            bundles: vec![BTreeMap::from([("CPU".to_owned(), 1.0)]); bundles],
+            strategy: strategy.into(),
+            owner: OWNER,
+            detached: false,
+        };
+        let frame = Frame::GcsRequest {
+            request: 1,
+            from: OWNER,
+            body: Box::new(body),
+        };
+        (group, gcs.handle(via, frame))
+    }
+
+    /// The frames of some effects that are about groups, shortened.
+    fn seen(effects: &[Effect]) -> Vec<(NodeId, String)> {
+        let short = |frame: &Frame| match frame {
+            Frame::ReserveBundles { bundles, .. } => Some(format!("reserve {}", bundles.len())),
+            Frame::ReleaseBundles { .. } => Some("release".to_owned()),
+            Frame::GcsEvent { event, .. } => match &**event {
+                GcsEvent::Group { state, .. } => Some(short_state(state).to_owned()),
+                GcsEvent::Actor { .. } => None,
+            },
+            Frame::GroupStands { bundles, state, .. } => Some(format!("stands {bundles} {}", short_state(state))),
+            _ => None,
+        };
+        let mut seen: Vec<_> = effects
+            .iter()
+            .filter_map(|Effect::Send { node, frame }| Some((*node, short(frame)?)))
+            .collect();
+        seen.sort();
+        seen
+    }
+
+    fn short_state(state: &GroupState) -> &'static str {
+        match state {
+            GroupState::Pending { .. } => "pending",
+            GroupState::Created { .. } => "created",
+            GroupState::Removed {} => "removed",
+            GroupState::Infeasible { .. } => "infeasible",
+        }
+    }
+
+    fn free(gcs: &mut Gcs, node: NodeId, cpus: f64) -> Vec<Effect> {
+        let available = BTreeMap::from([("CPU".to_owned(), cpus)]);
+        gcs.handle(node, Frame::NodeResources { available })
+    }
+
+    #[test]
+    fn gg1_a_node_that_refuses_undoes_the_others() {
+        let (mut gcs, nodes) = cluster(&[1.0, 1.0]);
+        let (group, effects) = create(&mut gcs, nodes[0], 2, "STRICT_SPREAD");
+        assert_eq!(seen(&effects).len(), 2);
+        let answer = |gcs: &mut Gcs, node: usize, reserved: bool| {
+            gcs.handle(nodes[node], Frame::BundlesReserved { group, reserved })
+        };
+        assert!(seen(&answer(&mut gcs, 0, true)).is_empty());
+        // The refusing node has told before what it has.
+        free(&mut gcs, nodes[1], 0.0);
+        let undone = seen(&answer(&mut gcs, 1, false));
+        assert!(
+            undone.contains(&(nodes[0], "release".to_owned())) && undone.contains(&(nodes[0], "pending".to_owned()))
+        );
+        // GG-2: it is tried again when there is room.
+        // Still waiting, for another reason.
+        assert_eq!(seen(&free(&mut gcs, nodes[0], 1.0)), [(nodes[0], "pending".to_owned())]);
+        let again = seen(&free(&mut gcs, nodes[1], 1.0));
+        assert_eq!(again.iter().filter(|(_, what)| what == "reserve 1").count(), 2);
+        answer(&mut gcs, 0, true);
+        assert_eq!(seen(&answer(&mut gcs, 1, true)), [(nodes[0], "created".to_owned())]);
+    }
+
+    #[test]
+    fn a_group_that_is_removed_while_it_is_reserved_is_released() {
+        let (mut gcs, nodes) = cluster(&[2.0]);
+        let (group, _) = create(&mut gcs, nodes[0], 2, "PACK");
+        let remove = Frame::GcsRequest {
+            request: 2,
+            from: OWNER,
+            body: Box::new(GcsRequest::RemoveGroup { group }),
+        };
+        assert_eq!(seen(&gcs.handle(nodes[0], remove)), [(nodes[0], "removed".to_owned())]);
+        let late = gcs.handle(nodes[0], Frame::BundlesReserved { group, reserved: true });
+        assert_eq!(seen(&late), [(nodes[0], "release".to_owned())]);
+    }
+
+    #[test]
+    fn watchers_hear_of_changes_only_and_nodes_get_the_truth_of_groups_that_are_gone() {
+        let (mut gcs, nodes) = cluster(&[1.0]);
+        let (group, effects) = create(&mut gcs, nodes[0], 2, "PACK");
+        assert_eq!(seen(&effects), [(nodes[0], "infeasible".to_owned())]);
+        assert!(seen(&free(&mut gcs, nodes[0], 0.5)).is_empty());
+        let wanted = |gcs: &mut Gcs, group| seen(&gcs.handle(nodes[0], Frame::GroupWanted { group }));
+        assert_eq!(wanted(&mut gcs, group), [(nodes[0], "stands 2 infeasible".to_owned())]);
+        // Its owner ends: the node that has requests for it hears of it too.
+        let ended = gcs.handle(
+            nodes[0],
+            Frame::WorkerEnded {
+                worker: OWNER,
+                actor: None,
+                cause: crate::wire::DeathCause::Intended {},
+            },
+        );
+        assert!(seen(&ended).contains(&(nodes[0], "stands 2 removed".to_owned())));
+        assert_eq!(wanted(&mut gcs, group), [(nodes[0], "stands 0 removed".to_owned())]);
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::RayError;
 use crate::gcs::actors::Actors;
-use crate::gcs::groups::Groups;
+use crate::gcs::groups::{Groups, Wanted};
 use crate::gcs::kv::KeyValues;
 use crate::ids::{NodeId, WorkerId};
 use crate::wire::{Frame, GcsEvent, GcsReply, GcsRequest};
@@ -122,8 +122,9 @@ impl Gcs {
                 self.groups.owner_ended(worker, &mut out);
             }
             Frame::BundlesReserved { group, reserved } => {
-                self.groups.reserved(group, node, reserved, &self.nodes, &mut out);
+                self.groups.reserved(group, node, reserved, &mut out);
             }
+            Frame::GroupWanted { group } => self.groups.wanted_by(node, group, &mut out),
             Frame::JobEnded { job } => self.actors.job_ended(job, &mut out),
             other => tracing::warn!(target: "ray_core::gcs", ?other, "a frame that the GCS does not take"),
         }
@@ -153,15 +154,27 @@ impl Gcs {
             GcsRequest::CreateGroup {
                 group,
                 name,
+                namespace,
                 bundles,
                 strategy,
+                owner,
                 detached,
-            } => self
-                .groups
-                .create(asker, group, name, bundles, &strategy, detached, &self.nodes, out),
+            } => {
+                let wanted = Wanted {
+                    name: name.map(|name| (namespace, name)),
+                    bundles,
+                    strategy,
+                    owner,
+                    detached,
+                };
+                self.groups.create(asker, group, wanted, &self.nodes, out)
+            }
             GcsRequest::RemoveGroup { group } => self.groups.remove(group, out),
             GcsRequest::WatchGroup { group } => self.groups.watch(asker, group),
-            GcsRequest::FindGroup { name } => self.groups.find(&name),
+            GcsRequest::FindGroup { name, namespace } => self.groups.find(namespace, name),
+            GcsRequest::ListGroups {} => GcsReply::Groups {
+                groups: self.groups.list(),
+            },
             GcsRequest::KvPut { key, value, overwrite } => self.kv.put(key, value, overwrite),
             GcsRequest::KvGet { key } => GcsReply::Value {
                 value: self.kv.get(&key),

@@ -41,7 +41,7 @@ pub(super) fn shape_of(wire: &LeaseShape) -> Result<Shape, ResourceError> {
 
 pub(super) fn within(shape: Shape, strategy: &SchedulingStrategy) -> Result<Shape, ResourceError> {
     Ok(match strategy {
-        SchedulingStrategy::PlacementGroup { group, bundle } => shape.in_bundle(BundleTarget {
+        SchedulingStrategy::PlacementGroup { group, bundle, .. } => shape.in_bundle(BundleTarget {
             group: *group,
             index: *bundle,
         }),

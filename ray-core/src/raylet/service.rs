@@ -200,7 +200,7 @@ impl Raylet {
         let (inputs, received) = mpsc::channel(4096);
         let (gcs_sender, gcs_receiver) = gcs;
         let idle_time = Duration::from_millis(options.config.idle_worker_killing_time_threshold_ms);
-        let state = State::new(options.node, resources, options.idle_workers, idle_time);
+        let mut state = State::new(options.node, resources, options.idle_workers, idle_time);
         gcs_sender.send(state.registration());
         tokio::spawn(read_gcs(gcs_receiver, inputs.clone()));
         let handle = Handle {

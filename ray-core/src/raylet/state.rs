@@ -5,21 +5,23 @@
 //! - RL-2: a grant is told only once its worker is up and linked with the requester.
 //! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
 
+mod groups;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::census::{Censuses, Purpose};
-use super::convert::{from_numbers, from_steps, shape_of, to_numbers, within};
+use super::convert::{from_steps, shape_of, to_numbers, within};
 use super::memory::Answers;
 use super::workers::{Role, Workers};
 use crate::error::RayError;
 use crate::host::MemoryUsage;
-use crate::ids::{ActorId, NodeId, PlacementGroupId, WorkerId};
+use crate::ids::{ActorId, NodeId, WorkerId};
 use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
-use crate::scheduling::{Allocation, LeaseKind, NodeResources, ResourceSet, Shape};
+use crate::scheduling::{Allocation, LeaseKind, NodeResources, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
+use groups::Groups;
 
 /// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
 const STILLBORN: u32 = 5;
@@ -119,7 +121,11 @@ pub(super) struct State {
     stillborn: u32,
     next: u64,
     last_reclaim: Option<Duration>,
-    groups: BTreeMap<PlacementGroupId, Vec<u32>>,
+    groups: Groups,
+    /// What the GCS was last told is free.
+    reported: BTreeMap<String, f64>,
+    /// Whether less is free by now: the GCS hears of that at the next tick.
+    unreported: bool,
     censuses: Censuses,
     /// Killed because memory is short, and not gone yet.
     victim: Option<WorkerId>,
@@ -135,6 +141,22 @@ struct ActorPlace {
 }
 
 pub(super) type Effects = Vec<Effect>;
+
+/// Tells who asked that nothing will come of it.
+fn refuse(wanted: For, error: RayError, out: &mut Effects) {
+    match wanted {
+        For::Owner { requester, request, .. } => out.push(Effect::Send {
+            to: requester,
+            frame: Frame::LeaseRefused { request, error },
+        }),
+        For::Actor { spec, .. } => out.push(Effect::ToGcs(Frame::ActorStarted {
+            actor: spec.actor,
+            worker: WorkerId::default(),
+            pid: 0,
+            error: Some(error),
+        })),
+    }
+}
 
 impl State {
     pub(super) fn new(node: NodeId, resources: NodeResources, keep_idle: usize, idle_time: Duration) -> Self {
@@ -153,17 +175,20 @@ impl State {
             stillborn: 0,
             next: 1,
             last_reclaim: None,
-            groups: BTreeMap::new(),
+            groups: Groups::default(),
+            reported: BTreeMap::new(),
+            unreported: false,
             censuses: Censuses::default(),
             victim: None,
         }
     }
 
     /// What the node tells the GCS when it joins.
-    pub(super) fn registration(&self) -> Frame {
+    pub(super) fn registration(&mut self) -> Frame {
+        self.reported = to_numbers(&self.resources.total());
         Frame::RegisterNode {
             node: self.node,
-            resources: to_numbers(&self.resources.total()),
+            resources: self.reported.clone(),
         }
     }
 
@@ -268,6 +293,7 @@ impl State {
             Frame::StopActor { actor, force } => self.stop_actor(actor, force, out),
             Frame::ReserveBundles { group, bundles } => self.reserve(group, &bundles, now, out),
             Frame::ReleaseBundles { group } => self.release_group(group, now, out),
+            Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
             other => tracing::warn!(target: "ray_core::raylet", ?other, "a frame that a GCS does not send"),
         }
     }
@@ -297,6 +323,11 @@ impl State {
             Ok(Added::Queued) => {
                 self.requests
                     .insert((from, request), (shape.name.clone(), shape.shared));
+            }
+            Ok(Added::Infeasible(_)) if shape.strategy.group().is_some() => {
+                self.requests
+                    .insert((from, request), (shape.name.clone(), shape.shared));
+                self.ask_for_group(shape.strategy.group(), out);
             }
             Ok(Added::Infeasible(shortfall)) => {
                 self.queue.cancel(from, request);
@@ -341,6 +372,11 @@ impl State {
             Ok(Added::Queued) => {
                 self.actor_requests.insert(id, (spec, restarts));
             }
+            Ok(Added::Infeasible(_)) if spec.strategy.group().is_some() => {
+                let group = spec.strategy.group();
+                self.actor_requests.insert(id, (spec, restarts));
+                self.ask_for_group(group, out);
+            }
             Ok(Added::Infeasible(shortfall)) => {
                 self.queue.cancel(nobody, id);
                 return refuse(format!("no node can ever hold it: {shortfall}"), out);
@@ -354,23 +390,9 @@ impl State {
     fn schedule(&mut self, now: Duration, out: &mut Effects) {
         for Grant { request, allocation } in self.queue.grantable(&mut self.resources, now) {
             let gpus: Vec<u32> = allocation.gpus().iter().map(|(index, _)| *index).collect();
-            let wanted = if request.requester.is_nil() {
-                match self.actor_requests.remove(&request.id) {
-                    Some((spec, restarts)) => For::Actor { spec, restarts },
-                    None => {
-                        self.resources.release(allocation);
-                        continue;
-                    }
-                }
-            } else {
-                let key = (request.requester, request.id);
-                let (name, shared) = self.requests.remove(&key).unwrap_or_default();
-                For::Owner {
-                    requester: request.requester,
-                    request: request.id,
-                    name,
-                    shared,
-                }
+            let Some(wanted) = self.who_asked(&request) else {
+                self.resources.release(allocation);
+                continue;
             };
             self.granted.push_back(Granted {
                 wanted,
@@ -379,9 +401,27 @@ impl State {
             });
         }
         self.match_workers(now, out);
-        if !self.queue.is_empty() {
+        // What waits for its placement group is not helped by turns.
+        if self.queue.waiting().any(|(_, _, infeasible)| infeasible.is_none()) {
             self.reclaim(now, out);
         }
+        self.note_resources(out);
+    }
+
+    /// Who made a request that has left the queue; nobody if it is an actor's that was stopped.
+    fn who_asked(&mut self, request: &LeaseRequest) -> Option<For> {
+        if request.requester.is_nil() {
+            let (spec, restarts) = self.actor_requests.remove(&request.id)?;
+            return Some(For::Actor { spec, restarts });
+        }
+        let key = (request.requester, request.id);
+        let (name, shared) = self.requests.remove(&key).unwrap_or_default();
+        Some(For::Owner {
+            requester: request.requester,
+            request: request.id,
+            name,
+            shared,
+        })
     }
 
     fn reclaim(&mut self, now: Duration, out: &mut Effects) {
@@ -713,117 +753,7 @@ impl State {
         };
         self.resources.release(granted.allocation);
         let error = RayError::RuntimeEnv { why: cause.to_string() };
-        match granted.wanted {
-            For::Owner { requester, request, .. } => {
-                out.push(Effect::Send {
-                    to: requester,
-                    frame: Frame::LeaseRefused { request, error },
-                });
-            }
-            For::Actor { spec, .. } => {
-                let started = Frame::ActorStarted {
-                    actor: spec.actor,
-                    worker: WorkerId::default(),
-                    pid: 0,
-                    error: Some(error),
-                };
-                out.push(Effect::ToGcs(started));
-            }
-        }
-    }
-
-    fn reserve(
-        &mut self,
-        group: PlacementGroupId,
-        bundles: &[(u32, BTreeMap<String, f64>)],
-        now: Duration,
-        out: &mut Effects,
-    ) {
-        let mut done = Vec::new();
-        let mut reserved = true;
-        for (index, numbers) in bundles {
-            let prepared = from_numbers(numbers).ok().is_some_and(|set: ResourceSet| {
-                self.resources.prepare_bundle(group, *index, &set).is_ok()
-                    && self.resources.commit_bundle(group, *index).is_ok()
-            });
-            if !prepared {
-                reserved = false;
-                break;
-            }
-            done.push(*index);
-        }
-        if reserved {
-            self.groups.insert(group, done);
-        } else {
-            for index in done {
-                self.resources.return_bundle(group, index);
-            }
-        }
-        out.push(Effect::ToGcs(Frame::BundlesReserved { group, reserved }));
-        self.schedule(now, out);
-    }
-
-    /// The group is removed: what runs or waits in it ends.
-    fn release_group(&mut self, group: PlacementGroupId, now: Duration, out: &mut Effects) {
-        let Some(indices) = self.groups.remove(&group) else {
-            return;
-        };
-        let why = || format!("its placement group {group} was removed");
-        for request in self.queue.group_removed(group) {
-            let error = RayError::PlacementGroup {
-                group: group.to_string(),
-                why: why(),
-            };
-            if let Some((spec, _)) = self
-                .actor_requests
-                .remove(&request.id)
-                .filter(|_| request.requester.is_nil())
-            {
-                let actor = spec.actor;
-                let failed = Frame::ActorStarted {
-                    actor,
-                    worker: WorkerId::default(),
-                    pid: 0,
-                    error: Some(error),
-                };
-                out.push(Effect::ToGcs(failed));
-            } else {
-                self.requests.remove(&(request.requester, request.id));
-                let frame = Frame::LeaseRefused {
-                    request: request.id,
-                    error,
-                };
-                out.push(Effect::Send {
-                    to: request.requester,
-                    frame,
-                });
-            }
-        }
-        let within = |allocation: &Allocation| allocation.bundle().is_some_and(|(of, _)| of == group);
-        let leased = self
-            .leases
-            .values()
-            .filter(|lease| within(&lease.allocation))
-            .map(|lease| lease.worker);
-        let acting = self
-            .actors
-            .values()
-            .filter(|place| place.allocation.as_ref().is_some_and(within))
-            .map(|it| it.worker);
-        let ending: Vec<WorkerId> = leased.chain(acting).collect();
-        for worker in ending {
-            self.kill(worker, DeathCause::Killed { why: why() }, out);
-        }
-        for index in indices {
-            self.resources.return_bundle(group, index);
-        }
-        self.report_resources(out);
-        self.schedule(now, out);
-    }
-
-    fn report_resources(&self, out: &mut Effects) {
-        let available = to_numbers(&self.resources.available());
-        out.push(Effect::ToGcs(Frame::NodeResources { available }));
+        refuse(granted.wanted, error, out);
     }
 
     /// Comes a few times a second while something can be due.
@@ -836,11 +766,15 @@ impl State {
         }
         self.end_censuses(now, out);
         self.schedule(now, out);
+        self.report_resources(out);
     }
 
     /// Whether a tick could change anything.
     pub(super) fn needs_ticks(&self) -> bool {
-        !self.queue.is_empty() || !self.censuses.is_empty() || self.workers.idle_count() > self.keep_idle
+        !self.queue.is_empty()
+            || !self.censuses.is_empty()
+            || self.unreported
+            || self.workers.idle_count() > self.keep_idle
     }
 
     pub(super) fn report(&self) -> NodeReport {

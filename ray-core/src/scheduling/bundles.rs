@@ -31,6 +31,25 @@ pub enum Strategy {
     StrictSpread,
 }
 
+impl Strategy {
+    const ALL: [Self; 4] = [Self::Pack, Self::Spread, Self::StrictPack, Self::StrictSpread];
+
+    /// As frames and people name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pack => "PACK",
+            Self::Spread => "SPREAD",
+            Self::StrictPack => "STRICT_PACK",
+            Self::StrictSpread => "STRICT_SPREAD",
+        }
+    }
+
+    /// The strategy of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|strategy| strategy.as_str() == name)
+    }
+}
+
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanError {
@@ -113,7 +132,11 @@ pub fn plan(nodes: &[NodeView], bundles: &[ResourceSet], strategy: Strategy) -> 
     }
 }
 
-fn check(bundles: &[ResourceSet]) -> Result<(), PlanError> {
+/// Whether the bundles make sense, wherever they might go.
+///
+/// # Errors
+/// [`PlanError`] says what is wrong with which.
+pub fn check(bundles: &[ResourceSet]) -> Result<(), PlanError> {
     if bundles.is_empty() {
         return Err(PlanError::NoBundles);
     }

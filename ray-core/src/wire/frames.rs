@@ -339,6 +339,20 @@ wire_types! {
             /// The actor.
             actor: ActorId,
         },
+        70 =>
+        /// An actor's worker to its creator: it needs the references inside the constructor's arguments.
+        ClaimArguments {
+            /// The actor.
+            actor: ActorId,
+        },
+        71 =>
+        /// The answer to `ClaimArguments`: they have been handed over.
+        ArgumentsHanded {
+            /// The actor.
+            actor: ActorId,
+            /// Whether they were held still.
+            handed: bool,
+        },
         80 =>
         /// A question to the GCS; the raylet passes it on and fills in who asks.
         GcsRequest {
@@ -447,6 +461,22 @@ wire_types! {
             /// The job.
             job: JobId,
         },
+        93 =>
+        /// A node has requests that wait for a placement group: it wants to know how that stands, now and at each change.
+        GroupWanted {
+            /// The group.
+            group: PlacementGroupId,
+        },
+        94 =>
+        /// The GCS's answer to `GroupWanted`.
+        GroupStands {
+            /// The group.
+            group: PlacementGroupId,
+            /// How many bundles it has.
+            bundles: u32,
+            /// How it stands.
+            state: GroupState,
+        },
     }
 
     /// Which build, protocol and process introduces itself.
@@ -553,6 +583,8 @@ wire_types! {
             group: PlacementGroupId,
             /// The bundle, or any.
             bundle: Option<u32>,
+            /// Whether what runs there starts its own children there too.
+            captures: bool,
         },
     }
 
@@ -595,6 +627,12 @@ wire_types! {
         7 =>
         /// Its node is not known any more.
         NodeGone {},
+        8 =>
+        /// The placement group that it ran in was removed.
+        GroupRemoved {
+            /// The group.
+            group: PlacementGroupId,
+        },
     }
 
     /// One task or actor call, ready to run.
@@ -624,10 +662,12 @@ wire_types! {
         retry_exceptions: RetryExceptions,
         /// The time it may still run.
         deadline: Option<Duration>,
-        /// The placement group it runs in, which its children inherit if asked for.
+        /// The placement group it runs in.
         group: Option<PlacementGroupId>,
-        /// What it takes, for the runtime context.
-        resources: BTreeMap<String, i64>,
+        /// Whether its children run there too.
+        captures: bool,
+        /// What it takes, for the runtime context; nothing: what the function's attribute says.
+        resources: Option<BTreeMap<String, i64>>,
         /// Whether it is run again if its worker is lost: such workers are ended first when memory is short.
         retriable: bool,
     }
@@ -664,7 +704,8 @@ wire_types! {
         actor: ActorId,
         /// The method's index in the actor's table.
         method: u32,
-        /// The caller's number for this call, from 0, without gaps for each incarnation.
+        /// The caller's number for this call: it grows from call to call, and stays when the call is sent again because
+        /// the actor was lost.
         sequence: u64,
         /// The first number that the caller has not seen answered: below it nothing will be sent again.
         answered: u64,
@@ -786,6 +827,8 @@ wire_types! {
         max_concurrency: u32,
         /// Calls pending a handle; -1: any number.
         max_pending_calls: i64,
+        /// Calls that one process sends before the first of them is answered; 0: any number.
+        calls_ahead: u32,
         /// Named concurrency groups and their limits.
         groups: BTreeMap<String, u32>,
         /// What the process takes while it lives.
@@ -856,11 +899,15 @@ wire_types! {
             group: PlacementGroupId,
             /// Its name.
             name: Option<String>,
+            /// Where the name holds.
+            namespace: String,
             /// Its bundles.
             bundles: Vec<BTreeMap<String, f64>>,
             /// PACK, SPREAD, STRICT_PACK or STRICT_SPREAD.
             strategy: String,
-            /// Whether it outlives its creator.
+            /// With whose end it is removed: an actor's that made it, else the driver's.
+            owner: WorkerId,
+            /// Whether it outlives its owner.
             detached: bool,
         },
         7 =>
@@ -911,10 +958,15 @@ wire_types! {
         FindGroup {
             /// Its name.
             name: String,
+            /// Where the name holds.
+            namespace: String,
         },
         15 =>
         /// Resources of all nodes.
         ClusterResources {},
+        16 =>
+        /// All placement groups.
+        ListGroups {},
     }
 
     /// What the GCS answers.
@@ -962,10 +1014,8 @@ wire_types! {
         8 =>
         /// A placement group.
         Group {
-            /// The group.
-            group: PlacementGroupId,
             /// How it stands.
-            state: GroupState,
+            info: GroupInfo,
         },
         9 =>
         /// Resources of the cluster.
@@ -974,6 +1024,12 @@ wire_types! {
             total: BTreeMap<String, f64>,
             /// What is free.
             available: BTreeMap<String, f64>,
+        },
+        10 =>
+        /// Placement groups.
+        Groups {
+            /// Each as it stands.
+            groups: Vec<GroupInfo>,
         },
     }
 
@@ -1023,6 +1079,8 @@ wire_types! {
         max_task_retries: i64,
         /// Calls pending a handle.
         max_pending_calls: i64,
+        /// Calls that one process sends before the first of them is answered; 0: any number.
+        calls_ahead: u32,
     }
 
     /// The states of an actor's life, with what each knows.
@@ -1053,8 +1111,25 @@ wire_types! {
         },
     }
 
-    /// The states of a placement group.
+    /// How a placement group stands.
     #[derive(Debug, Clone)]
+    struct GroupInfo {
+        /// The group.
+        group: PlacementGroupId,
+        /// The name it is found by.
+        name: Option<String>,
+        /// Its bundles.
+        bundles: Vec<BTreeMap<String, f64>>,
+        /// PACK, SPREAD, STRICT_PACK or STRICT_SPREAD.
+        strategy: String,
+        /// Whether it outlives its owner.
+        detached: bool,
+        /// Its state.
+        state: GroupState,
+    }
+
+    /// The states of a placement group.
+    #[derive(Debug, Clone, PartialEq, Eq)]
     enum GroupState {
         1 =>
         /// It waits for resources.
@@ -1146,6 +1221,11 @@ impl SchedulingStrategy {
             _ => None,
         }
     }
+
+    /// Whether what runs under it starts its own children in the same placement group.
+    pub fn captures(&self) -> bool {
+        matches!(self, Self::PlacementGroup { captures: true, .. })
+    }
 }
 
 /// The references in an encoded object, with their owners.
@@ -1207,6 +1287,9 @@ impl fmt::Display for DeathCause {
             Self::NotStarted { why } => write!(f, "its process did not start: {why}"),
             Self::Killed { why } => write!(f, "its process was killed: {why}"),
             Self::NodeGone {} => f.write_str("its node is gone"),
+            Self::GroupRemoved { group } => {
+                write!(f, "its process was killed: its placement group {group} was removed")
+            }
         }
     }
 }

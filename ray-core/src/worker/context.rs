@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::ids::{ActorId, PlacementGroupId, TaskId};
 use crate::memory::RunningTask;
-use crate::wire::LeaseShape;
+use crate::worker::shape::Shape;
 use crate::worker::state::Permit;
 
 /// The running task.
@@ -29,6 +29,8 @@ pub(crate) struct TaskContext {
     /// Whether it is a call with `&mut self`: nothing else of the actor runs meanwhile.
     pub(crate) exclusive: bool,
     pub(crate) group: Option<PlacementGroupId>,
+    /// Whether what it starts runs in the group too.
+    pub(crate) captures: bool,
     pub(crate) resources: Resources,
     pub(crate) hosting: Hosting,
     pub(crate) cancel: CancelFlag,
@@ -88,21 +90,14 @@ impl Drop for Awaiting {
 pub(crate) enum Resources {
     Own(BTreeMap<String, i64>),
     /// Those of its shape, which is in this process already.
-    OfShape(Arc<LeaseShape>),
+    OfShape(Shape),
+    /// Those that the attribute of the function with this key names.
+    OfFunction(u64),
 }
 
 impl Default for Resources {
     fn default() -> Self {
         Self::Own(BTreeMap::new())
-    }
-}
-
-impl Resources {
-    pub(crate) fn steps(&self) -> &BTreeMap<String, i64> {
-        match self {
-            Self::Own(steps) => steps,
-            Self::OfShape(shape) => &shape.resources,
-        }
     }
 }
 
@@ -158,6 +153,15 @@ pub(crate) fn current() -> Option<Arc<TaskContext>> {
 pub(crate) fn current_task() -> Option<TaskId> {
     CURRENT
         .try_with(|current| current.borrow().as_ref().map(|context| context.task))
+        .ok()
+        .flatten()
+}
+
+/// The placement group in which the task of this thread starts its own.
+pub(crate) fn capturing_group() -> Option<PlacementGroupId> {
+    let group = |context: &Arc<TaskContext>| context.group.filter(|_| context.captures);
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().and_then(group))
         .ok()
         .flatten()
 }

@@ -16,6 +16,7 @@ pub mod refs;
 pub(crate) mod resolve;
 mod rings;
 mod service;
+pub(crate) mod shape;
 pub(crate) mod state;
 pub(crate) mod task;
 pub(crate) mod waiter;
@@ -311,6 +312,7 @@ impl Worker {
     pub(crate) fn peer_is_dead(self: &Arc<Self>, peer: WorkerId, cause: &DeathCause) {
         let not_begun = self.links().rings_end(peer);
         self.with(|state, now, out| state.process_died(peer, cause, &not_begun, now, out));
+        self.claim_lost(peer);
         self.executor.recheck_exit(self);
     }
 

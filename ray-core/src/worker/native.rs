@@ -95,7 +95,7 @@ impl Worker {
         match self.read(|state| state.objects.slot(&object).cloned()) {
             Some(Slot::Inline(bytes)) => Ok(bytes),
             Some(Slot::Stored { .. }) => Ok(self.read_stored(object)?),
-            Some(Slot::Failed(error)) => Err(error),
+            Some(Slot::Failed(error)) => Err(*error),
             _ => Err(RayError::internal("a native value is read after it was moved out")),
         }
     }
@@ -108,7 +108,7 @@ impl Worker {
         if let Err(error) = self.encoded_form(object, &native) {
             self.with(|state, now, out| {
                 if state.objects.native(&object).is_some() {
-                    state.settle(object, Slot::Failed(error), now, out);
+                    state.settle(object, Slot::failed(error), now, out);
                 }
             });
         }

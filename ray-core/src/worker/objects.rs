@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
@@ -23,10 +24,14 @@ pub(crate) enum Slot {
     /// A value that has not left this process.
     Native(Arc<NativeValue>),
     /// There is no value, for this reason.
-    Failed(RayError),
+    Failed(Box<RayError>),
 }
 
 impl Slot {
+    pub(crate) fn failed(error: RayError) -> Self {
+        Self::Failed(Box::new(error))
+    }
+
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self, Self::Pending)
     }
@@ -41,6 +46,8 @@ pub(crate) enum Interest {
     Dependent(TaskId),
     /// An actor of this process that is to be created with the object.
     Creation(ActorId),
+    /// This process, for the actor that the object stands for.
+    Handle,
     /// Another process.
     Subscriber(WorkerId),
 }
@@ -48,7 +55,8 @@ pub(crate) enum Interest {
 #[derive(Debug)]
 struct Object {
     slot: Slot,
-    interests: Vec<Interest>,
+    /// Rarely more than one.
+    interests: SmallVec<[Interest; 1]>,
     /// This process has asked the owner to be told.
     subscribed: bool,
 }
@@ -64,7 +72,7 @@ impl Objects {
     pub(crate) fn expect(&mut self, object: ObjectId) {
         self.table.entry(object).or_insert_with(|| Object {
             slot: Slot::Pending,
-            interests: Vec::new(),
+            interests: SmallVec::new(),
             subscribed: false,
         });
     }
@@ -97,14 +105,14 @@ impl Objects {
     }
 
     /// Sets the value and returns who wanted to know, and what was there before.
-    pub(crate) fn settle(&mut self, object: ObjectId, slot: Slot) -> (Vec<Interest>, Option<Slot>) {
+    pub(crate) fn settle(&mut self, object: ObjectId, slot: Slot) -> (SmallVec<[Interest; 1]>, Option<Slot>) {
         match self.table.get_mut(&object) {
             Some(entry) => {
                 let before = std::mem::replace(&mut entry.slot, slot);
                 (std::mem::take(&mut entry.interests), Some(before))
             }
             // Nobody holds the object any more.
-            None => (Vec::new(), Some(slot)),
+            None => (SmallVec::new(), Some(slot)),
         }
     }
 

@@ -85,7 +85,7 @@ impl Worker {
                 Some(Slot::Pending) => None,
                 Some(Slot::Inline(bytes)) => Some(Ok(Found::Encoded(bytes))),
                 Some(Slot::Native(value)) => Some(Ok(Found::Native(value))),
-                Some(Slot::Failed(error)) => Some(Err(error)),
+                Some(Slot::Failed(error)) => Some(Err(*error)),
                 Some(Slot::Stored { .. }) => match self.read_stored(object) {
                     Ok(bytes) => Some(Ok(Found::Encoded(bytes))),
                     Err(Unreadable::Failed(error)) => Some(Err(error)),
@@ -254,6 +254,7 @@ impl Worker {
         let Some(actor) = context.actor else { return Ok(()) };
         self.read(|state| {
             let own_call = |(object, _): &Target| {
+                // A call that has ended is waited for no more.
                 let pending = state.tasks.get(&object.task());
                 pending.is_some_and(|pending| pending.actor == Some(actor))
             };

@@ -55,7 +55,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         Frame::GcsEvent { event, .. } => match *event {
             GcsEvent::Actor { info } => worker.with(|state, now, out| state.actor_changed(info, now, out)),
             GcsEvent::Group { group, state } => {
-                tracing::debug!(target: "ray_core::worker", %group, ?state, "a placement group changed");
+                worker.with(|s, now, out| s.group_changed(group, &state, now, out));
             }
         },
         Frame::NodeReportReply { request, report } => {
@@ -71,7 +71,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         }
         Frame::TellHoldings { census, objects } => tell_holdings(worker, census, objects),
         Frame::Exit {} => worker.executor.exit_when_idle(worker),
-        Frame::ConstructActor { spec, restarts } => worker.executor.construct(worker, *spec, restarts),
+        Frame::ConstructActor { spec, restarts } => worker.construct(*spec, restarts),
         other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
     }
 }
@@ -87,7 +87,10 @@ fn tell_holdings(worker: &Arc<Worker>, census: u64, objects: bool) {
 fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
     if let Some(Answer::Gcs(reply)) = worker.gcs.answered(request, Answer::Gcs(body)) {
         // The state's own question.
-        worker.with(|state, now, out| state.gcs_replied(request, reply, now, out));
+        worker.with(|state, now, out| match reply {
+            GcsReply::Group { info } => state.group_changed(info.group, &info.state, now, out),
+            reply => state.gcs_replied(request, reply, now, out),
+        });
     }
 }
 
@@ -185,6 +188,11 @@ pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
         } => {
             worker.with(|state, _, out| state.stream_item(from, task, attempt, index, value, out));
         }
+        Frame::ClaimArguments { actor } => worker.with(|state, _, out| {
+            let handed = state.hand_over_arguments(actor, from, out);
+            out.send(Dest::Worker(from), Frame::ArgumentsHanded { actor, handed });
+        }),
+        Frame::ArgumentsHanded { actor, handed } => worker.arguments_handed(actor, handed),
         Frame::StreamConsumed { task, consumed } => worker.executor.stream_consumed(task, consumed),
         other => tracing::warn!(target: "ray_core::worker", ?other, %from, "a frame that a worker does not send"),
     }

@@ -1,5 +1,6 @@
 //! A task or actor call that this process owns and that has not ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,9 @@ use smallvec::SmallVec;
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
 use crate::registry::RemoteItem;
 use crate::remote::{NativeValue, RetryBackoff, RetryExceptions};
-use crate::wire::{LeaseShape, TaskSpec};
+use crate::wire::TaskSpec;
 use crate::worker::context::TaskContext;
+use crate::worker::shape::Shape;
 
 /// What all calls of one function with the same options have in common.
 #[derive(Debug)]
@@ -17,7 +19,9 @@ pub(crate) struct Template {
     pub(crate) item: &'static RemoteItem,
     /// The name shown to people.
     pub(crate) name: Arc<str>,
-    pub(crate) shape: Arc<LeaseShape>,
+    pub(crate) shape: Shape,
+    /// What a task takes, where that is not what the function's attribute says.
+    pub(crate) resources: Option<BTreeMap<String, i64>>,
     pub(crate) options: CallOptions,
     /// Whether a caller that waits for such a task can run it itself: it is neither a future nor a stream.
     pub(crate) runs_on_caller: bool,
@@ -66,7 +70,8 @@ pub(crate) struct PendingTask {
     /// Dependencies that are not ready.
     pub(crate) missing: u32,
     /// Attempts left after a failure of the system, or of the task's code where that is retried; -1: any number.
-    pub(crate) retries_left: i64,
+    /// `None`: as the actor says, which is known when the call is first sent.
+    pub(crate) retries_left: Option<i64>,
     pub(crate) phase: Phase,
     /// Somebody gave up on it: its results are settled, what still comes is dropped.
     pub(crate) cancelled: bool,
@@ -80,6 +85,8 @@ pub(crate) struct PendingTask {
     pub(crate) bytes: u64,
     /// The actor, for a call.
     pub(crate) actor: Option<ActorId>,
+    /// The object of the handle that a call was made with.
+    pub(crate) handle: Option<ObjectId>,
     /// Arguments that never leave this process, by their position.
     pub(crate) natives: Vec<(u32, NativeValue)>,
     /// While it runs in this process itself.
@@ -109,7 +116,7 @@ impl PendingTask {
 
     /// Whether the task's own code may fail and be run again: then its arguments stay here.
     pub(crate) fn may_fail_again(&self) -> bool {
-        self.retries_left != 0 && self.template.options.retry_exceptions != RetryExceptions::Never
+        self.retries_left != Some(0) && self.template.options.retry_exceptions != RetryExceptions::Never
     }
 
     /// How long to pause before the next attempt: none by default, else doubling up to a cap, less up to a half at random.
@@ -123,9 +130,9 @@ impl PendingTask {
     /// Takes one of the retries that are left.
     pub(crate) fn take_retry(&mut self) -> bool {
         match self.retries_left {
-            0 => false,
-            left => {
-                self.retries_left = if left > 0 { left - 1 } else { left };
+            None | Some(0) => false,
+            Some(left) => {
+                self.retries_left = Some(if left > 0 { left - 1 } else { left });
                 true
             }
         }

@@ -8,13 +8,18 @@
     reason = "this is all test code, also outside of functions marked as tests"
 )]
 
+mod actor_pool;
+mod actors;
 mod cancel;
 mod crash;
+mod harness;
 mod head;
 mod logs;
 mod nesting;
 mod objects;
+mod placement_groups;
 mod process;
+mod queue;
 mod remote_actors;
 mod remote_bodies;
 mod shared;

@@ -143,6 +143,13 @@ macro_rules! __placement_options {
             /// On which node it runs.
             scheduling_strategy(strategy: impl $crate::__private::Into<$crate::__private::SchedulingStrategy>) =
                 |options| options.scheduling_strategy = strategy.into();
+            /// The placement group it runs in.
+            placement_group(group: &$crate::__private::PlacementGroup) =
+                |options| options.scheduling_strategy.set_group(group.id());
+            /// The bundle of the placement group that it runs in; any without.
+            bundle_index(index: u32) = |options| options.scheduling_strategy.set_bundle(index);
+            /// Whether the tasks and actors that it starts run in the placement group too; no.
+            capture_child_tasks(yes: bool) = |options| options.scheduling_strategy.set_capture(yes);
         }
     };
 }

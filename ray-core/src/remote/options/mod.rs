@@ -86,6 +86,46 @@ pub enum SchedulingStrategy {
     },
 }
 
+impl SchedulingStrategy {
+    /// In this group; a bundle and the capture of children that were set already stay.
+    pub fn set_group(&mut self, group: PlacementGroupId) {
+        let (_, bundle, capture) = self.in_group();
+        self.set(group, bundle, capture);
+    }
+
+    /// In this bundle of the group.
+    pub fn set_bundle(&mut self, index: u32) {
+        let (group, _, capture) = self.in_group();
+        self.set(group, Some(index), capture);
+    }
+
+    /// Whether what it starts runs in the group too.
+    pub fn set_capture(&mut self, yes: bool) {
+        let (group, bundle, _) = self.in_group();
+        self.set(group, bundle, yes);
+    }
+
+    /// The parts of a placement group's, which can be set in any order: the group is nil as long as it was not.
+    fn in_group(&self) -> (PlacementGroupId, Option<u32>, bool) {
+        match self {
+            Self::PlacementGroup {
+                group,
+                bundle,
+                capture_child_tasks,
+            } => (*group, *bundle, *capture_child_tasks),
+            _ => Default::default(),
+        }
+    }
+
+    fn set(&mut self, group: PlacementGroupId, bundle: Option<u32>, capture_child_tasks: bool) {
+        *self = Self::PlacementGroup {
+            group,
+            bundle,
+            capture_child_tasks,
+        };
+    }
+}
+
 /// When the state of an actor that implements [`Checkpoint`](super::Checkpoint) is saved. Both conditions may be set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointPolicy {

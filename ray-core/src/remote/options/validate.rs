@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ActorOptions, MethodOptions, RetryBackoff, TaskOptions, UNLIMITED};
+use super::{ActorOptions, MethodOptions, RetryBackoff, SchedulingStrategy, TaskOptions, UNLIMITED};
 
 /// An option with a value that cannot be meant.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -84,6 +84,7 @@ impl TaskOptions {
         resources(&self.resources)?;
         text("name", self.name.as_deref())?;
         limit("max_retries", self.max_retries)?;
+        strategy(&self.scheduling_strategy)?;
         backoff(self.retry_backoff)
     }
 }
@@ -112,6 +113,7 @@ impl ActorOptions {
         if let Some(policy) = self.checkpoint {
             at_least_one("checkpoint", policy.every_calls)?;
         }
+        strategy(&self.scheduling_strategy)?;
         if self.get_if_exists && self.name.is_none() {
             return Err(OptionsError::Needs {
                 option: "get_if_exists",
@@ -133,6 +135,20 @@ impl MethodOptions {
         text("concurrency_group", self.concurrency_group.as_deref())?;
         limit("max_task_retries", self.max_task_retries.unwrap_or_default())?;
         backoff(self.retry_backoff)
+    }
+}
+
+fn strategy(strategy: &SchedulingStrategy) -> Result<(), OptionsError> {
+    match strategy {
+        SchedulingStrategy::PlacementGroup { group, bundle, .. } if group.is_nil() => Err(OptionsError::Needs {
+            option: if bundle.is_some() {
+                "bundle_index"
+            } else {
+                "capture_child_tasks"
+            },
+            needed: "placement_group",
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -12,12 +12,13 @@ use super::outcome::{Ended, told};
 use super::run::{arguments, caught, caught_async, registered, task_context};
 use super::{Job, answer, panic, stream};
 use crate::error::{RayError, Result};
-use crate::ids::{IdHasher, WorkerId};
+use crate::ids::{IdHasher, ObjectId, WorkerId};
 use crate::registry::{ActorMethod, ActorType, Receiver};
 use crate::remote::{Arguments, ConstructBody, Incoming, Instance, MethodBody, TaskError};
 use crate::wire::{ActorSpec, ArgSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, Hosting, Resources, TaskContext, WithContext};
+use crate::worker::refs::Hold;
 use crate::worker::state::Dest;
 
 /// An actor and the calls that have arrived for it.
@@ -77,9 +78,14 @@ impl Arrivals {
 
 /// Runs the constructor, then serves calls on this thread until the actor ends; never returns but for a constructor that
 /// failed.
-pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) {
+pub(super) fn construct(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32, references: &[(ObjectId, WorkerId)]) {
     let actor = spec.actor;
     let outcome = make_instance(worker, spec, restarts);
+    worker.with(|state, _, out| {
+        for (object, _) in references {
+            state.unhold(*object, Hold::Task, out);
+        }
+    });
     let (host, error) = match outcome {
         Ok(host) => (Some(Arc::new(host)), None),
         Err(error) => (None, Some(error)),
@@ -113,6 +119,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         actor: Some(spec.actor),
         exclusive: true,
         group: spec.strategy.group(),
+        captures: spec.strategy.captures(),
         resources: Resources::Own(spec.resources.clone()),
         started: Some(Instant::now()),
         ..TaskContext::default()
@@ -185,7 +192,8 @@ fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSp
         retry_exceptions: RetryExceptions::Never {},
         deadline: None,
         group: None,
-        resources: spec.resources.clone(),
+        captures: false,
+        resources: Some(spec.resources.clone()),
         retriable: false,
     }
 }
@@ -197,12 +205,22 @@ impl ActorHost {
 
     /// A call has arrived.
     pub(super) fn arrived(self: &Arc<Self>, worker: &Arc<Worker>, job: Job) {
-        let in_turn = self.calls().arrivals.arrived(job);
-        for job in in_turn {
-            match self.kind_of(&job) {
-                Ok(kind) => self.calls().queue.push(kind, job),
-                Err(error) => answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
+        let mut refused = Vec::new();
+        {
+            // One lock from the turn to the queue: one thread reads the ring, another the socket.
+            let mut calls = self.calls();
+            for mut job in calls.arrivals.arrived(job) {
+                // A call runs where the actor is.
+                job.spec.group = self.spec.strategy.group();
+                job.spec.captures = self.spec.strategy.captures();
+                match self.kind_of(&job, &calls.queue) {
+                    Ok(kind) => calls.queue.push(kind, job),
+                    Err(error) => refused.push((job, error)),
+                }
             }
+        }
+        for (job, error) in refused {
+            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
         }
         self.start(worker, 0);
     }
@@ -211,7 +229,7 @@ impl ActorHost {
         self.item.method(job.spec.call.as_ref()?.method)
     }
 
-    fn kind_of(&self, job: &Job) -> Result<Kind> {
+    fn kind_of(&self, job: &Job, queue: &ActorQueue<Job>) -> Result<Kind> {
         let Some((call, method)) = job.spec.call.as_ref().zip(self.method(job)) else {
             let what = format!("a method of actor `{}`", self.type_name);
             return Err(RayError::UnknownItem {
@@ -226,16 +244,12 @@ impl ActorHost {
             )));
         }
         let wanted = call.group.as_deref().or(method.concurrency_group);
-        let calls = self.calls();
         let group = match wanted {
             None => 0,
-            Some(name) => calls.queue.group(name).ok_or_else(|| RayError::InvalidOption {
+            Some(name) => queue.group(name).ok_or_else(|| RayError::InvalidOption {
                 option: "concurrency_group".into(),
                 name: format!("{}::{}", self.type_name, method.name),
-                why: format!(
-                    "the actor has no group `{name}`; it has {:?}",
-                    calls.queue.group_names()
-                ),
+                why: format!("the actor has no group `{name}`; it has {:?}", queue.group_names()),
             })?,
         };
         let exclusive = method.receiver() == Receiver::Exclusive;
@@ -345,7 +359,7 @@ impl ActorHost {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
         let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
-        worker.executor.running().insert(job.spec.task, context.clone());
+        worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(outcome) => outcome,
             Ok(arguments) => match method.body {
@@ -375,7 +389,7 @@ impl ActorHost {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
         let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
-        worker.executor.running().insert(job.spec.task, context.clone());
+        worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(outcome) => outcome,
             Ok(arguments) => match method.body {
@@ -405,19 +419,38 @@ impl ActorHost {
     fn ended(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job, outcome: TaskOutcome) {
         worker.executor.running().remove(&job.spec.task);
         answer(worker, job, outcome, true);
-        self.calls().queue.ended(kind);
+        let ending = {
+            let mut calls = self.calls();
+            calls.queue.ended(kind);
+            calls.ending
+        };
         self.start(worker, usize::from(!kind.is_async));
+        if ending {
+            // The answer may have been what the order to end waited for: it found this call still running.
+            worker.executor.look_again(worker);
+        }
     }
 
     /// Cancels a call that has not started.
-    pub(super) fn cancel_waiting(&self, worker: &Arc<Worker>, task: crate::ids::TaskId) {
-        let waiting = self.calls().queue.remove(|job| job.spec.task == task);
+    pub(super) fn cancel_waiting(self: &Arc<Self>, worker: &Arc<Worker>, task: crate::ids::TaskId) {
+        let waiting = {
+            let mut calls = self.calls();
+            calls.queue.remove(|job| job.spec.task == task).or_else(|| {
+                // Its turn has come, but no thread has taken it yet.
+                let place = calls.ready.iter().position(|(_, job)| job.spec.task == task)?;
+                let (kind, job) = calls.ready.remove(place)?;
+                calls.queue.ended(kind);
+                Some(job)
+            })
+        };
         if let Some(job) = waiting {
             let error = RayError::Cancelled {
                 task,
                 name: job.spec.name.clone().unwrap_or_default(),
             };
             answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
+            // Those behind it may not have to wait any longer.
+            self.start(worker, 0);
         }
     }
 

@@ -38,6 +38,12 @@ impl Limits {
         }
     }
 
+    /// How many calls can run at the same time.
+    pub(crate) fn at_once(&self, has_async: bool) -> u32 {
+        let futures = if has_async { self.futures } else { 0 };
+        self.both.min(self.threads.saturating_add(futures))
+    }
+
     /// One limit for calls of both kinds.
     pub(crate) fn of_both(limit: u32) -> Self {
         Self {

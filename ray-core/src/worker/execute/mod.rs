@@ -5,6 +5,7 @@
 
 mod actor;
 pub(crate) mod actor_queue;
+mod claim;
 mod outcome;
 mod panic;
 mod run;
@@ -48,7 +49,8 @@ pub(crate) struct Job {
 )]
 enum Order {
     Run(Job),
-    Construct(Box<ActorSpec>, u32),
+    /// With the references inside the arguments, held by this process until the constructor has ended.
+    Construct(Box<ActorSpec>, u32, Vec<(ObjectId, WorkerId)>),
     Exit(i32),
 }
 
@@ -60,6 +62,7 @@ pub(crate) struct Executor {
     look: AtomicBool,
     running: Mutex<HashMap<TaskId, Arc<TaskContext>, IdHasher>>,
     actor: OnceLock<Arc<ActorHost>>,
+    claim: claim::Claim,
     runtime: OnceLock<tokio::runtime::Runtime>,
     calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
@@ -105,14 +108,26 @@ impl Executor {
 
     /// The main loop of a worker process. Returns the exit code.
     pub(crate) fn serve(&self, worker: &Arc<Worker>) -> i32 {
-        crate::process::setup::run_worker_setup();
+        if std::panic::catch_unwind(crate::process::setup::run_worker_setup).is_err() {
+            let panic::Panic { message, location } = panic::take_last();
+            #[expect(
+                clippy::print_stderr,
+                reason = "it is the worker's log; there may be no subscriber yet"
+            )]
+            {
+                eprintln!("a ray worker cannot start: a worker_setup function panicked: {message}, at {location}");
+            }
+            return 1;
+        }
         // After it, since a program may want another subscriber.
         crate::logging::in_worker(&worker.config);
         loop {
             if let Some(order) = self.next_order(worker) {
                 match order {
                     Order::Run(job) => run::task(worker, job),
-                    Order::Construct(spec, restarts) => actor::construct(worker, &spec, restarts),
+                    Order::Construct(spec, restarts, references) => {
+                        actor::construct(worker, &spec, restarts, &references);
+                    }
                     Order::Exit(code) => return code,
                 }
                 continue;
@@ -212,11 +227,6 @@ impl Executor {
             }
             (None, _) => self.order(worker, Order::Run(job)),
         }
-    }
-
-    /// Makes this worker an actor.
-    pub(crate) fn construct(&self, worker: &Worker, spec: ActorSpec, restarts: u32) {
-        self.order(worker, Order::Construct(Box::new(spec), restarts));
     }
 
     /// Cancels a task that has arrived here, and on demand what it has submitted.

@@ -86,7 +86,12 @@ pub(super) fn task_context(
         actor: spec.call.as_ref().map(|call| call.actor),
         exclusive,
         group: spec.group,
-        resources: Resources::Own(spec.resources.clone()),
+        captures: spec.captures,
+        resources: match &spec.resources {
+            Some(resources) => Resources::Own(resources.clone()),
+            None if spec.call.is_some() => Resources::default(),
+            None => Resources::OfFunction(spec.item),
+        },
         hosting,
         due: spec.deadline.and_then(|left| started.checked_add(left)),
         retriable: spec.retriable,

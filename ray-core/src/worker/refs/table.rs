@@ -275,6 +275,11 @@ impl RefTable {
         self.end_containment(contained, effects);
     }
 
+    /// Whether the worker is known to be dead.
+    pub fn is_dead(&self, worker: &WorkerId) -> bool {
+        self.dead.contains(worker)
+    }
+
     /// A process died. What it held it holds no more; what it owned is lost.
     pub fn worker_died(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
         if worker == self.me || !self.dead.insert(worker) {

@@ -18,7 +18,7 @@ impl State {
         }
         if let Some(error) = self.ended.clone() {
             // Its owner ends too, and nobody is left to tell.
-            self.settle(object, Slot::Failed(error), out.now, out);
+            self.settle(object, Slot::Failed(Box::new(error)), out.now, out);
         } else if self.objects.begin_subscription(&object) {
             out.send(Dest::Worker(owner), Frame::Subscribe { object });
         }
@@ -52,7 +52,7 @@ impl State {
                 );
                 return;
             }
-            Some(Slot::Failed(error)) => Err(error.clone()),
+            Some(Slot::Failed(error)) => Err((**error).clone()),
             None => Err(RayError::ObjectLost {
                 object,
                 reason: "its owner does not hold it any more, although a reference was in use".into(),
@@ -215,7 +215,7 @@ impl State {
                 if waiting {
                     self.settle(
                         object,
-                        Slot::Failed(RayError::OwnerDied { object, owner }),
+                        Slot::failed(RayError::OwnerDied { object, owner }),
                         out.now,
                         out,
                     );
@@ -237,8 +237,8 @@ impl State {
                 self.sites.remove(&object);
             }
             self.lineage.out_of_scope(object, &mut out.refs);
-            self.handle_out_of_scope(object, out);
         }
+        self.handle_out_of_scope(object, out);
     }
 
     /// A process of this node is dead.
@@ -252,7 +252,7 @@ impl State {
     ) {
         self.ringed.remove(&worker);
         self.leases_of_dead_worker(worker, cause, not_begun, now, out);
-        self.actors_of_dead_worker(worker, out);
+        self.actors_of_dead_worker(worker, cause, now, out);
         self.refs.worker_died(worker, &mut out.refs);
         self.pids.remove(&worker);
     }

@@ -105,7 +105,7 @@ impl State {
                 }
                 Slot::Stored { size }
             }
-            ObjectValue::Failed { error } => Slot::Failed(error),
+            ObjectValue::Failed { error } => Slot::failed(error),
         };
         self.settle(object, slot, now, out);
     }
@@ -158,6 +158,11 @@ impl State {
         let Some(pending) = self.tasks.get_mut(&task) else {
             return;
         };
+        if let DeathCause::GroupRemoved { group } = cause {
+            // It would fare no better a second time.
+            let error = super::groups::removed(*group);
+            return self.finish_failed(task, &error, now, out);
+        }
         if matches!(cause, DeathCause::OutOfMemory { .. }) && pending.spec.retriable && !pending.cancelled {
             // As in Ray: these take no retry, since the task may not be to blame, and pause ever longer.
             let pause = oom_base
@@ -216,7 +221,7 @@ impl State {
         let results: Vec<ObjectId> = pending.results().collect();
         for object in results {
             if self.objects.slot(&object).is_some_and(Slot::is_pending) {
-                self.settle(object, Slot::Failed(error.clone()), now, out);
+                self.settle(object, Slot::failed(error.clone()), now, out);
             }
         }
         self.fail_stream(task, error, out);
@@ -229,13 +234,16 @@ impl State {
         };
         let natives = std::mem::take(&mut pending.natives);
         let held: SmallVec<[ObjectId; 4]> = pending.references().map(|(object, _)| object).collect();
-        let (actor, bytes) = (pending.actor, pending.bytes);
+        let (actor, handle, bytes) = (pending.actor, pending.handle, pending.bytes);
         self.keep_lineage(pending, out);
         for object in held {
             self.unhold(object, Hold::Task, out);
         }
         if !natives.is_empty() {
             out.garbage.push(Box::new(natives));
+        }
+        if let Some(handle) = handle {
+            self.unhold(handle, Hold::Task, out);
         }
         if let Some(actor) = actor {
             self.call_ended(actor, task, now, out);

@@ -11,13 +11,13 @@
 //!   sent where it came from, to be taken back again without end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{IdHasher, TaskId, WorkerId};
-use crate::wire::{DeathCause, Frame, LeaseShape};
+use crate::wire::{DeathCause, Frame};
+use crate::worker::shape::Shape;
 use crate::worker::task::Phase;
 
 /// A task that runs this long costs more than the round trip that sending it ahead saves.
@@ -41,7 +41,7 @@ impl ShapeQueue {
     /// Takes tasks out of the line and gives each to the lease that has the fewest (LE-5).
     fn fill(
         &mut self,
-        leases: &mut HashMap<u64, Lease>,
+        leases: &mut HashMap<u64, Lease, IdHasher>,
         ringed: &HashSet<WorkerId, IdHasher>,
     ) -> Vec<(TaskId, WorkerId)> {
         let mut pushes = Vec::new();
@@ -70,7 +70,7 @@ impl ShapeQueue {
 /// A worker granted for a shape.
 #[derive(Debug)]
 pub(super) struct Lease {
-    shape: Arc<LeaseShape>,
+    shape: Shape,
     worker: WorkerId,
     running: VecDeque<TaskId>,
     idle_since: Instant,
@@ -82,7 +82,7 @@ pub(super) struct Lease {
 
 impl State {
     /// Puts a task in line for a lease.
-    pub(super) fn enqueue(&mut self, shape: Arc<LeaseShape>, task: TaskId, now: Instant, out: &mut Out) {
+    pub(super) fn enqueue(&mut self, shape: Shape, task: TaskId, now: Instant, out: &mut Out) {
         if shape.shared && self.shared.hosts {
             return self.shared_enqueue(&shape, task, out);
         }
@@ -91,7 +91,7 @@ impl State {
     }
 
     /// Pushes waiting tasks to idle leases and asks for as many more leases as help.
-    pub(super) fn drive(&mut self, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) {
+    pub(super) fn drive(&mut self, shape: &Shape, now: Instant, out: &mut Out) {
         let Some(queue) = self.shapes.get_mut(shape) else {
             return;
         };
@@ -260,7 +260,7 @@ impl State {
     }
 
     /// LE-4: a lease that has nothing to do, while another has tasks ahead: these are taken back, and stand in line again.
-    fn balance(&self, shape: &Arc<LeaseShape>, out: &mut Out) {
+    fn balance(&self, shape: &Shape, out: &mut Out) {
         let Some(queue) = self.shapes.get(shape) else { return };
         let of_shape = || queue.leases.iter().filter_map(|id| self.leases.get(id));
         if of_shape().any(|lease| lease.running.is_empty() && !lease.yielding && !lease.stalled) {
@@ -372,7 +372,7 @@ impl State {
     }
 
     /// Takes a task out of its line. Returns whether it stood there.
-    pub(super) fn leave_queue(&mut self, task: TaskId, shape: &Arc<LeaseShape>, now: Instant, out: &mut Out) -> bool {
+    pub(super) fn leave_queue(&mut self, task: TaskId, shape: &Shape, now: Instant, out: &mut Out) -> bool {
         if shape.shared && self.shared.hosts {
             self.shared_leave(shape, out);
             return true;

@@ -11,6 +11,7 @@ mod actors;
 mod admission;
 mod borrow;
 mod complete;
+mod groups;
 mod holdings;
 mod leases;
 mod recover;
@@ -33,11 +34,12 @@ pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::config;
 use crate::error::RayError;
-use crate::ids::{ActorId, IdHasher, ObjectId, TaskId, WorkerId};
-use crate::wire::{Frame, LeaseShape};
+use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId};
+use crate::wire::Frame;
 use crate::worker::context::TaskContext;
 use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, LineageTable, RefTable};
+use crate::worker::shape::Shape;
 use crate::worker::task::PendingTask;
 use crate::worker::waiter::Waiter;
 use leases::{Lease, ShapeQueue};
@@ -146,19 +148,22 @@ pub(crate) struct State {
     pub(crate) refs: RefTable,
     pub(crate) objects: Objects,
     pub(crate) tasks: HashMap<TaskId, Box<PendingTask>, IdHasher>,
-    shapes: HashMap<Arc<LeaseShape>, ShapeQueue>,
-    leases: HashMap<u64, Lease>,
-    requests: HashMap<u64, Arc<LeaseShape>>,
+    shapes: HashMap<Shape, ShapeQueue, IdHasher>,
+    leases: HashMap<u64, Lease, IdHasher>,
+    requests: HashMap<u64, Shape, IdHasher>,
     idle_check_set: bool,
     pub(crate) shared: Shared,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
     /// Questions to the GCS that create an actor.
-    creations: HashMap<u64, ActorId>,
-    /// Actors that were there before, by the id under which this process calls them.
-    aliases: HashMap<ActorId, ActorId, IdHasher>,
+    creations: HashMap<u64, (ActorId, ObjectId)>,
+    /// Actors that were there before, by the id under which handles name them.
+    redirects: HashMap<ActorId, ActorId, IdHasher>,
+    /// The last number that a call of this process was given. It never begins anew: actors keep what they have seen.
+    next_sequence: u64,
     streams: HashMap<TaskId, streams::Incoming, IdHasher>,
-    /// Actors that this process created, by the object that stands for their handles.
-    owned_actors: HashMap<ObjectId, ActorId, IdHasher>,
+    groups: HashMap<PlacementGroupId, groups::Group, IdHasher>,
+    /// Objects that stand for handles of actors.
+    handles: HashMap<ObjectId, actors::Handled, IdHasher>,
     /// The workers this process knows the processes of.
     pub(crate) pids: HashMap<WorkerId, u32, IdHasher>,
     /// Workers that tasks go to by ring: of these it is known for each task whether it has begun.
@@ -189,16 +194,18 @@ impl State {
             refs: RefTable::new(me),
             objects: Objects::default(),
             tasks: HashMap::default(),
-            shapes: HashMap::new(),
-            leases: HashMap::new(),
-            requests: HashMap::new(),
+            shapes: HashMap::default(),
+            leases: HashMap::default(),
+            requests: HashMap::default(),
             idle_check_set: false,
             shared: Shared::default(),
             actors: HashMap::default(),
             creations: HashMap::new(),
-            aliases: HashMap::default(),
+            redirects: HashMap::default(),
+            next_sequence: 0,
             streams: HashMap::default(),
-            owned_actors: HashMap::default(),
+            groups: HashMap::default(),
+            handles: HashMap::default(),
             pids: HashMap::default(),
             ringed: HashSet::default(),
             ended: None,
@@ -235,6 +242,7 @@ impl State {
                 Interest::Waiter(waiter) => out.wakes.extend(waiter.upgrade()),
                 Interest::Dependent(task) => self.dependency_ready(task, object, now, out),
                 Interest::Creation(actor) => self.try_create(actor, now, out),
+                Interest::Handle => self.handle_ready(object, now, out),
                 Interest::Subscriber(worker) => self.serve(object, worker, out),
             }
         }
@@ -271,7 +279,7 @@ impl State {
             .map(|(object, _)| *object)
             .collect();
         for object in pending {
-            self.settle(object, Slot::Failed(error.clone()), now, out);
+            self.settle(object, Slot::failed(error.clone()), now, out);
         }
         let streams: Vec<TaskId> = self.streams.keys().copied().collect();
         for task in streams {

@@ -74,7 +74,7 @@ impl State {
             }
             Err(reason) => {
                 let reason = format!("{why}; and it cannot be made again: {reason}");
-                self.settle(object, Slot::Failed(RayError::ObjectLost { object, reason }), now, out);
+                self.settle(object, Slot::failed(RayError::ObjectLost { object, reason }), now, out);
                 // The store remembers lost objects until they are freed.
                 out.free.push(object);
             }
@@ -90,7 +90,7 @@ impl State {
             let Some(pending) = self.kept.get(task) else {
                 return Err(format!("task {task} is not kept"));
             };
-            if pending.retries_left == 0 {
+            if pending.retries_left == Some(0) {
                 return Err(format!(
                     "task `{}` ({task}) has used up its max_retries",
                     pending.name()

@@ -33,6 +33,8 @@ pub(crate) enum Argument {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewCall {
     pub(crate) actor: ActorId,
+    /// The object of the handle it is made with: the actor does not end before the call.
+    pub(crate) handle: ObjectId,
     pub(crate) method: u32,
 }
 
@@ -51,7 +53,8 @@ pub(crate) struct NewTask {
     pub(crate) nested: SmallVec<[(ObjectId, WorkerId); 1]>,
     pub(crate) returns: u32,
     pub(crate) stream: Option<u32>,
-    pub(crate) max_retries: i64,
+    /// `None`: as the actor says.
+    pub(crate) max_retries: Option<i64>,
     /// The time it has: its own timeout, or what is left to the task that submits it, if that is less.
     pub(crate) timeout: Option<Duration>,
 }
@@ -117,11 +120,8 @@ impl State {
             self.objects.expect(*result);
         }
         // Here they are read from the shape.
-        let resources = if new.template.shape.shared && self.shared.hosts {
-            Default::default()
-        } else {
-            new.template.shape.resources.clone()
-        };
+        let stays_here = new.template.shape.shared && self.shared.hosts;
+        let resources = new.template.resources.clone().filter(|_| !stays_here);
         let options = &new.template.options;
         let call = new.call.map(|call| ActorCallSpec {
             actor: call.actor,
@@ -149,11 +149,18 @@ impl State {
             retry_exceptions: options.retry_exceptions.into(),
             deadline: None,
             group: new.template.shape.strategy.group(),
+            captures: new.template.shape.strategy.captures(),
             resources,
-            retriable: new.max_retries != 0,
+            retriable: new.max_retries.is_some_and(|retries| retries != 0),
         };
         let constructed = new.construct.as_ref().map(|new| new.host.actor);
-        let actor = constructed.or(new.call.map(|call| call.actor));
+        let actor = constructed.or(new.call.map(|call| self.real_actor(call.actor)));
+        // AC-4. The result of a constructor is the object of the handles.
+        let handle = new.call.map(|call| call.handle);
+        let handle = handle.or(constructed.map(|_| task.object(1)));
+        if let Some(handle) = handle {
+            self.hold(handle, Hold::Task);
+        }
         let pending = PendingTask {
             spec,
             template: new.template,
@@ -169,6 +176,7 @@ impl State {
             runs: 0,
             bytes,
             actor,
+            handle,
             natives,
             context: None,
         };
@@ -180,7 +188,7 @@ impl State {
             self.insert_local_actor(*new, task);
         }
         if let Some(actor) = actor {
-            self.enqueue_call(actor, task, now, out);
+            self.enqueue_call(actor, task);
         }
         match self.ended.clone() {
             // Nobody is left to run it.
@@ -268,7 +276,7 @@ impl State {
     fn goes_to_host(&self, task: TaskId) -> bool {
         self.tasks.get(&task).is_some_and(|pending| {
             let actor = pending.actor.and_then(|actor| self.actors.get(&actor));
-            pending.template.shape.shared || actor.is_some_and(|client| client.hosted)
+            pending.template.shape.shared || actor.is_some_and(|client| client.host.is_some())
         })
     }
 
@@ -358,6 +366,12 @@ impl State {
         };
         pending.spec.attempt += 1;
         pending.failures += 1;
+        if let Some(actor) = pending.actor {
+            self.call_runs_again(actor, task);
+        }
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         if pause.is_zero() {
             self.retry(task, now, out);
         } else {
@@ -369,7 +383,7 @@ impl State {
     pub(crate) fn retry(&mut self, task: TaskId, now: Instant, out: &mut Out) {
         let Some(pending) = self.tasks.get(&task) else { return };
         if let Some(actor) = pending.actor {
-            self.enqueue_call(actor, task, now, out);
+            self.enqueue_call(actor, task);
         }
         self.await_dependencies(task, now, out);
     }

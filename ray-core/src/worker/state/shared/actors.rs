@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use tokio::sync::RwLock;
 
-use super::super::{ActorClient, Dest, Out, State};
+use super::super::{Dest, Out, State};
 use super::{CALL_LINE, Entry};
 use crate::error::{RayError, Result};
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
@@ -100,7 +100,8 @@ impl State {
             max_task_retries,
         } = new;
         let (actor, handle) = (host.actor, task.object(1));
-        let mut client = ActorClient::new(host.type_name().to_owned(), (handle, self.me));
+        // Not `owned`: it is nothing to the GCS.
+        let client = self.add_handle(handle, actor, host.type_name(), false);
         client.set_limits(max_pending, max_task_retries);
         client.local = Some(Box::new(LocalHost {
             host,
@@ -109,8 +110,6 @@ impl State {
             construct_is_async,
             calls: 0,
         }));
-        self.actors.insert(actor, client);
-        self.owned_actors.insert(handle, actor);
     }
 
     pub(super) fn local_actor(&self, actor: ActorId) -> Option<Arc<LocalActor>> {
@@ -149,6 +148,8 @@ impl State {
                 break;
             }
             let kind = local.kind_of(&pending.spec);
+            let retries = client.max_task_retries();
+            pending.retries_left.get_or_insert(retries);
             client.pop_queued();
             match kind {
                 Ok(kind) => {
@@ -177,7 +178,7 @@ impl State {
         if let Some(ActorInfo {
             state: ActorState::Dead { error },
             ..
-        }) = &client.info
+        }) = client.info.as_deref()
         {
             return Err(error.clone());
         }
@@ -284,7 +285,7 @@ impl State {
                     pending.cancelled = true;
                     out.cancelled.push(context);
                     for object in results {
-                        self.settle(object, crate::worker::objects::Slot::Failed(error.clone()), now, out);
+                        self.settle(object, crate::worker::objects::Slot::failed(error.clone()), now, out);
                     }
                     self.fail_stream(task, error, out);
                 }
@@ -296,12 +297,13 @@ impl State {
     /// An actor that lives in another process, beside that process's other work: it is there as long as that is.
     pub(crate) fn know_hosted_actor(&mut self, actor: ActorId, type_name: &str, handle: (ObjectId, WorkerId)) {
         let me = self.me;
-        if self.actors.contains_key(&actor) || handle.1 == me {
+        if self.handles.contains_key(&handle.0) || handle.1 == me {
             return;
         }
-        let mut client = ActorClient::new(type_name.to_owned(), handle);
-        client.hosted = true;
-        client.info = Some(ActorInfo {
+        let pid = self.pids.get(&handle.1).copied().unwrap_or_default();
+        let client = self.add_handle(handle.0, actor, type_name.to_owned(), false);
+        client.host = Some(handle.1);
+        client.info = Some(Box::new(ActorInfo {
             actor,
             item: 0,
             type_name: type_name.to_owned(),
@@ -310,25 +312,17 @@ impl State {
             detached: false,
             owner: handle.1,
             handle: handle.0,
-            state: ActorState::Alive {
-                worker: handle.1,
-                pid: self.pids.get(&handle.1).copied().unwrap_or_default(),
-            },
+            state: ActorState::Alive { worker: handle.1, pid },
             restarts: 0,
             max_task_retries: 0,
             max_pending_calls: -1,
-        });
-        self.actors.insert(actor, client);
+            calls_ahead: 0,
+        }));
     }
 
     /// Ends an actor that was created without the GCS, wherever it lives. Returns whether it is one.
     pub(crate) fn kill_local_actor(&mut self, actor: ActorId, now: Instant, out: &mut Out) -> bool {
-        let host = self
-            .actors
-            .get(&actor)
-            .filter(|client| client.hosted)
-            .map(|client| client.handle.1);
-        match host {
+        match self.actors.get(&actor).and_then(|client| client.host) {
             Some(host) => {
                 out.send(Dest::Worker(host), Frame::EndActor { actor });
                 true
@@ -339,9 +333,10 @@ impl State {
 
     /// The host of these actors is dead, and they with it.
     pub(in super::super) fn hosted_actors_lost(&mut self, worker: WorkerId, now: Instant, out: &mut Out) {
-        let hosted = |client: &ActorClient| client.hosted && client.handle.1 == worker;
-        let lost = self.actors.iter().filter(|(_, client)| hosted(client));
-        let lost: Vec<(ActorId, String)> = lost.map(|(actor, client)| (*actor, client.type_name.clone())).collect();
+        let lost = self.actors.iter().filter(|(_, client)| client.host == Some(worker));
+        let lost: Vec<(ActorId, String)> = lost
+            .map(|(actor, client)| (*actor, client.type_name.clone().into_owned()))
+            .collect();
         for (actor, name) in lost {
             let cause = "the process that it lived in has ended".to_owned();
             self.actor_unknown(actor, RayError::ActorDied { actor, name, cause }, now, out);
@@ -350,6 +345,10 @@ impl State {
 }
 
 impl LocalHost {
+    pub(in super::super) fn is_constructing(&self) -> bool {
+        self.constructor.is_some()
+    }
+
     fn kind_of(&self, spec: &TaskSpec) -> Result<Kind> {
         let Some(call) = &spec.call else {
             return Ok(Kind {

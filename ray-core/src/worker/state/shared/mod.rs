@@ -31,14 +31,15 @@ pub(crate) use threads::{Look, Next};
 
 use super::{Out, State};
 use crate::error::RayError;
-use crate::ids::{ActorId, ObjectId, TaskId};
+use crate::ids::{ActorId, IdHasher, ObjectId, TaskId};
 use crate::remote;
-use crate::wire::{ArgSpec, LeaseShape, TaskOutcome, TaskSpec};
+use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::context::{Hosting, Resources, TaskContext};
 use crate::worker::execute::actor_queue::Kind;
 use crate::worker::native::NativeValue;
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
+use crate::worker::shape::Shape;
 use crate::worker::task::{Phase, Template};
 
 /// Calls of actors that run on threads at once. Those that wait for an object do not count.
@@ -74,7 +75,7 @@ enum Entry {
 
 #[derive(Debug, Default)]
 struct Line {
-    shape: Option<Arc<LeaseShape>>,
+    shape: Option<Shape>,
     waiting: VecDeque<Entry>,
     /// How many of `waiting` have not been started by their own caller or cancelled.
     live: usize,
@@ -112,8 +113,8 @@ pub(crate) struct Shared {
     /// Whether shared tasks of this process run here; else in the driver.
     pub(crate) hosts: bool,
     lines: Vec<Line>,
-    by_shape: HashMap<Arc<LeaseShape>, usize>,
-    last: Option<(Arc<LeaseShape>, usize)>,
+    by_shape: HashMap<Shape, usize, IdHasher>,
+    last: Option<(Shape, usize)>,
     requests: HashMap<u64, usize>,
     threads: Threads,
     /// The line whose turn it is.
@@ -129,7 +130,7 @@ impl Default for Shared {
         Self {
             hosts: false,
             lines: vec![calls],
-            by_shape: HashMap::new(),
+            by_shape: HashMap::default(),
             last: None,
             requests: HashMap::new(),
             threads: Threads::default(),
@@ -213,7 +214,7 @@ impl Started {
 
 impl State {
     /// Puts a task of this process in line.
-    pub(super) fn shared_enqueue(&mut self, shape: &Arc<LeaseShape>, task: TaskId, out: &mut Out) {
+    pub(super) fn shared_enqueue(&mut self, shape: &Shape, task: TaskId, out: &mut Out) {
         let line = self.shared.line_of(shape);
         self.shared_push(line, Entry::Task(task), out);
     }
@@ -236,7 +237,7 @@ impl State {
     }
 
     /// A task that waits in line is not to be started any more.
-    pub(super) fn shared_leave(&mut self, shape: &Arc<LeaseShape>, out: &mut Out) {
+    pub(super) fn shared_leave(&mut self, shape: &Shape, out: &mut Out) {
         let line = self.shared.line_of(shape);
         if let Some(queue) = self.shared.lines.get_mut(line) {
             queue.live = queue.live.saturating_sub(1);
@@ -420,6 +421,7 @@ impl State {
             actor,
             exclusive,
             group: spec.group,
+            captures: spec.captures,
             resources: Resources::OfShape(pending.template.shape.clone()),
             hosting: Hosting::Shared(hosting),
             due: pending.due,
@@ -434,7 +436,7 @@ impl State {
             args: Vec::new(),
             name: spec.name.clone(),
             call: spec.call.clone(),
-            resources: std::collections::BTreeMap::new(),
+            resources: None,
             ..*spec
         };
         let template = pending.template.clone();
@@ -673,9 +675,9 @@ impl Shared {
         self.threads.call(queue.live.min(queue.free), out);
     }
 
-    fn line_of(&mut self, shape: &Arc<LeaseShape>) -> usize {
+    fn line_of(&mut self, shape: &Shape) -> usize {
         if let Some((last, line)) = &self.last
-            && Arc::ptr_eq(last, shape)
+            && last == shape
         {
             return *line;
         }
@@ -687,7 +689,7 @@ impl Shared {
         line
     }
 
-    fn new_line(&mut self, shape: &Arc<LeaseShape>) -> usize {
+    fn new_line(&mut self, shape: &Shape) -> usize {
         let new = Line {
             shape: Some(shape.clone()),
             ..Line::default()
