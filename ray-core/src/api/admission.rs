@@ -87,7 +87,7 @@ impl Waiting {
         let (Some(worker), Some((new, mut held))) = (self.session.upgrade(), self.task.take()) else {
             return failed(&RayError::SessionEnded {}, self.returns);
         };
-        worker.rings.listen();
+        worker.rings.submitting(&worker);
         let place = self.place.take();
         let results = worker.with(|state, now, out| {
             if let Some((ticket, _)) = place {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::RwLock;
 
+use super::actor_pace::{LOOK_AFTER, Pace};
 use super::actor_queue::{ActorQueue, Kind, Limits};
 use super::outcome::{Ended, told};
 use super::run::{arguments, caught, caught_async, registered, task_context};
@@ -27,6 +28,8 @@ pub(super) struct ActorHost {
     spec: ActorSpec,
     item: &'static ActorType,
     type_name: String,
+    /// The names of its methods, as calls of them are shown.
+    names: Vec<Arc<str>>,
     /// Never waited for: the queue starts no call that conflicts with a running one (AQ-1).
     instance: Arc<RwLock<Instance>>,
     calls: Mutex<Calls>,
@@ -40,6 +43,7 @@ struct Calls {
     queue: ActorQueue<Job>,
     /// Started calls that need a thread.
     ready: VecDeque<(Kind, Job)>,
+    pace: Pace,
     /// The main thread waits for a call.
     main_waits: bool,
     ending: bool,
@@ -55,6 +59,36 @@ struct Arrivals {
 struct Caller {
     next: u64,
     early: BTreeMap<u64, Job>,
+}
+
+impl Calls {
+    /// Takes a call that needs a thread.
+    fn take(&mut self) -> Option<(Kind, Job)> {
+        let call = self.ready.pop_front()?;
+        self.pace.took();
+        Some(call)
+    }
+}
+
+/// AP-1: looks after calls that were left to a running thread.
+async fn look_after(host: Weak<ActorHost>, worker: Weak<Worker>, mut taken: u64) {
+    loop {
+        tokio::time::sleep(LOOK_AFTER).await;
+        let (Some(host), Some(worker)) = (host.upgrade(), worker.upgrade()) else {
+            return;
+        };
+        let (missing, goes_on) = {
+            let mut calls = host.calls();
+            let stands = calls.ready.len().saturating_sub(usize::from(calls.main_waits));
+            let moves = std::mem::replace(&mut taken, calls.pace.taken()) != calls.pace.taken();
+            calls.pace.watched = stands > 0 && moves;
+            (if moves { 0 } else { stands }, calls.pace.watched)
+        };
+        host.start_threads(&worker, missing);
+        if !goes_on {
+            return;
+        }
+    }
 }
 
 impl Arrivals {
@@ -155,11 +189,17 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         spec: spec.clone(),
         item,
         type_name: spec.type_name.clone(),
+        names: item
+            .methods
+            .iter()
+            .map(|method| format!("{}::{}", spec.type_name, method.name).into())
+            .collect(),
         instance: Arc::new(RwLock::new(instance)),
         calls: Mutex::new(Calls {
             arrivals: Arrivals::default(),
             queue,
             ready: VecDeque::new(),
+            pace: Pace::default(),
             main_waits: false,
             ending: false,
         }),
@@ -276,6 +316,16 @@ impl ActorHost {
             }
             let looking = free.max(usize::from(calls.main_waits));
             missing_threads += calls.ready.len().saturating_sub(looking);
+            if missing_threads > 0 && calls.pace.leaves_to_others(looking) {
+                missing_threads = 0;
+                if !std::mem::replace(&mut calls.pace.watched, true) {
+                    worker.io.spawn(look_after(
+                        Arc::downgrade(self),
+                        Arc::downgrade(worker),
+                        calls.pace.taken(),
+                    ));
+                }
+            }
             // An actor that is to end waits for its last call, which another thread may have run.
             if calls.main_waits && (!calls.ready.is_empty() || calls.ending) {
                 self.look_again();
@@ -290,7 +340,11 @@ impl ActorHost {
                 .runtime()
                 .spawn(async move { host.run_async(&worker_of_call, kind, job).await });
         }
-        for _ in 0..missing_threads {
+        self.start_threads(worker, missing_threads);
+    }
+
+    fn start_threads(self: &Arc<Self>, worker: &Arc<Worker>, missing: usize) {
+        for _ in 0..missing {
             let (host, worker) = (self.clone(), worker.clone());
             let spawned = std::thread::Builder::new()
                 .name("ray-actor".into())
@@ -314,7 +368,7 @@ impl ActorHost {
             self.looked.store(false, Ordering::SeqCst);
             let next = {
                 let mut calls = self.calls();
-                let next = calls.ready.pop_front();
+                let next = calls.take();
                 if next.is_none()
                     && calls.ending
                     && calls.queue.is_quiet()
@@ -327,7 +381,11 @@ impl ActorHost {
             };
             match next {
                 Some((kind, job)) => self.run_sync(worker, kind, job),
-                None => worker.rings.wait_until(worker, || self.looked.load(Ordering::Acquire)),
+                None => worker.rings.wait_until(
+                    worker,
+                    || self.looked.load(Ordering::Acquire),
+                    || self.calls().pace.is_brief(),
+                ),
             }
         }
     }
@@ -343,22 +401,26 @@ impl ActorHost {
 
     /// A further thread: it serves what is ready, and ends when nothing is.
     fn run_ready(self: &Arc<Self>, worker: &Arc<Worker>) {
-        while let Some((kind, job)) = { self.calls().ready.pop_front() } {
+        while let Some((kind, job)) = { self.calls().take() } {
             self.run_sync(worker, kind, job);
         }
     }
 
-    fn named(&self, job: &Job, method: &ActorMethod) -> String {
-        job.spec
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{}::{}", self.type_name, method.name))
+    /// The name under which a call is shown.
+    fn named(&self, job: &Job, method: &ActorMethod) -> Arc<str> {
+        let index = job.spec.call.as_ref().map_or(usize::MAX, |call| call.method as usize);
+        match (&job.spec.name, self.names.get(index)) {
+            (Some(name), _) => name.as_str().into(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => format!("{}::{}", self.type_name, method.name).into(),
+        }
     }
 
     fn run_sync(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
+        let begun = Instant::now();
+        let context = task_context(&job.spec, name.clone(), kind.exclusive, Hosting::Process, begun);
         worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(outcome) => outcome,
@@ -382,13 +444,19 @@ impl ActorHost {
                 }
             },
         };
-        self.ended(worker, kind, job, outcome);
+        self.ended(worker, kind, job, outcome, Some(begun.elapsed()));
     }
 
     async fn run_async(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
+        let context = task_context(
+            &job.spec,
+            name.clone(),
+            kind.exclusive,
+            Hosting::Process,
+            Instant::now(),
+        );
         worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(outcome) => outcome,
@@ -413,15 +481,26 @@ impl ActorHost {
                 }
             },
         };
-        self.ended(worker, kind, job, outcome);
+        self.ended(worker, kind, job, outcome, None);
     }
 
-    fn ended(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job, outcome: TaskOutcome) {
+    /// A call has ended, after so long if it took a thread.
+    fn ended(
+        self: &Arc<Self>,
+        worker: &Arc<Worker>,
+        kind: Kind,
+        job: Job,
+        outcome: TaskOutcome,
+        on_thread: Option<Duration>,
+    ) {
         worker.executor.running().remove(&job.spec.task);
         answer(worker, job, outcome, true);
         let ending = {
             let mut calls = self.calls();
             calls.queue.ended(kind);
+            if let Some(ran) = on_thread {
+                calls.pace.ended(ran);
+            }
             calls.ending
         };
         self.start(worker, usize::from(!kind.is_async));
