@@ -40,7 +40,8 @@ fn running() -> MutexGuard<'static, Weak<Running>> {
 }
 
 /// Starts a session in this process: a head, a raylet and an object store, with all CPUs and GPUs that the process may
-/// use. No TCP port is opened.
+/// use. No TCP port is opened. With the setting `head_process` (`RAY_HEAD_PROCESS=1`) the three live in a process of their
+/// own, which ends with this one.
 ///
 /// # Errors
 /// [`RayError::AlreadyInitialized`] while one lives, [`RayError::Start`] with what failed.

@@ -80,7 +80,7 @@ fn a_head_of_its_own_holds_the_store_and_the_workers_and_ends_with_its_session()
             assert!(there.contains("ray::head") && there.contains("ray-store"), "{there:?}");
             assert!(here.contains("ray-io") && !here.contains("ray-store"), "{here:?}");
             let of_head = workers();
-            assert!(of_head.len() >= 2 && !of_head.contains(head), "{of_head:?}");
+            assert!(!of_head.is_empty() && !of_head.contains(head), "{of_head:?}");
             drop(ray);
             assert!(!is_alive(*head) && !of_head.into_iter().any(is_alive));
         }
@@ -93,9 +93,8 @@ fn the_setting_says_where_the_head_lives() {
         // So that the run of all tests with this variable is one with heads of their own.
         let wanted = std::env::var("RAY_HEAD_PROCESS").is_ok_and(|value| value == "1");
         let ray = Ray::builder().num_cpus(1).init().unwrap();
-        let names = children()
-            .into_iter()
-            .map(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap());
+        let name = |pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+        let names = children().into_iter().filter_map(name);
         assert_eq!(names.filter(|name| name == "ray::head\n").count(), usize::from(wanted));
         assert_eq!(threads_of(std::process::id()).contains("ray-store"), !wanted);
         drop(ray);

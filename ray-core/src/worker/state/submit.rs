@@ -190,10 +190,12 @@ impl State {
         if let Some(actor) = actor {
             self.enqueue_call(actor, task);
         }
-        match self.ended.clone() {
+        if let Some(error) = &self.ended {
             // Nobody is left to run it.
-            Some(error) => self.finish_failed(task, &error, now, out),
-            None => self.await_dependencies(task, now, out),
+            let error = error.clone();
+            self.finish_failed(task, &error, now, out);
+        } else {
+            self.await_dependencies(task, now, out);
         }
         Submitted { task, results }
     }
