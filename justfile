@@ -13,7 +13,7 @@ test *arguments:
 
 # the tests with processes, with raylet, GCS and object store in a process of their own
 test-head-process *arguments:
-    RAY_HEAD_PROCESS=1 cargo test --workspace --test it {{arguments}} -- --skip ui::
+    RAY_HEAD_PROCESS=1 cargo test -p ray-core -p ray-examples --test it {{arguments}} -- --skip ui::
 
 # the main example: digits, trained on all cores
 demo:
