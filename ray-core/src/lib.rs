@@ -12,6 +12,7 @@ pub mod config;
 pub mod error;
 #[doc(hidden)]
 pub mod gcs;
+mod head;
 #[doc(hidden)]
 pub mod host;
 mod id_hash;

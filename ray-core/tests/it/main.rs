@@ -13,6 +13,7 @@ mod actors;
 mod cancel;
 mod crash;
 mod harness;
+mod head;
 mod logs;
 mod nesting;
 mod objects;
