@@ -11,6 +11,10 @@ verify:
 test *arguments:
     cargo test --workspace {{arguments}}
 
+# the tests with processes, with raylet, GCS and object store in a process of their own
+test-head-process *arguments:
+    RAY_HEAD_PROCESS=1 cargo test -p ray-core -p ray-examples --test it {{arguments}} -- --skip ui::
+
 # the main example: digits, trained on all cores
 demo:
     cargo run --release -p ray-examples --bin digits

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub(crate) use crate::id_hash::IdHasher;
 use serde::{Deserialize, Serialize};
 
 /// Text that is not the hex form of an id.
@@ -233,46 +234,6 @@ impl FromStr for JobId {
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         parse_hex::<4>("JobId", text).map(|bytes| Self(u32::from_be_bytes(bytes)))
-    }
-}
-
-/// Hashes ids: they are random or counted already, so mixing their words is enough. Not for keys that a stranger chooses.
-pub type IdHasher = std::hash::BuildHasherDefault<MixWords>;
-
-/// The hasher of [`IdHasher`]: multiply and rotate, a word at a time (the idea of FxHash).
-#[derive(Debug, Default, Clone, Copy)]
-pub struct MixWords(u64);
-
-impl MixWords {
-    fn add(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(26) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-impl std::hash::Hasher for MixWords {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.add(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.add(u64::from(number));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.add(number);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.add(number as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        // The table takes its bucket from the low bits, which multiplication mixes least.
-        self.0 ^ (self.0 >> 32)
     }
 }
 

@@ -12,8 +12,10 @@ pub mod config;
 pub mod error;
 #[doc(hidden)]
 pub mod gcs;
+mod head;
 #[doc(hidden)]
 pub mod host;
+mod id_hash;
 pub mod ids;
 pub mod logging;
 pub mod memory;

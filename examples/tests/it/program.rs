@@ -82,10 +82,9 @@ impl Program {
 
     /// The pids of its worker processes.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let children = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
-        let children = children.collect::<Vec<_>>().concat();
-        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+        let (heads, mut workers): (Vec<u32>, Vec<u32>) = children_of(self.child.id()).into_iter().partition(is_head);
+        workers.extend(heads.into_iter().flat_map(children_of));
+        workers
     }
 
     /// Kills the program itself, as `kill -9` does.
@@ -93,6 +92,19 @@ impl Program {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// Whether a process is a head of its own, whose children the workers are.
+fn is_head(pid: &u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "ray::head\n")
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    // It may have ended.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
+    let children = children.collect::<Vec<_>>().concat();
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 impl Drop for Program {

@@ -84,24 +84,27 @@ impl Admission {
 impl Waiting {
     /// There is room now.
     fn submit(&mut self) -> Vec<RawRef> {
-        let ended = || failed(&RayError::SessionEnded {}, self.returns);
         let (Some(worker), Some((new, mut held))) = (self.session.upgrade(), self.task.take()) else {
-            return ended();
+            return failed(&RayError::SessionEnded {}, self.returns);
         };
-        worker.rings.listen();
+        worker.rings.submitting(&worker);
         let place = self.place.take();
         let results = worker.with(|state, now, out| {
             if let Some((ticket, _)) = place {
                 state.use_room(ticket);
             }
-            (!state.ended).then(|| {
-                let results = state.submit(new, now, out).results;
-                held.let_go(&worker, state, out);
-                results
-            })
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
+            let results = state.submit(new, now, out).results;
+            held.let_go(&worker, state, out);
+            Ok(results)
         });
         drop(held);
-        let Some(results) = results else { return ended() };
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => return failed(&error, self.returns),
+        };
         let references = counted(&worker, results);
         worker.note_site(references.iter().map(RawRef::id), self.site);
         references

@@ -253,6 +253,8 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
         }
         let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&[(object, owner)], 1));
         if !waiter.register(cx.waker()) {
+            // Nobody blocks here: the reactor sees what comes.
+            worker.rings.listen();
             if self.awaiting.is_none() {
                 self.awaiting = context::await_others();
             }

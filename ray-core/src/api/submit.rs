@@ -170,7 +170,7 @@ impl Prepared {
 }
 
 fn submit(worker: &Arc<Worker>, (new, mut held): (NewTask, Prepared)) -> Result<Vec<RawRef>> {
-    worker.rings.listen();
+    worker.rings.submitting(worker);
     let submitted = worker.with(|state, now, out| {
         state.admit(new.bytes())?;
         let submitted = state.submit(new, now, out);
@@ -245,7 +245,7 @@ pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<
 }
 
 fn open_stream(worker: &Arc<Worker>, (new, mut held): (NewTask, Prepared)) -> Result<RawStream> {
-    worker.rings.listen();
+    worker.rings.submitting(worker);
     let task = worker.with(|state, now, out| {
         state.admit(new.bytes())?;
         let task = state.submit(new, now, out).task;

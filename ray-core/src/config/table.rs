@@ -61,6 +61,10 @@ settings! {
     Process {
         /// Where session directories are made. Default: `/tmp/ray`, or `/tmp/ray-<uid>` where that is another user's.
         tmpdir: Option<PathBuf> = None,
+        /// Whether scheduler, object store and memory monitor (raylet, GCS and store) run in a process of their own,
+        /// `ray::head`, instead of the driver's. It ends with the driver; workers get the environment that the driver had
+        /// at `init()`.
+        head_process: bool = false,
         /// Where names of actors hold. Default: a namespace of the session alone.
         namespace: Option<String> = None,
         /// Whether the driver shows what workers print.
@@ -146,6 +150,13 @@ impl Config {
             node: Node::resolve(sources)?,
             cluster: Cluster::resolve(sources)?,
         })
+    }
+}
+
+impl Node {
+    /// The settings that a driver gives its head.
+    pub fn received(texts: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::resolve(&Sources::received(texts.clone()))
     }
 }
 

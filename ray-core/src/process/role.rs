@@ -17,6 +17,9 @@ pub const ROLE_VARIABLE: &str = "RAY_TAKEOVER";
 /// The role of ordinary workers.
 pub const WORKER: &str = "worker";
 
+/// The role of a head in a process of its own.
+pub const HEAD: &str = "head";
+
 const VERSION: &str = "1";
 
 /// The number of the executable's descriptor in a child.

@@ -18,7 +18,7 @@ use crate::process::{self, Death, Executable, Output, SpawnRequest, SpawnRole, S
 use crate::scheduling::NodeResources;
 use crate::session::Session;
 use crate::session::logs::{Follow, FollowId, LogFollower, Stream};
-use crate::wire::connection::{local_pair, over_socket};
+use crate::wire::connection::over_socket;
 use crate::wire::{DeathCause, Frame, Hello, Packet, Receiver, Sender, Welcome};
 use crate::{clock, config};
 
@@ -95,18 +95,25 @@ pub struct Raylet {
 #[derive(Debug, Default)]
 struct Connected {
     sender: Option<Sender>,
+    /// Its process, if it is a driver.
+    pid: Option<u32>,
     spawned: Option<Arc<Spawned>>,
     followed: Vec<FollowId>,
     /// The name under which its output is shown.
     shown_as: String,
 }
 
+impl Connected {
+    fn pid(&self) -> Option<u32> {
+        self.pid.or_else(|| Some(self.spawned.as_ref()?.pid()))
+    }
+}
+
 #[derive(Debug)]
 enum Input {
     Driver {
-        hello: Hello,
+        hello: Box<Hello>,
         sender: Sender,
-        welcome: oneshot::Sender<Result<(Welcome, OwnedFd), Error>>,
     },
     Spawned {
         worker: WorkerId,
@@ -139,23 +146,26 @@ enum Input {
 #[derive(Debug, Clone)]
 pub struct Handle {
     inputs: mpsc::Sender<Input>,
+    hello_within: Duration,
 }
 
 impl Handle {
-    /// Joins the driver of this process: its connection, what it must know, and its end of the store's socket.
-    pub async fn join(&self, hello: Hello) -> Result<((Sender, Receiver), Welcome, OwnedFd), Error> {
-        let [(near_sender, near_receiver), (far_sender, far_receiver)] = local_pair();
-        let (welcome, welcomed) = oneshot::channel();
-        let worker = hello.worker;
-        let joining = Input::Driver {
-            hello,
-            sender: far_sender,
-            welcome,
+    /// Serves a driver's connection, whose first frame must be a hello, until it ends.
+    pub async fn attend(&self, (sender, mut receiver): (Sender, Receiver)) {
+        let first = tokio::time::timeout(self.hello_within, receiver.recv()).await;
+        let Ok(Some(Packet {
+            frame: Frame::Hello { hello },
+            ..
+        })) = first
+        else {
+            let within = self.hello_within;
+            tracing::error!(target: "ray_core::raylet", "a driver did not introduce itself within {within:?}");
+            return;
         };
-        self.inputs.send(joining).await.map_err(|_| Error::Ended)?;
-        let (welcome, store) = welcomed.await.map_err(|_| Error::Ended)??;
-        tokio::spawn(read_frames(worker, far_receiver, self.inputs.clone()));
-        Ok(((near_sender, near_receiver), welcome, store))
+        let worker = hello.worker;
+        if self.inputs.send(Input::Driver { hello, sender }).await.is_ok() {
+            read_frames(worker, receiver, self.inputs.clone()).await;
+        }
     }
 
     /// What the node's store holds.
@@ -193,7 +203,10 @@ impl Raylet {
         let mut state = State::new(options.node, resources, options.idle_workers, idle_time);
         gcs_sender.send(state.registration());
         tokio::spawn(read_gcs(gcs_receiver, inputs.clone()));
-        let handle = Handle { inputs: inputs.clone() };
+        let handle = Handle {
+            inputs: inputs.clone(),
+            hello_within: Duration::from_secs(options.config.worker_register_timeout_seconds),
+        };
         let processes = HashMap::default();
         let raylet = Self {
             births: 0,
@@ -253,22 +266,22 @@ impl Raylet {
             self.births -= 1;
         }
         match input {
-            Input::Driver { hello, sender, welcome } => {
-                let answer = self.welcome(&hello);
-                if answer.is_ok() {
+            Input::Driver { hello, sender } => match self.welcome(&hello) {
+                Ok((welcome, store)) => {
+                    let welcome = Box::new(welcome);
+                    sender.send_with(Frame::Welcome { welcome }, vec![store]);
                     self.state.driver_joined(hello.worker, hello.pid);
-                    self.processes.insert(
-                        hello.worker,
-                        Connected {
-                            sender: Some(sender),
-                            ..Connected::default()
-                        },
-                    );
+                    let connected = Connected {
+                        sender: Some(sender),
+                        pid: Some(hello.pid),
+                        ..Connected::default()
+                    };
+                    self.processes.insert(hello.worker, connected);
                     self.state.prestart(out);
                 }
-                // A driver that has stopped waiting leaves by its connection.
-                let _gone = welcome.send(answer);
-            }
+                // It leaves by its connection.
+                Err(error) => sender.send(Frame::Refused { why: error.to_string() }),
+            },
             Input::Spawned {
                 worker,
                 spawned: Ok(spawned),
@@ -422,16 +435,12 @@ impl Raylet {
             }
         };
         for (to, peer, socket) in [(a, b, for_a), (b, a, for_b)] {
-            let pid = self
-                .processes
-                .get(&peer)
-                .and_then(|process| process.spawned.as_ref())
-                .map(|it| it.pid());
+            // One that has just ended: its death follows.
+            let Some(pid) = self.processes.get(&peer).and_then(Connected::pid) else {
+                return;
+            };
             if let Some(sender) = self.processes.get(&to).and_then(|process| process.sender.as_ref()) {
-                let frame = Frame::PeerLink {
-                    worker: peer,
-                    pid: pid.unwrap_or_else(std::process::id),
-                };
+                let frame = Frame::PeerLink { worker: peer, pid };
                 sender.send_with(frame, vec![socket.into()]);
             }
         }

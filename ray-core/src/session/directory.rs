@@ -25,10 +25,12 @@ pub(super) const SPILL: &str = "spill";
 /// States of actors, for those without a place of their own. Made by the first that saves.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
-/// The directory of a living session. Dropping it removes its sockets and spilled objects, and everything if it has no logs.
+/// The directory of a living session. Dropping it removes its sockets and spilled objects, and everything if it has no logs;
+/// what was [joined](Self::join) stays as it is.
 #[derive(Debug)]
 pub struct Session {
-    base: Base,
+    /// Where the session lies, if it ends with this value.
+    base: Option<Base>,
     name: String,
     path: PathBuf,
     /// Holds the lock (SE-2).
@@ -48,12 +50,23 @@ impl Session {
     pub fn create_in(base: Option<&Path>) -> Result<Self, Error> {
         let base = Base::open(base)?;
         sweep::sweep(&base);
-        let session = Self::make(base)?;
-        if let Err(errno) = session.point_latest_here() {
-            // For people only.
-            tracing::warn!(error = %errno, "cannot point `{LATEST}` to {}", session.path.display());
-        }
-        Ok(session)
+        Self::make(base)
+    }
+
+    /// The directory at this path, which another process made and will remove. The descriptor must be a copy of that
+    /// process's own: it holds the same lock (SE-2).
+    pub fn join(path: PathBuf, directory: OwnedFd) -> Result<Self, Error> {
+        let open = |name: &str| base::open_directory(&directory, Path::new(name), &path.join(name));
+        let (logs, sockets) = (open(LOGS)?, open(SOCKETS)?);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self {
+            base: None,
+            name,
+            path,
+            directory,
+            logs,
+            sockets,
+        })
     }
 
     fn make(base: Base) -> Result<Self, Error> {
@@ -69,27 +82,18 @@ impl Session {
         let path = base.path.join(&name);
         let make = |name| base::make_directory(&directory, name, &path.join(name));
         let (logs, sockets, _spill) = (make(LOGS)?, make(SOCKETS)?, make(SPILL)?);
+        if let Err(errno) = point_latest_to(&base.directory, &name) {
+            // For people only.
+            tracing::warn!(error = %errno, "cannot point `{LATEST}` to {}", path.display());
+        }
         Ok(Self {
-            base,
+            base: Some(base),
             name,
             path,
             directory,
             logs,
             sockets,
         })
-    }
-
-    /// Replaces the link in one step.
-    fn point_latest_here(&self) -> Result<(), Errno> {
-        let base = &self.base.directory;
-        match rustix::fs::statat(base, LATEST, AtFlags::SYMLINK_NOFOLLOW) {
-            // Somebody's own file of that name stays.
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink => return Err(Errno::EXIST),
-            _ => {}
-        }
-        let next = format!(".{LATEST}.{}", self.name);
-        rustix::fs::symlinkat(self.name.as_str(), base, next.as_str())?;
-        rustix::fs::renameat(base, next.as_str(), base, LATEST)
     }
 
     /// The session's name: `session_<time>_<pid>`.
@@ -140,8 +144,22 @@ impl AsFd for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        sweep::finish(&self.base, &self.name, &self.directory);
+        if let Some(base) = &self.base {
+            sweep::finish(base, &self.name, &self.directory);
+        }
     }
+}
+
+/// Replaces the link in one step.
+fn point_latest_to(base: &OwnedFd, name: &str) -> Result<(), Errno> {
+    match rustix::fs::statat(base, LATEST, AtFlags::SYMLINK_NOFOLLOW) {
+        // Somebody's own file of that name stays.
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink => return Err(Errno::EXIST),
+        _ => {}
+    }
+    let next = format!(".{LATEST}.{name}");
+    rustix::fs::symlinkat(name, base, next.as_str())?;
+    rustix::fs::renameat(base, next.as_str(), base, LATEST)
 }
 
 /// Makes and locks an empty directory for a new session; `None` if another process was faster with the name or the lock.
@@ -266,6 +284,31 @@ mod tests {
         assert!(base.path().join("not_a_session").exists());
         assert!(living.spill().join("object").exists());
         drop(next);
+    }
+
+    #[test]
+    fn se_2_who_joins_shares_the_lock_and_removes_nothing() {
+        let base = tempfile::tempdir().unwrap();
+        let mut session = Session::create_in(Some(base.path())).unwrap();
+        let join = |session: &Session| {
+            let shared = session.as_fd().try_clone_to_owned().unwrap();
+            Session::join(session.path().to_owned(), shared).unwrap()
+        };
+        drop(join(&session));
+        assert!(session.spill().exists());
+        let joined = join(&session);
+        assert_eq!((joined.name(), joined.spill()), (session.name(), session.spill()));
+        joined.open_log("worker.out").unwrap().write_all(b"one\n").unwrap();
+        // Its maker ends as by SIGKILL, without removing anything. A sweep spares it while the other one lives.
+        session.base = None;
+        drop(session);
+        let sweep = || drop(Session::create_in(Some(base.path())).unwrap());
+        sweep();
+        assert!(joined.spill().exists());
+        let spill = joined.spill();
+        drop(joined);
+        sweep();
+        assert!(!spill.exists());
     }
 
     #[test]

@@ -38,6 +38,12 @@ wire_types! {
             /// What differs, both sides named.
             why: String,
         },
+        4 =>
+        /// The first frame to a head in a process of its own. The driver's `Hello` follows.
+        StartHead {
+            /// What it is to be.
+            setup: Box<HeadSetup>,
+        },
         10 =>
         /// Asks for a worker for a shape.
         RequestLease {
@@ -197,6 +203,18 @@ wire_types! {
             request: u64,
             /// Who holds what.
             report: Box<MemoryReport>,
+        },
+        40 =>
+        /// A line that a worker has printed, for its driver's terminal.
+        Output {
+            /// What the worker runs.
+            name: String,
+            /// Its process.
+            pid: u32,
+            /// Whether it was printed to standard error.
+            stderr: bool,
+            /// The line without its end.
+            text: String,
         },
         50 =>
         /// A task for the leased worker.
@@ -497,6 +515,35 @@ wire_types! {
         session_dir: String,
         /// Options of cluster scope, as `RAY_<NAME>` text.
         config: BTreeMap<String, String>,
+    }
+
+    /// What a head is to be: its node, its session, its job.
+    #[derive(Debug, Clone)]
+    struct HeadSetup {
+        /// The node's id.
+        node: NodeId,
+        /// What the node has.
+        resources: BTreeMap<String, f64>,
+        /// How the node's GPUs are named to workers, by index.
+        gpus: Vec<String>,
+        /// How many idle workers are kept.
+        idle_workers: u32,
+        /// The object store's capacity in bytes.
+        store_bytes: u64,
+        /// The session directory's path, as the kernel has it.
+        session_dir: Bytes,
+        /// The job.
+        job: JobId,
+        /// The job's driver.
+        driver: WorkerId,
+        /// The job's namespace.
+        namespace: String,
+        /// Settings of node scope, as text.
+        node_config: BTreeMap<String, String>,
+        /// Settings of cluster scope, as text.
+        cluster_config: BTreeMap<String, String>,
+        /// The window in which lines that workers repeat are counted instead of shown.
+        deduplicate_within: Option<Duration>,
     }
 
     /// What a lease is for: tasks with equal shapes share leases.

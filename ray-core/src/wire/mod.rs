@@ -3,10 +3,12 @@
 //! - [`frames`]: every message, declared once;
 //! - [`codec`]: how they become bytes;
 //! - [`connection`]: in order, without loss, inside one process or over a Unix socket, descriptors included;
-//! - [`handshake`]: who may talk to whom.
+//! - [`handshake`]: who may talk to whom;
+//! - [`blocking`]: the same bytes by blocking calls, for a thread that does nothing else.
 //!
 //! *Absent on purpose:* nothing here knows what a task, a lease or an actor means.
 
+pub mod blocking;
 pub mod codec;
 pub mod connection;
 pub mod frames;

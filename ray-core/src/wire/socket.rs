@@ -27,7 +27,8 @@ use super::frames::Frame;
 pub(super) const MAX_FRAME: usize = 512 << 20;
 /// Descriptors in one frame, at most.
 const MAX_FDS: usize = 8;
-const HEADER: usize = 8;
+/// The length of a frame, and how many descriptors came with it.
+pub(super) const HEADER: usize = 8;
 const READ_AT_LEAST: usize = 64 << 10;
 
 /// The sending side, shared by all senders of one end.
@@ -167,7 +168,8 @@ impl Outgoing {
     }
 }
 
-fn append(frame: &Frame, fds: u32, out: &mut Vec<u8>) {
+/// A frame as it is sent.
+pub(super) fn append(frame: &Frame, fds: u32, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER]);
     frame.encode(out);

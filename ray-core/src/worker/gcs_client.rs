@@ -30,6 +30,8 @@ pub(crate) struct GcsClient {
 struct Open {
     next: u64,
     questions: HashMap<u64, oneshot::Sender<Result<Answer>>>,
+    /// No answer will come any more, for this reason.
+    ended: Option<RayError>,
 }
 
 impl GcsClient {
@@ -43,7 +45,11 @@ impl GcsClient {
         open.next += 1;
         // The state numbers its own questions from 1 upwards; these must not be mistaken for them.
         let number = open.next | (1 << 63);
-        open.questions.insert(number, sender);
+        match &open.ended {
+            // The receiver is still here.
+            Some(error) => drop(sender.send(Err(error.clone()))),
+            None => drop(open.questions.insert(number, sender)),
+        }
         (number, receiver)
     }
 
@@ -62,7 +68,11 @@ impl GcsClient {
 
     /// No answer will come any more.
     pub(crate) fn fail_all(&self, error: &RayError) {
-        let questions = std::mem::take(&mut self.open().questions);
+        let questions = {
+            let mut open = self.open();
+            open.ended.get_or_insert_with(|| error.clone());
+            std::mem::take(&mut open.questions)
+        };
         for (_, question) in questions {
             let _gone = question.send(Err(error.clone()));
         }

@@ -6,6 +6,7 @@
 pub(crate) mod context;
 pub(crate) mod execute;
 mod gcs_client;
+mod join;
 mod links;
 pub mod main;
 pub(crate) mod native;
@@ -37,6 +38,7 @@ use links::{Departure, Links, Parcel};
 use rings::Rings;
 use state::{Dest, Out, Outgoing, State};
 
+pub(crate) use join::{JoinError, join};
 pub(crate) use service::serve;
 
 /// Who this process is.

@@ -195,7 +195,10 @@ impl Worker {
 
     /// Returns when `wanted` of the objects are ready.
     pub(crate) async fn ready(self: &Arc<Self>, targets: &[Target], wanted: usize) {
-        self.waiter(targets, wanted).done().await;
+        let waiter = self.waiter(targets, wanted);
+        // Nobody blocks here: the reactor sees what comes.
+        self.rings.listen();
+        waiter.done().await;
     }
 
     /// Blocks until all objects have a value, one has an error and all before it have a value, or the time is over.

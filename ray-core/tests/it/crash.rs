@@ -7,7 +7,7 @@ use ray_core::{ObjectRef, Ray, RayError, RetryBackoff, get, put, remote, runtime
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::support::{Gate, Signs, Tally, children, in_own_process, kill_process, wait_until};
+use crate::support::{Gate, Signs, Tally, in_own_process, kill_process, wait_until, workers};
 
 /// A way to die.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -116,15 +116,16 @@ static DIES_IN_SETUP: fn() = || {
     }
 };
 
-/// Workers of a session that was told so die before they are up.
-const STILLBORN: &str = "RAY_TEST_STILLBORN";
+/// Names a file: while it is there, workers of the session die before they are up.
+pub(crate) const STILLBORN: &str = "RAY_TEST_STILLBORN";
 
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = constructor;
 
 extern "C" fn constructor() {
-    if std::env::var_os(STILLBORN).is_some() {
+    let sign = std::env::var_os(STILLBORN);
+    if sign.is_some_and(|sign| std::path::Path::new(&sign).exists()) {
         std::process::abort();
     }
 }
@@ -239,7 +240,7 @@ fn a_worker_that_dies_idle_or_before_its_first_task_costs_no_task_its_result() {
         for _ in 0..5 {
             let idle = get(&pid::remote()).unwrap();
             kill_process(idle);
-            wait_until(|| !children().contains(&idle));
+            wait_until(|| !workers().contains(&idle));
             assert_ne!(get(&pid::remote()).unwrap(), idle);
         }
         for _ in 0..5 {
@@ -258,10 +259,13 @@ fn a_worker_that_dies_idle_or_before_its_first_task_costs_no_task_its_result() {
 #[test]
 fn workers_that_never_come_up_fail_their_tasks_and_not_for_ever() {
     in_own_process(|| {
+        let signs = Signs::new();
+        let stillborn = signs.path("stillborn");
+        // SAFETY: no other thread of this test's own process reads or changes the environment meanwhile.
+        unsafe { std::env::set_var(STILLBORN, &stillborn) };
         let _ray = Ray::builder().num_cpus(1).log_to_driver(false).init().unwrap();
         assert_eq!(get(&seven::remote()).unwrap(), 7);
-        // SAFETY: no other thread of this test's own process reads or changes the environment meanwhile.
-        unsafe { std::env::set_var(STILLBORN, "1") };
+        std::fs::write(&stillborn, "").unwrap();
         kill_process(get(&pid::remote()).unwrap());
         let tasks: Vec<_> = (0..3).map(|_| seven::remote()).collect();
         for task in tasks {
@@ -269,8 +273,7 @@ fn workers_that_never_come_up_fail_their_tasks_and_not_for_ever() {
             assert!(matches!(error, RayError::RuntimeEnv { .. }), "{error}");
             assert!(error.to_string().contains("signal 6"), "{error}");
         }
-        // SAFETY: as above.
-        unsafe { std::env::remove_var(STILLBORN) };
+        std::fs::remove_file(&stillborn).unwrap();
         assert_eq!(get(&seven::remote()).unwrap(), 7);
     });
 }

@@ -108,6 +108,35 @@ fn what_workers_print_comes_to_the_driver_under_the_name_of_what_they_run() {
     assert_eq!(lines_of(&output.stdout, "Clerk"), ["noted four"]);
 }
 
+#[remote]
+fn recite(lines: usize) {
+    (0..lines).for_each(|line| println!("line {line}"));
+}
+
+#[test]
+fn all_that_was_printed_is_shown_in_order_before_the_session_has_ended() {
+    let _watchdog = Watchdog::start();
+    if is_driver() {
+        let ray = ray_core::Ray::builder().num_cpus(1).init().unwrap();
+        get(&recite::remote(20_000)).unwrap();
+        drop(ray);
+        println!("(recite pid=0) the end");
+        return;
+    }
+    let test = "logs::all_that_was_printed_is_shown_in_order_before_the_session_has_ended";
+    let expected: Vec<String> = (0..20_000)
+        .map(|line| format!("line {line}"))
+        .chain(["the end".to_owned()])
+        .collect();
+    for head_process in ["0", "1"] {
+        let output = driver(test, &[("RAY_HEAD_PROCESS", head_process), ("RAY_DEDUP_LOGS", "0")]);
+        assert!(
+            lines_of(&output.stdout, "recite") == expected,
+            "head_process={head_process}"
+        );
+    }
+}
+
 #[test]
 fn a_panic_of_a_task_is_told_on_the_drivers_terminal() {
     let _watchdog = Watchdog::start();

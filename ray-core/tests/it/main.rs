@@ -14,6 +14,7 @@ mod cancel;
 mod checkpoint;
 mod crash;
 mod harness;
+mod head;
 mod logs;
 mod nesting;
 mod objects;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ray_core::{ObjectRef, Ray, get, remote};
 
-use crate::support::{children, in_own_process, kill_process};
+use crate::support::{in_own_process, kill_process, workers};
 
 #[remote(max_retries = -1)]
 fn mix(number: u64) -> u64 {
@@ -39,7 +39,7 @@ fn storm(tasks: u64) {
             while !over.load(Ordering::Relaxed) {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 std::thread::sleep(Duration::from_millis(5 + (state >> 33) % 40));
-                let workers = children();
+                let workers = workers();
                 if !workers.is_empty() {
                     kill_process(workers[(state >> 40) as usize % workers.len()]);
                     kills += 1;

@@ -84,7 +84,24 @@ pub(crate) fn assert_nothing_left() {
 
 /// The child processes of this one, the dead that nobody has waited for among them.
 pub(crate) fn children() -> Vec<u32> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    children_of(std::process::id())
+}
+
+/// The worker processes of this process's sessions: its children, or those of its head.
+pub(crate) fn workers() -> Vec<u32> {
+    let is_head =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "ray::head\n");
+    let (heads, mut workers): (Vec<u32>, Vec<u32>) = children().into_iter().partition(is_head);
+    workers.extend(heads.into_iter().flat_map(children_of));
+    workers
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    // It may have ended.
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     let mut pids: Vec<u32> = lists
         .flat_map(|list| {
@@ -147,6 +164,11 @@ pub(crate) struct Signs(TempDir);
 impl Signs {
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A file of the test's own making.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
     }
 
     /// A count that every process can add to.

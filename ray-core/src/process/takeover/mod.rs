@@ -124,7 +124,12 @@ fn settle(announced: &Announcement) -> Role {
     die_with_parent(announced.parent_pid);
     ignore_broken_pipes();
     // Shown by `ps` and `top`; the kernel's default would be the descriptor's number.
-    if rustix::thread::set_name(c"ray::worker").is_err() {
+    let title = if announced.role == role::HEAD {
+        c"ray::head"
+    } else {
+        c"ray::worker"
+    };
+    if rustix::thread::set_name(title).is_err() {
         give_up("it cannot be named");
     }
     match hide(announced) {

@@ -9,11 +9,12 @@ mod saving;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::RwLock;
 
+use super::actor_pace::{LOOK_AFTER, Pace};
 use super::actor_queue::{ActorQueue, Kind, Limits};
 use super::outcome::{Ended, told};
 use super::run::{arguments, caught, caught_async, registered, task_context};
@@ -36,6 +37,8 @@ pub(super) struct ActorHost {
     spec: ActorSpec,
     item: &'static ActorType,
     type_name: String,
+    /// The names of its methods, as calls of them are shown.
+    names: Vec<Arc<str>>,
     /// Never waited for: the queue starts no call that conflicts with a running one (AQ-1).
     instance: Arc<RwLock<Instance>>,
     calls: Mutex<Calls>,
@@ -65,6 +68,7 @@ struct Calls {
     ready: VecDeque<(Kind, Turn)>,
     /// If its state is saved.
     saving: Option<Saving>,
+    pace: Pace,
     /// The main thread waits for a call.
     main_waits: bool,
     ending: bool,
@@ -80,6 +84,36 @@ struct Arrivals {
 struct Caller {
     next: u64,
     early: BTreeMap<u64, Job>,
+}
+
+impl Calls {
+    /// Takes a call that needs a thread.
+    fn take(&mut self) -> Option<(Kind, Turn)> {
+        let call = self.ready.pop_front()?;
+        self.pace.took();
+        Some(call)
+    }
+}
+
+/// AP-1: looks after calls that were left to a running thread.
+async fn look_after(host: Weak<ActorHost>, worker: Weak<Worker>, mut taken: u64) {
+    loop {
+        tokio::time::sleep(LOOK_AFTER).await;
+        let (Some(host), Some(worker)) = (host.upgrade(), worker.upgrade()) else {
+            return;
+        };
+        let (missing, goes_on) = {
+            let mut calls = host.calls();
+            let stands = calls.ready.len().saturating_sub(usize::from(calls.main_waits));
+            let moves = std::mem::replace(&mut taken, calls.pace.taken()) != calls.pace.taken();
+            calls.pace.watched = stands > 0 && moves;
+            (if moves { 0 } else { stands }, calls.pace.watched)
+        };
+        host.start_threads(&worker, missing);
+        if !goes_on {
+            return;
+        }
+    }
 }
 
 impl Arrivals {
@@ -165,12 +199,18 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         spec: spec.clone(),
         item,
         type_name: spec.type_name.clone(),
+        names: item
+            .methods
+            .iter()
+            .map(|method| format!("{}::{}", spec.type_name, method.name).into())
+            .collect(),
         instance: Arc::new(RwLock::new(instance)),
         calls: Mutex::new(Calls {
             arrivals: Arrivals::default(),
             queue,
             ready: VecDeque::new(),
             saving,
+            pace: Pace::default(),
             main_waits: false,
             ending: false,
         }),
@@ -335,6 +375,16 @@ impl ActorHost {
             }
             let looking = free.max(usize::from(calls.main_waits));
             missing_threads += calls.ready.len().saturating_sub(looking);
+            if missing_threads > 0 && calls.pace.leaves_to_others(looking) {
+                missing_threads = 0;
+                if !std::mem::replace(&mut calls.pace.watched, true) {
+                    worker.io.spawn(look_after(
+                        Arc::downgrade(self),
+                        Arc::downgrade(worker),
+                        calls.pace.taken(),
+                    ));
+                }
+            }
             // An actor that is to end waits for its last call, which another thread may have run.
             if calls.main_waits && (!calls.ready.is_empty() || calls.ending) {
                 self.look_again();
@@ -349,7 +399,11 @@ impl ActorHost {
                 .runtime()
                 .spawn(async move { host.run_async(&worker_of_call, kind, job).await });
         }
-        for _ in 0..missing_threads {
+        self.start_threads(worker, missing_threads);
+    }
+
+    fn start_threads(self: &Arc<Self>, worker: &Arc<Worker>, missing: usize) {
+        for _ in 0..missing {
             let (host, worker) = (self.clone(), worker.clone());
             let spawned = std::thread::Builder::new()
                 .name("ray-actor".into())
@@ -373,7 +427,7 @@ impl ActorHost {
             self.looked.store(false, Ordering::SeqCst);
             let (next, at_end) = {
                 let mut calls = self.calls();
-                let next = calls.ready.pop_front();
+                let next = calls.take();
                 let at_end = next.is_none()
                     && calls.ending
                     && calls.queue.is_quiet()
@@ -387,7 +441,11 @@ impl ActorHost {
             }
             match next {
                 Some((kind, turn)) => self.run_turn(worker, kind, turn),
-                None => worker.rings.wait_until(worker, || self.looked.load(Ordering::Acquire)),
+                None => worker.rings.wait_until(
+                    worker,
+                    || self.looked.load(Ordering::Acquire),
+                    || self.calls().pace.is_brief(),
+                ),
             }
         }
     }
@@ -403,7 +461,7 @@ impl ActorHost {
 
     /// A further thread: it serves what is ready, and ends when nothing is.
     fn run_ready(self: &Arc<Self>, worker: &Arc<Worker>) {
-        while let Some((kind, turn)) = { self.calls().ready.pop_front() } {
+        while let Some((kind, turn)) = { self.calls().take() } {
             self.run_turn(worker, kind, turn);
         }
     }
@@ -415,17 +473,21 @@ impl ActorHost {
         }
     }
 
-    fn named(&self, job: &Job, method: &ActorMethod) -> String {
-        job.spec
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{}::{}", self.type_name, method.name))
+    /// The name under which a call is shown.
+    fn named(&self, job: &Job, method: &ActorMethod) -> Arc<str> {
+        let index = job.spec.call.as_ref().map_or(usize::MAX, |call| call.method as usize);
+        match (&job.spec.name, self.names.get(index)) {
+            (Some(name), _) => name.as_str().into(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => format!("{}::{}", self.type_name, method.name).into(),
+        }
     }
 
     fn run_sync(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
+        let begun = Instant::now();
+        let context = task_context(&job.spec, name.clone(), kind.exclusive, Hosting::Process, begun);
         worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(outcome) => outcome,
@@ -449,13 +511,19 @@ impl ActorHost {
                 }
             },
         };
-        self.ended(worker, kind, job, outcome);
+        self.ended(worker, kind, job, outcome, Some(begun.elapsed()));
     }
 
     async fn run_async(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(&job.spec, &name, kind.exclusive, Hosting::Process, Instant::now());
+        let context = task_context(
+            &job.spec,
+            name.clone(),
+            kind.exclusive,
+            Hosting::Process,
+            Instant::now(),
+        );
         worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(outcome) => outcome,
@@ -480,10 +548,18 @@ impl ActorHost {
                 }
             },
         };
-        self.ended(worker, kind, job, outcome);
+        self.ended(worker, kind, job, outcome, None);
     }
 
-    fn ended(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job, outcome: TaskOutcome) {
+    /// A call has ended, after so long if it took a thread.
+    fn ended(
+        self: &Arc<Self>,
+        worker: &Arc<Worker>,
+        kind: Kind,
+        job: Job,
+        outcome: TaskOutcome,
+        on_thread: Option<Duration>,
+    ) {
         worker.executor.running().remove(&job.spec.task);
         let leaves = self.calls().note_end(worker.identity.worker, job, outcome);
         if let Some((job, outcome)) = leaves {
@@ -492,6 +568,9 @@ impl ActorHost {
         let ending = {
             let mut calls = self.calls();
             calls.queue.ended(kind);
+            if let Some(ran) = on_thread {
+                calls.pace.ended(ran);
+            }
             self.consider_save(worker, &mut calls);
             calls.ending
         };

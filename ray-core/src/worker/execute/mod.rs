@@ -4,6 +4,7 @@
 //! - EX-2: references among the arguments are held until the answer has left.
 
 mod actor;
+mod actor_pace;
 pub(crate) mod actor_queue;
 mod claim;
 mod outcome;

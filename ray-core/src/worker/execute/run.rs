@@ -1,5 +1,6 @@
 //! One task, from its frame to its answer.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,9 +30,9 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
         Ok(found) => found,
         Err(error) => return answer(worker, job, TaskOutcome::Failed { error, retry: false }, true),
     };
-    let name = job.spec.name.clone().unwrap_or_else(|| item.identity().name.to_owned());
+    let name = shown_name(&job.spec, item);
     let begun = Instant::now();
-    let context = task_context(&job.spec, &name, false, Hosting::Process, begun);
+    let context = task_context(&job.spec, name.clone(), false, Hosting::Process, begun);
     worker.executor.enter_running(&context);
     let outcome = match arguments(worker, &job.spec) {
         Err(outcome) => outcome,
@@ -63,6 +64,20 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     answer_after(worker, job, outcome, reusable, begun.elapsed());
 }
 
+/// The name under which a task is shown: mostly the function's, which is copied once for many tasks.
+fn shown_name(spec: &TaskSpec, item: &'static RemoteItem) -> Arc<str> {
+    thread_local! {
+        static LAST: RefCell<Option<(u64, Arc<str>)>> = const { RefCell::new(None) };
+    }
+    if let Some(name) = &spec.name {
+        return name.as_str().into();
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((key, name)) if *key == spec.item => name.clone(),
+        _ => last.insert((spec.item, item.identity().name.into())).1.clone(),
+    })
+}
+
 /// The item with this key.
 pub(super) fn registered(key: u64) -> Result<&'static RemoteItem> {
     let found = Registry::global().and_then(|registry| registry.by_key(ItemKey(key)));
@@ -74,7 +89,7 @@ pub(super) fn registered(key: u64) -> Result<&'static RemoteItem> {
 
 pub(super) fn task_context(
     spec: &TaskSpec,
-    name: &str,
+    name: Arc<str>,
     exclusive: bool,
     hosting: Hosting,
     started: Instant,
@@ -82,7 +97,7 @@ pub(super) fn task_context(
     Arc::new(TaskContext {
         task: spec.task,
         attempt: spec.attempt,
-        name: name.into(),
+        name,
         actor: spec.call.as_ref().map(|call| call.actor),
         exclusive,
         group: spec.group,

@@ -230,7 +230,7 @@ fn run_foreign(
     let permit = Permit::foreign(lease);
     let context = task_context(
         &job.spec,
-        &name,
+        name.as_str().into(),
         body.is_exclusive(),
         Hosting::Shared(permit),
         Instant::now(),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::hash::IdSet;
+use crate::id_hash::IdSet;
 use crate::ids::WorkerId;
 
 /// How many are remembered. A hand-over to a dead worker arrives soon after its death or never; one to a worker that was

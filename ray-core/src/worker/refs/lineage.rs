@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use smallvec::{SmallVec, smallvec};
 
 use super::Effect;
-use super::hash::{IdMap, IdSet};
+use crate::id_hash::{IdMap, IdSet};
 use crate::ids::{ObjectId, TaskId};
 
 /// Why an object cannot be made again.

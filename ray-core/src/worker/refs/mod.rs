@@ -50,13 +50,11 @@
 //! that was sent its own reference.
 
 mod dead;
-mod hash;
 pub mod lineage;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use hash::{IdHasher, IdMap, IdSet};
 pub use lineage::{LineageTable, Unreconstructable};
 pub use table::{RefReport, RefTable};
 

@@ -3,8 +3,8 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::dead::DeadWorkers;
-use super::hash::IdMap;
 use super::{Effect, Hold, RefError};
+use crate::id_hash::IdMap;
 use crate::ids::{ObjectId, WorkerId};
 
 /// What is known of an object. An owned one that was never lent nor filled with references takes no heap.

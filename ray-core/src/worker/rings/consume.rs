@@ -38,7 +38,7 @@ impl Consumer {
 }
 
 /// The consumer, locked. Whoever lets go of it has the reactor look if that was rung meanwhile and found it locked.
-struct Held<'a> {
+pub(super) struct Held<'a> {
     rings: &'a Rings,
     consumer: Option<MutexGuard<'a, Consumer>>,
 }
@@ -78,7 +78,7 @@ impl Rings {
         }
     }
 
-    fn try_consumer(&self) -> Option<Held<'_>> {
+    pub(super) fn try_consumer(&self) -> Option<Held<'_>> {
         let consumer = match self.consumer.try_lock() {
             Ok(consumer) => consumer,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -91,7 +91,7 @@ impl Rings {
     }
 
     /// Sees everything that has come, but for tasks unless they are taken eagerly.
-    fn drain(&self, worker: &Arc<Worker>, consumer: &mut Consumer) {
+    pub(super) fn drain(&self, worker: &Arc<Worker>, consumer: &mut Consumer) {
         for errand in self.errands_left() {
             match errand {
                 Errand::Answers(inbox) => consumer.answers.push(inbox),
@@ -146,7 +146,7 @@ impl Rings {
     }
 
     /// RI-3.
-    fn let_go(&self, consumer: &mut Consumer) {
+    pub(super) fn let_go(&self, consumer: &mut Consumer) {
         self.unarmed.store(false, Ordering::Relaxed);
         let Consumer {
             bell, answers, tasks, ..
@@ -244,8 +244,9 @@ impl Rings {
         }
     }
 
-    /// The main thread of an actor waits until `ready` holds; calls that come are taken at once.
-    pub(crate) fn wait_until(&self, worker: &Arc<Worker>, ready: impl Fn() -> bool) {
+    /// The main thread of an actor waits until `ready` holds; calls that come are taken at once. `brief`: it runs what it then
+    /// finds for so short a time that it may look itself after that.
+    pub(crate) fn wait_until(&self, worker: &Arc<Worker>, ready: impl Fn() -> bool, brief: impl Fn() -> bool) {
         let mut consumer = self.consumer();
         consumer.bell.disarm();
         self.unarmed.store(false, Ordering::Relaxed);
@@ -271,6 +272,9 @@ impl Rings {
         }
         if worker.awaits_nothing() && !self.overlapping.load(Ordering::Relaxed) {
             self.unarmed.store(true, Ordering::Relaxed);
+        } else if brief() {
+            self.duty.looked();
+            self.leave_unarmed(worker);
         } else {
             self.let_go(&mut consumer);
         }
@@ -433,6 +437,10 @@ pub(crate) async fn serve_reactor(worker: Arc<Worker>) {
         while consumer.is_ready(rings, false) {
             rings.drain(&worker, &mut consumer);
         }
-        rings.let_go(&mut consumer);
+        if rings.is_burst(&worker) {
+            rings.leave_unarmed(&worker);
+        } else {
+            rings.let_go(&mut consumer);
+        }
     }
 }

@@ -8,11 +8,12 @@
 //! - RI-2: each process has one bell, rung by all its producers, and one consumer at a time: whoever holds [`Consumer`]'s
 //!   lock. A thread that waits for a reply is the consumer itself, which saves a wake-up; else the reactor is.
 //! - RI-3: whoever lets go of the consumer leaves the bell armed for the reactor, except a worker's main thread that runs
-//!   code which waits for nothing: its peers then ring nobody.
+//!   code which waits for nothing, and where somebody comes by anyway (RI-5, in `duty`): its peers then ring nobody.
 //! - RI-4: before the death of a peer is acted upon, all its answers have been seen; then the state of each record tells
 //!   whether its task may have begun.
 
 mod consume;
+mod duty;
 mod outgoing;
 
 use std::os::fd::OwnedFd;
@@ -25,6 +26,7 @@ use crate::ids::WorkerId;
 use crate::wire::DeathCause;
 use crate::worker::Worker;
 pub(crate) use consume::{Arrival, serve_reactor};
+use duty::Duty;
 pub(crate) use outgoing::OutRing;
 
 /// What comes from one peer.
@@ -70,7 +72,7 @@ pub(crate) struct Rings {
     errand_count: AtomicUsize,
     /// What posts of this process found since the last wait: 1 a peer awake, 2 a peer that slept.
     posted: AtomicU8,
-    /// The main thread runs code and has left the bell unarmed (RI-3).
+    /// The bell was left unarmed (RI-3).
     unarmed: AtomicBool,
     /// The reactor was rung and found the consumer locked.
     reactor_missed: AtomicBool,
@@ -79,6 +81,7 @@ pub(crate) struct Rings {
     task_owners: Mutex<Vec<WorkerId>>,
     /// Calls of the actor overlap: new ones must be seen while others run.
     overlapping: AtomicBool,
+    duty: Duty,
 }
 
 impl Rings {
@@ -107,6 +110,7 @@ impl Rings {
             eager: AtomicBool::new(false),
             task_owners: Mutex::default(),
             overlapping: AtomicBool::new(false),
+            duty: Duty::default(),
         })
     }
 

@@ -40,7 +40,7 @@ impl State {
 
     /// Stands in line for room; `None` if there is room at once.
     pub(crate) fn wait_for_room(&mut self, bytes: u64) -> Option<(Ticket, Arc<Waiter>)> {
-        if self.ended || (self.admissions.line.is_empty() && self.fits(bytes)) {
+        if self.ended.is_some() || (self.admissions.line.is_empty() && self.fits(bytes)) {
             return None;
         }
         self.admissions.next += 1;

@@ -13,7 +13,13 @@ use crate::worker::refs::{Effect, Hold, RefTable};
 impl State {
     /// Asks the owner of a borrowed object to tell when it is ready; once.
     pub(super) fn subscribe(&mut self, object: ObjectId, owner: WorkerId, out: &mut Out) {
-        if owner != self.me && self.objects.begin_subscription(&object) {
+        if owner == self.me {
+            return;
+        }
+        if let Some(error) = self.ended.clone() {
+            // Its owner ends too, and nobody is left to tell.
+            self.settle(object, Slot::Failed(Box::new(error)), out.now, out);
+        } else if self.objects.begin_subscription(&object) {
             out.send(Dest::Worker(owner), Frame::Subscribe { object });
         }
     }

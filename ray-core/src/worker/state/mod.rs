@@ -168,7 +168,8 @@ pub(crate) struct State {
     pub(crate) pids: HashMap<WorkerId, u32, IdHasher>,
     /// Workers that tasks go to by ring: of these it is known for each task whether it has begun.
     ringed: HashSet<WorkerId, IdHasher>,
-    pub(crate) ended: bool,
+    /// The session is over, or its raylet is gone: with this error everything fails that would have to be waited for.
+    pub(crate) ended: Option<RayError>,
     /// Above this many bytes of pending work no more is taken.
     max_pending_bytes: u64,
     /// The first pause after a kill for memory.
@@ -207,7 +208,7 @@ impl State {
             handles: HashMap::default(),
             pids: HashMap::default(),
             ringed: HashSet::default(),
-            ended: false,
+            ended: None,
             lineage: LineageTable::new(usize::try_from(config.max_lineage_bytes).unwrap_or(usize::MAX)),
             kept: HashMap::default(),
             pending_bytes: 0,
@@ -270,7 +271,7 @@ impl State {
 
     /// Fails what cannot go on any more: the connection to the raylet is gone, or the session ends.
     pub(crate) fn end_session(&mut self, error: &RayError, now: Instant, out: &mut Out) {
-        self.ended = true;
+        self.ended.get_or_insert_with(|| error.clone());
         let pending: Vec<ObjectId> = self
             .objects
             .iter()

@@ -44,7 +44,14 @@ pub(crate) enum NextItem {
 
 impl State {
     pub(crate) fn open_stream(&mut self, task: TaskId) {
-        self.streams.insert(task, Incoming::default());
+        let failed = self.ended.clone();
+        self.streams.insert(
+            task,
+            Incoming {
+                failed,
+                ..Incoming::default()
+            },
+        );
     }
 
     /// Takes the next item.

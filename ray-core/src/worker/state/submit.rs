@@ -190,7 +190,13 @@ impl State {
         if let Some(actor) = actor {
             self.enqueue_call(actor, task);
         }
-        self.await_dependencies(task, now, out);
+        if let Some(error) = &self.ended {
+            // Nobody is left to run it.
+            let error = error.clone();
+            self.finish_failed(task, &error, now, out);
+        } else {
+            self.await_dependencies(task, now, out);
+        }
         Submitted { task, results }
     }
 

@@ -55,6 +55,7 @@ fn driver() {
         ours.then(|| std::fs::metadata(entry.path()).unwrap().ino())
     });
     pids.extend(crate::support::children());
+    pids.extend(crate::support::workers());
     let mut out = std::io::stdout();
     writeln!(out, "\nDRIVER {} {pids:?}", memory.unwrap()).unwrap();
     out.flush().unwrap();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::record::Record;
-use super::saving::{SAVE, WRITES, shown_name};
+use super::saving::{WRITES, shown_name};
 use super::{ActorHost, Calls};
 use crate::error::RayError;
 use crate::remote::CheckpointVTable;
@@ -48,7 +48,7 @@ impl ActorHost {
                 saving.stuck = true;
                 saving.in_line = false;
                 tracing::error!(target: "ray_core::worker", actor = %self.spec.actor, "the state of an actor has been on its way to the disk for {WRITES:?}; its calls go on, and are not saved");
-                calls.queue.ended(SAVE);
+                calls.save_turn_ended();
                 drop(calls);
                 return self.start(worker, 1);
             }
@@ -58,7 +58,7 @@ impl ActorHost {
         if let Err((attempt, why)) = started {
             self.save_ended(worker, attempt, Err(why));
         }
-        self.calls().queue.ended(SAVE);
+        self.calls().save_turn_ended();
         self.start(worker, 1);
     }
 

@@ -24,7 +24,7 @@ use crate::worker::Worker;
 use crate::worker::execute::Job;
 
 /// How the queue sees a save.
-pub(super) const SAVE: Kind = Kind {
+const SAVE: Kind = Kind {
     exclusive: true,
     is_async: false,
     group: 0,
@@ -136,6 +136,12 @@ impl Saving {
 }
 
 impl Calls {
+    /// A save has had its turn, and others may have theirs.
+    pub(super) fn save_turn_ended(&mut self) {
+        self.queue.ended(SAVE);
+        self.pace.left();
+    }
+
     /// A call has ended. `None`: its answer waits for a save (CK-8).
     pub(super) fn note_end(&mut self, me: WorkerId, job: Job, outcome: TaskOutcome) -> Option<(Job, TaskOutcome)> {
         let Some((saving, call)) = self.saving.as_mut().zip(job.spec.call.as_ref()) else {

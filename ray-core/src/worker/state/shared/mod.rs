@@ -540,7 +540,7 @@ impl State {
     /// The next piece of work for a thread of the pool, or how long it rests. `worked`: it comes from one.
     pub(crate) fn shared_next(&mut self, look: &mut Look, worked: bool, now: Instant, out: &mut Out) -> Next {
         let timed_out = self.shared.threads.arrive(look, worked);
-        if self.ended {
+        if self.ended.is_some() {
             self.shared.threads.leave();
             return Next::End;
         }
