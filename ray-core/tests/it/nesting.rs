@@ -254,3 +254,27 @@ fn a_worker_is_used_again_and_retires_after_its_calls() {
         }
     });
 }
+
+/// Ends at once; a thread that it leaves behind waits for one more task.
+#[remote]
+fn leaves_a_waiting_thread(done: Gate) {
+    std::thread::spawn(move || {
+        if get(&down::remote(2)).unwrap() == 2 {
+            done.open();
+        }
+    });
+}
+
+#[test]
+fn a_thread_that_waits_in_the_background_keeps_no_task_from_its_worker() {
+    in_own_process(|| {
+        let _ray = session(1);
+        let signs = Signs::new();
+        for round in 0..5 {
+            let done = signs.gate(&format!("done{round}"));
+            get(&leaves_a_waiting_thread::remote(done.clone())).unwrap();
+            done.wait();
+        }
+        assert_eq!(get(&down::remote(1)).unwrap(), 1);
+    });
+}

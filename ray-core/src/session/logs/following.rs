@@ -106,7 +106,7 @@ impl<Show: FnMut(LogLine<'_>)> Following<Show> {
     }
 
     /// A process is given a new name before it does what that names. So a line is shown under the right name if the lengths
-    /// of the files are taken first, then the names, and then no more is read than was there: FOLLOW-1.
+    /// of the files are taken first, then the names, and then no more is read than was there.
     pub(super) fn run(mut self, shared: &Shared) {
         loop {
             for command in shared.take_commands() {

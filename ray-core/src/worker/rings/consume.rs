@@ -164,6 +164,11 @@ impl Rings {
 
     /// Waits for a waiter on this thread, as the consumer if nobody else is. Returns whether it is done.
     pub(crate) fn wait_for(&self, worker: &Arc<Worker>, waiter: &Waiter, deadline: Option<Instant>) -> bool {
+        if self.main.get().is_some_and(|main| *main != std::thread::current().id()) {
+            // The consumer is kept for the main thread: it takes the next task, whatever others wait for.
+            self.listen();
+            return waiter.block(deadline);
+        }
         let Some(mut consumer) = self.try_consumer() else {
             return waiter.block(deadline);
         };
@@ -198,6 +203,7 @@ impl Rings {
 
     /// The main thread of a worker waits for a task, if it takes any, or until `other` holds.
     pub(crate) fn next_task(&self, worker: &Arc<Worker>, takes_tasks: bool, other: impl Fn() -> bool) -> Arrival {
+        self.main.get_or_init(|| std::thread::current().id());
         let mut consumer = self.consumer();
         consumer.bell.disarm();
         self.unarmed.store(false, Ordering::Relaxed);
@@ -290,9 +296,12 @@ impl Rings {
 
     /// The running task begins to wait for something: the reactor listens from now on.
     pub(crate) fn listen(&self) {
-        if self.unarmed.load(Ordering::Relaxed) {
-            // Held for moments only: a thread that waits as the consumer has said that somebody listens.
-            self.let_go(&mut self.consumer());
+        while self.unarmed.load(Ordering::Relaxed) {
+            // Who comes to wait as the consumer says that somebody listens; who only looks is soon gone.
+            match self.try_consumer() {
+                Some(mut consumer) => return self.let_go(&mut consumer),
+                None => std::thread::yield_now(),
+            }
         }
     }
 }

@@ -18,7 +18,8 @@ mod outgoing;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::ThreadId;
 
 use ray_core_ring::{BellDescriptors, Channel, Doorbell, Receiver, Ringer, Rung, SetupError, SpinPolicy};
 
@@ -79,6 +80,8 @@ pub(crate) struct Rings {
     /// Tasks are taken as they come: this process is an actor.
     eager: AtomicBool,
     task_owners: Mutex<Vec<WorkerId>>,
+    /// The main thread of a worker process.
+    main: OnceLock<ThreadId>,
     /// Calls of the actor overlap: new ones must be seen while others run.
     overlapping: AtomicBool,
     duty: Duty,
@@ -109,6 +112,7 @@ impl Rings {
             reactor_missed: AtomicBool::new(false),
             eager: AtomicBool::new(false),
             task_owners: Mutex::default(),
+            main: OnceLock::new(),
             overlapping: AtomicBool::new(false),
             duty: Duty::default(),
         })
