@@ -23,6 +23,13 @@ pub(super) struct Base {
 }
 
 impl Base {
+    pub(super) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            path: self.path.clone(),
+            directory: self.directory.try_clone()?,
+        })
+    }
+
     /// `RAY_TMPDIR` if set; else `/tmp/ray` if it is or can be this user's; else `/tmp/ray-<uid>`.
     pub(super) fn open(configured: Option<&Path>) -> Result<Self, Error> {
         if let Some(path) = configured {

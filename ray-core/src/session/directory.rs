@@ -49,8 +49,13 @@ impl Session {
     /// A new session's directory in this directory; `None` is `/tmp/ray`, or `/tmp/ray-<uid>` where that is another's.
     pub fn create_in(base: Option<&Path>) -> Result<Self, Error> {
         let base = Base::open(base)?;
-        sweep::sweep(&base);
-        Self::make(base)
+        let to_sweep = base.try_clone();
+        let session = Self::make(base)?;
+        match to_sweep {
+            Ok(base) => sweep::sweep_aside(base),
+            Err(error) => tracing::debug!(%error, "other sessions are not cleaned up after"),
+        }
+        Ok(session)
     }
 
     /// The directory at this path, which another process made and will remove. The descriptor must be a copy of that
@@ -279,11 +284,16 @@ mod tests {
         std::fs::create_dir(base.path().join("not_a_session")).unwrap();
 
         let next = Session::create_in(Some(base.path())).unwrap();
+        let sweep = |kept| sweep::sweep(next.base.as_ref().unwrap(), kept);
+        sweep(1);
         assert_eq!(entries(&dead), [LOGS]);
         assert!(!empty.exists());
         assert!(base.path().join("not_a_session").exists());
+        // The sweep that `next` began may be at it still.
+        while dead.exists() {
+            sweep(0);
+        }
         assert!(living.spill().join("object").exists());
-        drop(next);
     }
 
     #[test]
@@ -302,7 +312,7 @@ mod tests {
         // Its maker ends as by SIGKILL, without removing anything. A sweep spares it while the other one lives.
         session.base = None;
         drop(session);
-        let sweep = || drop(Session::create_in(Some(base.path())).unwrap());
+        let sweep = || sweep::sweep(&Base::open(Some(base.path())).unwrap(), 1);
         sweep();
         assert!(joined.spill().exists());
         let spill = joined.spill();

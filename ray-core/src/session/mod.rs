@@ -5,8 +5,8 @@
 //! - SE-1: every directory made here has mode 0700 and this user as its owner, and is opened without following links.
 //! - SE-2: a living session holds a lock on its directory; who gets that lock knows that the session is over. (Process ids
 //!   would not do: containers share a file system and not their ids.)
-//! - SE-3: of sessions that are over, sockets, spilled objects and states of actors go, which nobody can use any more; logs stay, and a
-//!   session without any goes altogether.
+//! - SE-3: of sessions that are over, sockets, spilled objects and states of actors go, which nobody can use any more; what is in its
+//!   logs stays, while it is among the newest hundred, and a session without any goes altogether.
 
 mod base;
 mod directory;

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FlockOperation};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation};
 use rustix::io::Errno;
 
 use super::base::{self, Base};
@@ -15,9 +15,28 @@ const PREFIX: &[u8] = b"session_";
 /// How deep spilled objects may lie.
 const DEEPEST: usize = 16;
 
-/// Cleans up after sessions in `base` whose processes died without doing so. Failures only leave files behind.
-pub(super) fn sweep(base: &Base) {
-    let Ok(names) = names_in(&base.directory) else { return };
+/// Sessions that are over and whose logs stay.
+const KEPT: usize = 100;
+
+/// Sweeps on a thread of its own: a base may hold much, and nobody waits for that.
+pub(super) fn sweep_aside(base: Base) {
+    let swept = std::thread::Builder::new()
+        .name("ray-sweep".into())
+        .spawn(move || sweep(&base, KEPT));
+    if let Err(error) = swept {
+        tracing::debug!(%error, "no thread to clean up after other sessions");
+    }
+}
+
+/// Cleans up after sessions in `base` whose processes died without doing so, and keeps the logs of the newest `kept`.
+/// Failures only leave files behind.
+pub(super) fn sweep(base: &Base, kept: usize) {
+    let Ok(mut names) = names_in(&base.directory) else {
+        return;
+    };
+    // They begin with the time.
+    names.sort_unstable_by(|one, other| other.cmp(one));
+    let mut over = 0;
     for name in names.iter().filter(|name| name.to_bytes().starts_with(PREFIX)) {
         let Ok(name) = name.to_str() else { continue };
         let path = base.path.join(name);
@@ -29,6 +48,15 @@ pub(super) fn sweep(base: &Base) {
             rustix::fs::fstat(&directory).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
         if is_ours && lock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
             finish(base, name, &directory);
+            let has_logs = rustix::fs::statat(&base.directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            over += usize::from(has_logs);
+            if has_logs && over > kept {
+                let removed =
+                    remove_tree(&directory, LOGS, DEEPEST).and_then(|()| remove_if_empty(&base.directory, name));
+                if let Err(error) = removed {
+                    tracing::debug!(%error, "cannot remove old session {}", base.path.join(name).display());
+                }
+            }
         }
     }
 }
@@ -38,6 +66,7 @@ pub(super) fn finish(base: &Base, name: &str, directory: &OwnedFd) {
     let cleaned = remove_tree(directory, SOCKETS, DEEPEST)
         .and_then(|()| remove_tree(directory, SPILL, DEEPEST))
         .and_then(|()| remove_tree(directory, CHECKPOINTS, DEEPEST))
+        .and_then(|()| remove_empty_files(directory, LOGS))
         .and_then(|()| remove_if_empty(directory, LOGS))
         .and_then(|()| remove_if_empty(&base.directory, name))
         .and_then(|()| remove_dangling_latest(base, name));
@@ -73,6 +102,21 @@ fn remove_tree(parent: impl AsFd, name: &str, depth: usize) -> Result<(), Errno>
         }
     }
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+/// A log that nothing was written to tells nothing.
+fn remove_empty_files(parent: impl AsFd, name: &str) -> Result<(), Errno> {
+    let path = Path::new(name);
+    let Ok(directory) = base::open_directory(parent.as_fd(), path, path) else {
+        return Ok(());
+    };
+    for entry in names_in(&directory)? {
+        let stat = rustix::fs::statat(&directory, &entry, AtFlags::SYMLINK_NOFOLLOW)?;
+        if stat.st_size == 0 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            rustix::fs::unlinkat(&directory, &entry, AtFlags::empty())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_if_empty(parent: impl AsFd, name: &str) -> Result<(), Errno> {
