@@ -313,7 +313,7 @@ impl Worker {
         let not_begun = self.links().rings_end(peer);
         self.with(|state, now, out| state.process_died(peer, cause, &not_begun, now, out));
         self.claim_lost(peer);
-        self.executor.caller_gone(peer);
+        self.executor.caller_gone(self, peer);
         self.executor.recheck_exit(self);
     }
 

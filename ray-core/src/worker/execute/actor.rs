@@ -614,9 +614,21 @@ impl ActorHost {
     }
 
     /// A caller is dead: it sends nothing again.
-    pub(super) fn caller_gone(&self, caller: WorkerId) {
-        if let Some(saving) = &mut self.calls().saving {
-            saving.ledger.forget(caller);
+    pub(super) fn caller_gone(&self, worker: &Arc<Worker>, caller: WorkerId) {
+        let early = {
+            let mut calls = self.calls();
+            if let Some(saving) = &mut calls.saving {
+                saving.ledger.forget(caller);
+            }
+            calls.arrivals.callers.remove(&caller)
+        };
+        // The calls before these will not come. Nobody hears the answer, which lets go of their arguments.
+        for job in early.into_iter().flat_map(|early| early.early.into_values()) {
+            let error = RayError::Disconnected {
+                peer: format!("the caller {caller}"),
+                why: "it ended before it had sent its earlier calls".into(),
+            };
+            answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
         }
     }
 

@@ -320,9 +320,9 @@ impl Executor {
     }
 
     /// Another process is dead: nothing of it comes any more.
-    pub(crate) fn caller_gone(&self, caller: WorkerId) {
+    pub(crate) fn caller_gone(&self, worker: &Arc<Worker>, caller: WorkerId) {
         if let Some(host) = self.actor.get() {
-            host.caller_gone(caller);
+            host.caller_gone(worker, caller);
         }
     }
 
