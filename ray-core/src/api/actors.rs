@@ -19,6 +19,7 @@ use crate::remote::{
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, GcsReply, GcsRequest};
 use crate::worker::execute::actor_queue::Limits;
 use crate::worker::refs::Hold;
+use crate::worker::resolve::Target;
 use crate::worker::state::{Argument, LocalActor, LocalQueue, NewActor, NewTask, State};
 use crate::worker::{Worker, current};
 
@@ -332,7 +333,7 @@ pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     }
     // Which actor it is, is known once it is created: under `get_if_exists` it may be an older one.
     blocking::allow("kill()", "a blocking thread", || {
-        worker.block_until(&[(object, owner)], 1, None)
+        worker.block_until(&[Target::Known(object, owner)], 1, None)
     })?;
     let actor = worker.read(|state| state.real_actor(raw.actor));
     worker
