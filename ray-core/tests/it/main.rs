@@ -24,6 +24,7 @@ mod queue;
 mod remote_actors;
 mod remote_bodies;
 mod shared;
+mod shared_named;
 mod storm;
 mod streams;
 mod support;

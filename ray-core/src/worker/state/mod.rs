@@ -224,7 +224,7 @@ impl State {
         TaskId::new(self.me, self.next_task)
     }
 
-    fn new_number(&mut self) -> u64 {
+    pub(crate) fn new_number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
     }
