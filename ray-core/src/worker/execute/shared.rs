@@ -201,6 +201,9 @@ fn run_own(worker: &Arc<Worker>, own: OwnRun, actor: Option<Arc<LocalActor>>, re
     let Some(body) = Body::of(&job.spec, actor.as_ref(), || Ok(template.item)) else {
         return Some(ended(LocalOutcome::Other(unknown(&job.spec))));
     };
+    if job.spec.stream.is_some() {
+        worker.executor.streams.open_here(worker, task);
+    }
     let name = context.name.clone();
     if body.is_async() {
         let worker_of_task = worker.clone();
@@ -471,6 +474,9 @@ fn constructed(
 
 /// The end of a task of this process: its results stay as they are.
 fn own_outcome(worker: &Arc<Worker>, job: &Job, name: &str, ran: Ran) -> LocalOutcome {
+    if job.spec.stream.is_some() {
+        worker.executor.streams.close(job.spec.task);
+    }
     match ran {
         Ran::Ended(Ended::Outcome(Outcome::Returned(values))) if values.len() == job.spec.returns as usize => {
             let native = |value: Value| Slot::Native(Arc::new(NativeValue::new(value)));

@@ -407,6 +407,8 @@ impl State {
     ) -> Option<Box<OwnRun>> {
         let me = self.me;
         let args = self.run_args(task, out);
+        let stream = self.tasks.get(&task)?.spec.stream;
+        let stream = self.resumed(task, stream);
         let pending = self.tasks.get_mut(&task)?;
         pending.phase = Phase::Pushed(me);
         let spec = &pending.spec;
@@ -437,6 +439,7 @@ impl State {
             name: spec.name.clone(),
             call: spec.call.clone(),
             resources: None,
+            stream,
             ..*spec
         };
         let template = pending.template.clone();
