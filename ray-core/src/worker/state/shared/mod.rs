@@ -515,8 +515,13 @@ impl State {
                 self.forget_task(task, now, out);
             }
             LocalOutcome::Returned(slots) => {
-                let results = pending.results();
+                let (results, again) = (pending.results(), pending.runs > 0);
                 for (object, slot) in results.zip(slots) {
+                    if again && self.objects.slot(&object).is_some_and(|there| !there.is_pending()) {
+                        // It ran again for another of its results; this one is there.
+                        out.garbage.push(Box::new(slot));
+                        continue;
+                    }
                     self.settle(object, slot, now, out);
                 }
                 self.forget_task(task, now, out);
