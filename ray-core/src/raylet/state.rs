@@ -6,6 +6,7 @@
 //! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
 
 mod groups;
+mod hosted;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -138,6 +139,10 @@ struct ActorPlace {
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
+    /// It lives in a host, beside other work.
+    hosted: bool,
+    /// Why its host was told to end it.
+    ended_for: Option<DeathCause>,
 }
 
 pub(super) type Effects = Vec<Effect>;
@@ -256,6 +261,7 @@ impl State {
                 }
             }
             Frame::ActorConstructed { actor, error } => self.actor_constructed(from, actor, error, out),
+            Frame::ActorExiting { actor, .. } if self.is_hosted(actor, from) => self.hosted_actor_ended(actor, out),
             Frame::ActorExiting { intended, .. } => {
                 if let Some(process) = self.workers.get_mut(&from)
                     && intended
@@ -290,7 +296,7 @@ impl State {
         match frame {
             Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
             Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
-            Frame::StopActor { actor, force } => self.stop_actor(actor, force, out),
+            Frame::StopActor { actor, force, why } => self.stop_actor(actor, force, why, out),
             Frame::ReserveBundles { group, bundles } => self.reserve(group, &bundles, now, out),
             Frame::ReleaseBundles { group } => self.release_group(group, now, out),
             Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
@@ -339,6 +345,9 @@ impl State {
     }
 
     fn start_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, now: Duration, out: &mut Effects) {
+        if spec.shared {
+            return self.start_hosted_actor(spec, restarts, out);
+        }
         let actor = spec.actor;
         let refuse = |why: String, out: &mut Effects| {
             let error = Some(RayError::Unschedulable {
@@ -537,6 +546,8 @@ impl State {
                         worker,
                         allocation: Some(allocation),
                         pid,
+                        hosted: false,
+                        ended_for: None,
                     },
                 );
                 out.push(Effect::Send {
@@ -550,7 +561,9 @@ impl State {
     fn actor_constructed(&mut self, from: WorkerId, actor: ActorId, error: Option<RayError>, out: &mut Effects) {
         let Some(place) = self.actors.get(&actor) else { return };
         let (worker, pid) = (place.worker, place.pid);
-        if error.is_some() {
+        if error.is_some() && place.hosted {
+            self.actors.remove(&actor);
+        } else if error.is_some() {
             self.kill(from, DeathCause::Intended {}, out);
         }
         out.push(Effect::ToGcs(Frame::ActorStarted {
@@ -561,10 +574,12 @@ impl State {
         }));
     }
 
-    fn stop_actor(&mut self, actor: ActorId, force: bool, out: &mut Effects) {
+    fn stop_actor(&mut self, actor: ActorId, force: bool, why: String, out: &mut Effects) {
         if let Some(place) = self.actors.get(&actor) {
             let worker = place.worker;
-            if force {
+            if place.hosted {
+                self.stop_hosted_actor(actor, force, why, out);
+            } else if force {
                 let why = "kill() was called, or its creator or its job has ended".to_owned();
                 self.kill(worker, DeathCause::Killed { why }, out);
             } else {
@@ -733,6 +748,7 @@ impl State {
         if process.role == Role::Starting && hopeless {
             self.grant_failed(&process.gpus, &cause, out);
         }
+        self.hosted_actors_lost(worker, &cause, out);
         out.push(Effect::ForgetInStore { worker });
         out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
         if process.role == Role::Driver {

@@ -33,6 +33,12 @@ impl NativeValue {
         Self(Mutex::new(Form::Native(value)))
     }
 
+    /// Whether its object may be so large that it would go to the store.
+    pub(crate) fn may_be_large(&self) -> bool {
+        let form = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*form, Form::Native(value) if value.may_be_large())
+    }
+
     /// Moves the value out, if it is native still.
     pub(crate) fn take(&self) -> Option<Box<dyn Any + Send>> {
         let mut form = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,15 +5,14 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::outcome::{Ended, failed, panicked, told};
-use super::run::{arguments, caught, caught_async, registered, task_context};
-use super::{Job, answer, local, panic, stream};
+use super::run::{caught, caught_async, registered};
+use super::{Job, answer, hosted, let_go, local, panic, stream};
 use crate::error::{RayError, Result};
-use crate::ids::{IdHasher, TaskId};
+use crate::ids::{ActorId, IdHasher, TaskId};
 use crate::process::stack;
 use crate::remote::{
     Arguments, ConstructBody, FunctionBody, Incoming, Instance, MethodBody, NativeValue as Value, Outcome, TaskError,
@@ -75,6 +74,12 @@ pub(super) fn arrived(worker: &Arc<Worker>, job: Job, lease: u64) {
             answer(worker, job, TaskOutcome::Failed { error, retry: false }, true);
         }
     }
+}
+
+/// A job that nobody can start yet, since it is in no line.
+pub(super) fn stand_by(worker: &Arc<Worker>, number: u64, job: Job) {
+    let foreign = Foreign { job, lease: 0 };
+    worker.executor.arrived_jobs.jobs().insert(number, foreign);
 }
 
 /// Takes out a call of another process that has not started. A task that has not is told by its context.
@@ -222,6 +227,9 @@ fn run_own(worker: &Arc<Worker>, own: OwnRun, actor: Option<Arc<LocalActor>>, re
     let Some(body) = Body::of(&job.spec, actor.as_ref(), || Ok(template.item)) else {
         return Some(ended(LocalOutcome::Other(unknown(&job.spec))));
     };
+    if job.spec.stream.is_some() {
+        worker.executor.streams.open_here(worker, task);
+    }
     let name = context.name.clone();
     if body.is_async() {
         let worker_of_task = worker.clone();
@@ -254,19 +262,15 @@ fn run_foreign(
     };
     let name = job.spec.name.clone().unwrap_or_else(|| body.name(&job.spec));
     let permit = Permit::foreign(lease);
-    let context = task_context(
-        &job.spec,
-        name.as_str().into(),
-        body.is_exclusive(),
-        Hosting::Shared(permit),
-        Instant::now(),
-    );
+    let hosting = Hosting::Shared(permit);
+    let context = hosted::context(&job.spec, &name, body.is_exclusive(), hosting, actor.as_deref());
     worker.executor.running().insert(job.spec.task, context.clone());
-    let arguments = match arguments(worker, &job.spec) {
+    worker.executor.hosted.begins(&job, &context);
+    let id = actor.as_ref().map(|actor| actor.actor);
+    let arguments = match hosted::arguments_of(worker, &job.spec, actor.as_deref()) {
         Ok(arguments) => arguments,
         Err(outcome) => {
-            worker.executor.running().remove(&job.spec.task);
-            answer(worker, job, outcome, true);
+            answer_foreign(worker, job, &name, id, Ran::Told(outcome));
             return Some(done(receipt));
         }
     };
@@ -275,25 +279,30 @@ fn run_foreign(
         worker.executor.runtime().spawn(async move {
             let worker = worker_of_task;
             let ran = run_async(&worker, &job, &name, &context, body, actor, arguments).await;
-            answer_foreign(&worker, job, &name, ran);
+            answer_foreign(&worker, job, &name, id, ran);
             let done = done(receipt);
             worker.with(|state, now, out| state.shared_done(done, now, out));
         });
         return None;
     }
     let ran = run_sync(worker, &job, &name, &context, body, actor, arguments);
-    answer_foreign(worker, job, &name, ran);
+    answer_foreign(worker, job, &name, id, ran);
     Some(done(receipt))
 }
 
-fn answer_foreign(worker: &Arc<Worker>, job: Job, name: &str, ran: Ran) {
+/// `actor`: the one that was called, or constructed.
+fn answer_foreign(worker: &Arc<Worker>, job: Job, name: &str, actor: Option<ActorId>, ran: Ran) {
     worker.executor.running().remove(&job.spec.task);
     let outcome = match ran {
         Ran::Ended(ended) => told(worker, &job, name, ended),
         Ran::Told(outcome) => outcome,
         Ran::Constructed => TaskOutcome::Returned { values: Vec::new() },
     };
-    answer(worker, job, outcome, true);
+    match actor {
+        Some(actor) if job.spec.call.is_none() => hosted::constructor_ended(worker, &job, actor, outcome),
+        _ if worker.executor.hosted.ends(&job.spec) => answer(worker, job, outcome, true),
+        _ => let_go(worker, &job, &outcome),
+    }
 }
 
 /// Why there is no body: its item is not in the table, or its actor has ended.
@@ -491,6 +500,9 @@ fn constructed(
 
 /// The end of a task of this process: its results stay as they are.
 fn own_outcome(worker: &Arc<Worker>, job: &Job, name: &str, ran: Ran) -> LocalOutcome {
+    if job.spec.stream.is_some() {
+        worker.executor.streams.close(job.spec.task);
+    }
     match ran {
         Ran::Ended(Ended::Outcome(Outcome::Returned(values))) if values.len() == job.spec.returns as usize => {
             let native = |value: Value| Slot::Native(Arc::new(NativeValue::new(value)));

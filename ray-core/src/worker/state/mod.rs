@@ -230,7 +230,7 @@ impl State {
         self.common.new_task_id()
     }
 
-    fn new_number(&mut self) -> u64 {
+    pub(crate) fn new_number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
     }

@@ -439,6 +439,8 @@ impl State {
     ) -> Option<Box<OwnRun>> {
         let me = self.me;
         let args = self.run_args(task, out);
+        let stream = self.tasks.get(&task)?.spec.stream;
+        let stream = self.resumed(task, stream);
         let pending = self.tasks.get_mut(&task)?;
         pending.phase = Phase::Pushed(me);
         let spec = &pending.spec;
@@ -469,6 +471,7 @@ impl State {
             name: spec.name.clone(),
             call: spec.call.clone(),
             resources: None,
+            stream,
             ..*spec
         };
         let template = pending.template.clone();
@@ -545,8 +548,13 @@ impl State {
                 self.forget_task(task, now, out);
             }
             LocalOutcome::Returned(slots) => {
-                let results = pending.results();
+                let (results, again) = (pending.results(), pending.runs > 0);
                 for (object, slot) in results.zip(slots) {
+                    if again && self.objects.slot(&object).is_some_and(|there| !there.is_pending()) {
+                        // It ran again for another of its results; this one is there.
+                        out.garbage.push(Box::new(slot));
+                        continue;
+                    }
                     self.settle(object, slot, now, out);
                 }
                 self.forget_task(task, now, out);
