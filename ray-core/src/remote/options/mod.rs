@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use actor::{ActorOptions, Lifetime};
-pub use method::MethodOptions;
+pub use method::{MethodChanges, MethodOptions};
 pub use retry::{RetryBackoff, RetryExceptions};
 pub use task::TaskOptions;
 pub use validate::OptionsError;
