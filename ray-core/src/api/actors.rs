@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -19,7 +20,7 @@ use crate::remote::{
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, Frame, GcsReply, GcsRequest};
 use crate::worker::execute::actor_queue::Limits;
 use crate::worker::refs::Hold;
-use crate::worker::state::{Argument, Dest, LocalActor, LocalQueue, NewActor, NewTask, State};
+use crate::worker::state::{Argument, Dest, LocalActor, LocalQueue, NewActor, NewTask, Out, State};
 use crate::worker::{Worker, current};
 
 /// Creates an actor. What goes wrong becomes the error of its calls.
@@ -328,7 +329,8 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
 /// Ends an actor at once, without waiting for its calls. With `no_restart` it stays dead although it has restarts left.
 ///
 /// # Errors
-/// [`RayError::SessionEnded`], [`RayError::Disconnected`].
+/// [`RayError::SessionEnded`], [`RayError::Disconnected`]; [`RayError::ActorPending`] if the arguments of its constructor are
+/// not ready in time, and only the cluster can tell which actor the handle stands for.
 pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     let raw = handle.raw();
     let (object, owner, worker) = raw.handle.target()?;
@@ -339,10 +341,22 @@ pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
         }
         return Ok(());
     }
+    let never = |state: &mut State, now, out: &mut Out| state.abandon_creation(raw.actor, no_restart, now, out);
+    if worker.with(never) {
+        return Ok(());
+    }
     // Which actor it is, is known once it is created: under `get_if_exists` it may be an older one.
-    blocking::allow("kill()", "a blocking thread", || {
-        worker.block_until(&[(object, owner)], 1, None)
+    let limit = Duration::from_secs(worker.config.gcs_server_request_timeout_seconds);
+    let known = blocking::allow("kill()", "a blocking thread", || {
+        worker.block_until(&[(object, owner)], 1, Some(limit))
     })?;
+    if !known {
+        return Err(RayError::ActorPending {
+            actor: raw.actor,
+            name: raw.type_name.as_ref().to_owned(),
+            waited: limit,
+        });
+    }
     let actor = worker.read(|state| state.real_actor(raw.actor));
     worker
         .ask_blocking(GcsRequest::KillActor { actor, no_restart })
