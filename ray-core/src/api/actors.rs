@@ -20,6 +20,7 @@ use crate::remote::{
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, Frame, GcsReply, GcsRequest};
 use crate::worker::execute::actor_queue::Limits;
 use crate::worker::refs::Hold;
+use crate::worker::resolve::Target;
 use crate::worker::state::{Argument, Dest, LocalActor, LocalQueue, NewActor, NewTask, Out, State};
 use crate::worker::{Worker, current};
 
@@ -348,7 +349,7 @@ pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     // Which actor it is, is known once it is created: under `get_if_exists` it may be an older one.
     let limit = Duration::from_secs(worker.config.gcs_server_request_timeout_seconds);
     let known = blocking::allow("kill()", "a blocking thread", || {
-        worker.block_until(&[(object, owner)], 1, Some(limit))
+        worker.block_until(&[Target::Known(object, owner)], 1, Some(limit))
     })?;
     if !known {
         return Err(RayError::ActorPending {

@@ -58,7 +58,8 @@ impl fmt::Debug for NativeValue {
     }
 }
 
-fn encode(value: &remote::NativeValue) -> Result<Encoded> {
+/// Encodes a value of the user's type; a panic in it is an error.
+pub(super) fn encode(value: &remote::NativeValue) -> Result<Encoded> {
     let what = || format!("a result of type {}", value.type_name());
     match std::panic::catch_unwind(AssertUnwindSafe(|| value.encode())) {
         Ok(Ok(encoded)) => Ok(encoded),

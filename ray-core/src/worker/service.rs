@@ -79,7 +79,8 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
 }
 
 fn tell_holdings(worker: &Arc<Worker>, census: u64, objects: bool) {
-    let running = worker.executor.running_tasks();
+    let mut running = worker.executor.running_tasks();
+    running.extend(worker.locals.running());
     worker.with(|state, _, out| {
         let holdings = Box::new(state.holdings(running, objects));
         out.send(Dest::Raylet, Frame::Holdings { census, holdings });

@@ -8,6 +8,7 @@ mod actor_pace;
 pub(crate) mod actor_queue;
 mod claim;
 mod hosted;
+pub(crate) mod local;
 mod outcome;
 mod panic;
 mod run;
@@ -292,7 +293,11 @@ impl Executor {
         }
     }
 
-    fn cancel_children(&self, worker: &Arc<Worker>, parent: TaskId) {
+    /// Cancels what a task has submitted.
+    pub(crate) fn cancel_children(&self, worker: &Arc<Worker>, parent: TaskId) {
+        for child in worker.locals.children(parent) {
+            child.cancel(worker, true);
+        }
         worker.with(|state, now, out| {
             let children: Vec<(TaskId, String)> = state
                 .tasks

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::outcome::{Ended, failed, panicked, told};
 use super::run::{caught, caught_async, registered};
-use super::{Job, answer, hosted, let_go, panic, stream};
+use super::{Job, answer, hosted, let_go, local, panic, stream};
 use crate::error::{RayError, Result};
 use crate::ids::{ActorId, IdHasher, TaskId};
 use crate::process::stack;
@@ -126,29 +126,54 @@ fn serve(worker: &Arc<Worker>) {
                 finished = run(worker, started);
                 worked = true;
             }
+            Next::Serve(service) => {
+                finished = Some(local::serve(worker, service));
+                worked = true;
+            }
             Next::Rest(time) => std::thread::park_timeout(time),
             Next::End => return,
         }
     }
 }
 
+/// The permit that this thread has and does not need while it waits.
+pub(super) fn loan() -> Option<Permit> {
+    match context::hosting() {
+        Some(Hosting::Shared(permit)) => Some(permit),
+        Some(Hosting::Process) | None => None,
+    }
+}
+
+/// A caller that runs what it waits for, for as long as this lives.
+pub(super) struct Deeper(u32);
+
+impl Deeper {
+    /// `None`: it is too deep already, or the stack is nearly used up.
+    pub(super) fn step() -> Option<Self> {
+        let depth = DEPTH.get();
+        let room = depth < MAX_DEPTH && stack::left().is_some_and(|left| left >= MIN_STACK);
+        room.then(|| {
+            DEPTH.set(depth + 1);
+            Self(depth)
+        })
+    }
+}
+
+impl Drop for Deeper {
+    fn drop(&mut self) {
+        DEPTH.set(self.0);
+    }
+}
+
 /// Runs the task that this thread is about to wait for, if it stands in line and there is stack left. Returns whether it
 /// did, or whether something that the task waits for was run.
 pub(crate) fn run_for_caller(worker: &Arc<Worker>, task: TaskId) -> bool {
-    let depth = DEPTH.get();
-    if depth >= MAX_DEPTH || stack::left().is_none_or(|left| left < MIN_STACK) {
-        return false;
-    }
-    let loan = match context::hosting() {
-        Some(Hosting::Shared(permit)) => Some(permit),
-        Some(Hosting::Process) | None => None,
-    };
+    let Some(_deeper) = Deeper::step() else { return false };
+    let loan = loan();
     let Some(started) = worker.with(|state, now, out| state.shared_take_for(task, loan, now, out)) else {
         return false;
     };
-    DEPTH.set(depth + 1);
     let done = run(worker, started);
-    DEPTH.set(depth);
     if let Some(done) = done {
         worker.with(|state, now, out| state.shared_done(done, now, out));
     }
@@ -168,7 +193,7 @@ fn run(worker: &Arc<Worker>, started: Started) -> Option<Done> {
             match foreign {
                 Some(foreign) => run_foreign(worker, foreign, actor, receipt),
                 // Cancelled.
-                None => Some(Done { receipt, own: None }),
+                None => Some(Done::of(receipt)),
             }
         }
     }
@@ -190,6 +215,7 @@ fn run_own(worker: &Arc<Worker>, own: OwnRun, actor: Option<Arc<LocalActor>>, re
     let ended = move |outcome| Done {
         receipt,
         own: Some((task, attempt, outcome)),
+        locals: 0,
     };
     let arguments = match native_arguments(worker, &context, args) {
         Ok(arguments) => arguments,
@@ -228,7 +254,7 @@ fn run_foreign(
     receipt: Receipt,
 ) -> Option<Done> {
     let Foreign { job, lease } = foreign;
-    let done = |receipt| Done { receipt, own: None };
+    let done = Done::of;
     let Some(body) = Body::of(&job.spec, actor.as_ref(), || registered(job.spec.item)) else {
         let outcome = unknown(&job.spec);
         answer(worker, job, outcome, true);

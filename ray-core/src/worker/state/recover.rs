@@ -142,7 +142,7 @@ impl State {
                 self.lineage.back_in_scope(object);
             }
         }
-        self.pending_bytes += pending.bytes;
+        self.common.pending.add(pending.bytes);
         if let Some(timeout) = pending.template.options.timeout {
             pending.due = now.checked_add(timeout);
             out.timers.push((timeout, Timer::Deadline(task, timeout, pending.runs)));

@@ -83,7 +83,7 @@ impl State {
     pub(crate) fn submit(&mut self, new: NewTask, now: Instant, out: &mut Out) -> Submitted {
         let task = self.new_task_id();
         let bytes = new.bytes();
-        self.pending_bytes += bytes;
+        self.common.pending.add(bytes);
         let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
         let mut args = Vec::with_capacity(new.args.len());
         let mut natives = Vec::new();
