@@ -8,15 +8,13 @@ use bytes::Bytes;
 
 use super::checkpoint::CheckpointSummary;
 use super::submit::prepare;
-use super::template::{of_construction, steps, strategy};
+use super::template::{limit, of_construction, steps, strategy};
 use crate::api::blocking;
 use crate::api::object_ref::{RawActorHandle, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::ActorId;
 use crate::registry::{ActorType, RemoteItem};
-use crate::remote::{
-    ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, SchedulingStrategy, UNLIMITED,
-};
+use crate::remote::{ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, SchedulingStrategy};
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, Frame, GcsReply, GcsRequest};
 use crate::worker::execute::actor_queue::Limits;
 use crate::worker::refs::Hold;
@@ -191,10 +189,6 @@ pub(super) fn invalid(name: &str, why: &str) -> RayError {
         name: name.to_owned(),
         why: why.to_owned(),
     }
-}
-
-fn limit(number: i32) -> i64 {
-    if number == UNLIMITED { -1 } else { i64::from(number) }
 }
 
 /// Calls that are sent ahead of those that run: what the ring holds, so that the actor never waits for the next one.

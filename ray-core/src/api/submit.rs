@@ -143,10 +143,6 @@ pub(super) fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
     (0..number).map(|_| RawRef::failed(error.clone())).collect()
 }
 
-fn retries(number: i32) -> i64 {
-    if number == UNLIMITED { -1 } else { i64::from(number) }
-}
-
 /// Submits a task. Without options the attribute's hold.
 #[track_caller]
 pub fn task(
@@ -212,8 +208,7 @@ fn new_task(
     stream: Option<u32>,
 ) -> Result<(NewTask, Prepared)> {
     let item = template.item;
-    let max_retries = options.or_else(|| item.as_function().map(|function| function.defaults()));
-    let max_retries = Some(retries(max_retries.map_or(3, |options| options.max_retries)));
+    let max_retries = Some(template.max_retries);
     let name = options.and_then(|options| options.name.clone());
     let timeout = worker.timeout_within(template.options.timeout);
     let new = |prepared: &mut Prepared| NewTask {
@@ -375,7 +370,7 @@ fn new_call(
         nested: std::mem::take(&mut prepared.nested),
         returns,
         stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
-        max_retries: options.max_task_retries.map(retries),
+        max_retries: options.max_task_retries.map(template::limit),
         timeout,
     };
     Ok((worker, (new, prepared)))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{RayError, Result};
 use crate::registry::{ActorMethod, ItemKey, Registry, RemoteItem};
-use crate::remote::{FunctionBody, Isolation, MethodOptions, SchedulingStrategy, TaskOptions};
+use crate::remote::{FunctionBody, Isolation, MethodOptions, SchedulingStrategy, TaskOptions, UNLIMITED};
 use crate::scheduling::Fixed;
 use crate::wire::{self, LeaseShape};
 use crate::worker::context;
@@ -58,6 +58,7 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         shared: options.isolation == Isolation::Shared,
         name: name.clone(),
     };
+    let max_retries = limit(options.max_retries);
     let options = CallOptions {
         timeout: options.timeout,
         retry_exceptions: options.retry_exceptions,
@@ -74,7 +75,13 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         options,
         runs_on_caller: matches!(body, Some(FunctionBody::Sync(_))),
         can_be_local,
+        max_retries,
     })
+}
+
+/// A limit as frames have it.
+pub(super) fn limit(number: i32) -> i64 {
+    if number == UNLIMITED { -1 } else { i64::from(number) }
 }
 
 /// Refuses what only a process of its own can give.
@@ -154,6 +161,7 @@ pub(super) fn of_call(item: &'static RemoteItem, name: String, options: &MethodO
         options,
         runs_on_caller: false,
         can_be_local: false,
+        max_retries: 0,
     })
 }
 

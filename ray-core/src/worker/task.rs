@@ -27,6 +27,8 @@ pub(crate) struct Template {
     pub(crate) runs_on_caller: bool,
     /// Whether such a task, with values as arguments, needs nothing that only the state has.
     pub(crate) can_be_local: bool,
+    /// Of a task: how often it may run again; -1: any number.
+    pub(crate) max_retries: i64,
 }
 
 /// The options that tasks and actor calls share, as far as they matter after submission.

@@ -31,6 +31,8 @@ pub(crate) struct LocalTask {
     session: Weak<Worker>,
     /// References of this kind to the result. The state counts one for all of them.
     handles: AtomicU32,
+    /// It was given no value, which it would have taken: it can run again.
+    pub(crate) has_no_arguments: bool,
     /// The state knows the object.
     handed_in: AtomicBool,
     /// What `cell` holds, to be looked at without its lock.
@@ -96,6 +98,7 @@ impl LocalTask {
             template,
             session: Arc::downgrade(worker),
             handles: AtomicU32::new(1),
+            has_no_arguments: arguments.is_empty(),
             handed_in: AtomicBool::new(false),
             status: AtomicU8::new(WAITING),
             cell: Mutex::new(Cell {
@@ -358,7 +361,10 @@ impl LocalTask {
             state.refs.own(object, Hold::Handle);
             state.objects.expect(object);
             match slot {
-                Some(slot) => state.settle(object, slot, now, out),
+                Some(slot) => {
+                    state.settle(object, slot, now, out);
+                    state.keep_local_lineage(self, out);
+                }
                 None => state.local_expected(self.clone()),
             }
         });

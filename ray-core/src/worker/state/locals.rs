@@ -54,10 +54,12 @@ impl State {
 
     /// Such a task has ended.
     pub(crate) fn local_settled(&mut self, task: TaskId, slot: Slot, now: Instant, out: &mut Out) {
-        if let Some(task) = self.locals.remove(&task) {
+        let known = self.locals.remove(&task);
+        self.settle(task.object(1), slot, now, out);
+        if let Some(task) = known {
+            self.keep_local_lineage(&task, out);
             out.garbage.push(Box::new(task));
         }
-        self.settle(task.object(1), slot, now, out);
     }
 
     /// A local task that has not ended and whose result is known here.
