@@ -307,7 +307,7 @@ fn an_actor_is_killed_before_the_arguments_of_its_constructor_are_ready() {
 fn kill_waits_for_the_creation_of_an_actor_no_longer_than_the_setting_says() {
     in_own_process(|| {
         let ray = ray_core::Ray::builder()
-            .config("gcs_server_request_timeout_seconds", 1)
+            .config("gcs_server_request_timeout_seconds", 3)
             .init()
             .unwrap();
         let signs = Signs::new();
