@@ -140,7 +140,7 @@ mod tests {
             (actor, out)
         }
 
-        fn from_driver(&mut self, frame: Frame) -> Effects {
+        fn driver_sends(&mut self, frame: Frame) -> Effects {
             let mut out = Effects::new();
             self.state.frame(self.driver, frame, Duration::ZERO, &mut out);
             out
@@ -155,7 +155,7 @@ mod tests {
             matches!(&out[..], [Effect::Send { to, frame: Frame::ConstructActor { .. } }] if *to == node.driver),
             "{out:?}"
         );
-        let out = node.from_driver(Frame::ActorConstructed { actor, error: None });
+        let out = node.driver_sends(Frame::ActorConstructed { actor, error: None });
         assert!(
             matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { worker, pid: 7, error: None, .. })] if *worker == node.driver),
             "{out:?}"
@@ -171,7 +171,7 @@ mod tests {
             matches!(&out[..], [Effect::Send { to, frame: Frame::StopActor { .. } }] if *to == node.driver),
             "{out:?}"
         );
-        let out = node.from_driver(Frame::ActorExiting { actor, intended: true });
+        let out = node.driver_sends(Frame::ActorExiting { actor, intended: true });
         let killed = |cause: &DeathCause| matches!(cause, DeathCause::Killed { why } if why == "enough");
         assert!(
             matches!(&out[..], [Effect::ToGcs(Frame::WorkerEnded { worker, actor: Some(ended), cause })]
@@ -201,7 +201,7 @@ mod tests {
         let mut node = Node::new();
         let (actor, _) = node.start();
         let error = Some(RayError::internal("constructor"));
-        let out = node.from_driver(Frame::ActorConstructed { actor, error });
+        let out = node.driver_sends(Frame::ActorConstructed { actor, error });
         assert!(
             matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { error: Some(_), .. })]),
             "{out:?}"
