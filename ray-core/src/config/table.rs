@@ -123,6 +123,8 @@ settings! {
         timeout_grace_ms: u64 = 5_000,
         /// How long the head may take for an answer.
         gcs_server_request_timeout_seconds: u64 = 60,
+        /// How long a request of a saved actor to object storage may take, with all attempts, before it is an error.
+        checkpoint_storage_timeout_ms: u64 = 30_000,
         /// Which lines are logged.
         log_level: LogLevel = LogLevel::info(),
         /// How log lines are written.

@@ -614,10 +614,10 @@ fn what_cannot_be_meant_is_refused() {
     let _ray = ray_core::init_or_join().unwrap();
     let url = Register::options()
         .checkpoint(1_u32)
-        .checkpoint_place("s3://bucket/states");
+        .checkpoint_place("memory:///states");
     let shared = Register::options().checkpoint(1_u32).isolation(Isolation::Shared);
     for (register, said) in [
-        (url.remote(None), "s3://bucket/states"),
+        (url.remote(None), "memory:///states"),
         (shared.remote(None), "checkpoint"),
     ] {
         let error = get(&register.add(1)).unwrap_err();

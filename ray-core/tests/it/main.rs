@@ -24,6 +24,7 @@ mod queue;
 mod remote_actors;
 mod remote_bodies;
 mod shared;
+mod storage;
 mod storm;
 mod streams;
 mod support;

@@ -184,7 +184,11 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         started: Some(Instant::now()),
         ..TaskContext::default()
     });
-    let begun = restore::begin(spec, item)?;
+    let begun = restore::begin(
+        spec,
+        item,
+        Duration::from_millis(worker.config.checkpoint_storage_timeout_ms),
+    )?;
     let (saver, saving, restored) = match begun {
         Some(begun) => (Some(begun.saver), Some(begun.saving), begun.instance),
         None => (None, None, None),
