@@ -211,6 +211,7 @@ impl Actors {
                         Frame::StopActor {
                             actor: id,
                             force: false,
+                            saves: false,
                         },
                     );
                 }
@@ -266,7 +267,12 @@ impl Actors {
             return GcsReply::Changed { changed: false };
         }
         if let Some(node) = actor.node {
-            out.send(node, Frame::StopActor { actor: id, force: true });
+            let stop = Frame::StopActor {
+                actor: id,
+                force: true,
+                saves: false,
+            };
+            out.send(node, stop);
         }
         if no_restart {
             let cause = "it was killed by kill()".to_owned();
@@ -310,7 +316,14 @@ impl Actors {
             self.names.remove(&(actor.spec.namespace.clone(), name.clone()));
         }
         match actor.node {
-            Some(node) => out.send(node, Frame::StopActor { actor: id, force }),
+            Some(node) => {
+                let stop = Frame::StopActor {
+                    actor: id,
+                    force,
+                    saves: true,
+                };
+                out.send(node, stop);
+            }
             None => {
                 let error = RayError::ActorDied {
                     actor: id,

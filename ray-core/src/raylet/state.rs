@@ -6,6 +6,7 @@
 //! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
 
 mod groups;
+mod last_saves;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,6 +23,8 @@ use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
 use groups::Groups;
+use last_saves::LastSaves;
+pub(super) use last_saves::warn_unsaved;
 
 /// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
 const STILLBORN: u32 = 5;
@@ -129,12 +132,16 @@ pub(super) struct State {
     censuses: Censuses,
     /// Killed because memory is short, and not gone yet.
     victim: Option<WorkerId>,
+    last_saves: LastSaves,
 }
 
 #[derive(Debug)]
 struct ActorPlace {
     /// Whether it would be restarted.
     restartable: bool,
+    /// Whether its state is saved.
+    saved: bool,
+    constructed: bool,
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
@@ -159,7 +166,13 @@ fn refuse(wanted: For, error: RayError, out: &mut Effects) {
 }
 
 impl State {
-    pub(super) fn new(node: NodeId, resources: NodeResources, keep_idle: usize, idle_time: Duration) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        resources: NodeResources,
+        keep_idle: usize,
+        idle_time: Duration,
+        saves_within: Duration,
+    ) -> Self {
         Self {
             node,
             resources,
@@ -180,6 +193,7 @@ impl State {
             unreported: false,
             censuses: Censuses::default(),
             victim: None,
+            last_saves: LastSaves::new(saves_within),
         }
     }
 
@@ -290,7 +304,12 @@ impl State {
         match frame {
             Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
             Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
-            Frame::StopActor { actor, force } => self.stop_actor(actor, force, out),
+            Frame::StopActor { actor, force, saves } => {
+                let saves = force && saves && self.save_and_end(actor, now, out);
+                if !saves {
+                    self.stop_actor(actor, force, out);
+                }
+            }
             Frame::ReserveBundles { group, bundles } => self.reserve(group, &bundles, now, out),
             Frame::ReleaseBundles { group } => self.release_group(group, now, out),
             Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
@@ -533,6 +552,8 @@ impl State {
                 self.actors.insert(
                     spec.actor,
                     ActorPlace {
+                        saved: spec.checkpoint.is_some(),
+                        constructed: false,
                         restartable: spec.max_restarts < 0 || i64::from(restarts) < spec.max_restarts,
                         worker,
                         allocation: Some(allocation),
@@ -548,7 +569,10 @@ impl State {
     }
 
     fn actor_constructed(&mut self, from: WorkerId, actor: ActorId, error: Option<RayError>, out: &mut Effects) {
-        let Some(place) = self.actors.get(&actor) else { return };
+        let Some(place) = self.actors.get_mut(&actor) else {
+            return;
+        };
+        place.constructed = error.is_none();
         let (worker, pid) = (place.worker, place.pid);
         if error.is_some() {
             self.kill(from, DeathCause::Intended {}, out);
@@ -681,6 +705,7 @@ impl State {
         if self.victim == Some(worker) {
             self.victim = None;
         }
+        self.last_saves.died(worker);
         let Some((process, peers)) = self.workers.remove(worker, &cause) else {
             return;
         };
@@ -765,6 +790,7 @@ impl State {
             self.retire(worker, out);
         }
         self.end_censuses(now, out);
+        self.end_last_saves(now, out);
         self.schedule(now, out);
         self.report_resources(out);
     }
@@ -774,6 +800,7 @@ impl State {
         !self.queue.is_empty()
             || !self.censuses.is_empty()
             || self.unreported
+            || !self.last_saves.is_empty()
             || self.workers.idle_count() > self.keep_idle
     }
 

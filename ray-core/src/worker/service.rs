@@ -71,6 +71,7 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         }
         Frame::TellHoldings { census, objects } => tell_holdings(worker, census, objects),
         Frame::Exit {} => worker.executor.exit_when_idle(worker),
+        Frame::SaveAndExit {} => worker.executor.save_and_exit(worker),
         Frame::ConstructActor { spec, restarts } => worker.construct(*spec, restarts),
         other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
     }

@@ -17,7 +17,7 @@ fn misuse_is_answered_on_the_users_token() {
     // By the path of a test binary its features are found, and all that they need would be compiled once more. Without, the
     // cases are built as users build by default.
     let cases = Command::new(std::env::current_exe().unwrap())
-        .arg0("ui")
+        .arg0("built-as-by-default")
         .args(["ui::misuse_is_answered_on_the_users_token", "--exact", "--nocapture"])
         .env(CASES, "1")
         .output()
