@@ -269,6 +269,28 @@ fn what_an_actor_without_a_name_saved_goes_with_it() {
 }
 
 #[test]
+fn what_was_answered_is_saved_when_an_actor_or_its_session_ends_and_the_next_one_has_it() {
+    in_own_process_given(with_server, || {
+        let lazy = || {
+            let options = Till::options().name("lazy").checkpoint(1_000_u32);
+            options.checkpoint_place("s3://bucket/states").remote()
+        };
+        for run in 0..2 {
+            let ray = ray_core::init().unwrap();
+            let first = lazy();
+            assert_eq!(get(&first.add(1)).unwrap(), run * 4 + 1);
+            assert_eq!(get(&first.add(1)).unwrap(), run * 4 + 2);
+            drop(first);
+            // At once: it begins after the last save of the one before.
+            let second = lazy();
+            assert_eq!(get(&second.add(1)).unwrap(), run * 4 + 3);
+            assert_eq!(get(&second.add(1)).unwrap(), run * 4 + 4);
+            drop(ray);
+        }
+    });
+}
+
+#[test]
 fn a_save_waits_for_a_server_that_is_away_for_a_second() {
     in_own_process_given(with_server, || {
         let _ray = ray_core::init().unwrap();
