@@ -65,6 +65,7 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         concurrency_group: None,
     };
     let body = item.as_function().map(|function| function.body);
+    let can_be_local = shape.shared && matches!(body, Some(FunctionBody::Sync(_))) && options.timeout.is_none();
     Ok(Template {
         item,
         name: name.into(),
@@ -72,6 +73,7 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         resources: None,
         options,
         runs_on_caller: matches!(body, Some(FunctionBody::Sync(_))),
+        can_be_local,
     })
 }
 
@@ -151,6 +153,7 @@ pub(super) fn of_call(item: &'static RemoteItem, name: String, options: &MethodO
         resources: None,
         options,
         runs_on_caller: false,
+        can_be_local: false,
     })
 }
 

@@ -59,6 +59,7 @@ impl Actor {
             max_pending_calls: spec.max_pending_calls,
             saves: self.saves.clone(),
             calls_ahead: spec.calls_ahead,
+            shared: spec.shared,
         }
     }
 
@@ -209,16 +210,15 @@ impl Actors {
             None => {
                 actor.state = ActorState::Alive { worker, pid };
                 actor.publish(out);
-                if let (Some(_), Some(node)) = (&actor.ending, actor.node) {
+                if let (Some(why), Some(node)) = (actor.ending.clone(), actor.node) {
                     // It was told to end while it was being constructed.
-                    out.send(
-                        node,
-                        Frame::StopActor {
-                            actor: id,
-                            force: false,
-                            saves: false,
-                        },
-                    );
+                    let stop = Frame::StopActor {
+                        actor: id,
+                        force: false,
+                        saves: false,
+                        why,
+                    };
+                    out.send(node, stop);
                 }
             }
             Some(error) => self.bury(id, error, out),
@@ -271,16 +271,17 @@ impl Actors {
         if actor.is_dead() {
             return GcsReply::Changed { changed: false };
         }
+        let cause = "it was killed by kill()".to_owned();
         if let Some(node) = actor.node {
             let stop = Frame::StopActor {
                 actor: id,
                 force: true,
                 saves: false,
+                why: cause.clone(),
             };
             out.send(node, stop);
         }
         if no_restart {
-            let cause = "it was killed by kill()".to_owned();
             actor.ending = Some(cause.clone());
             let error = RayError::ActorDied {
                 actor: id,
@@ -326,6 +327,7 @@ impl Actors {
                     actor: id,
                     force,
                     saves: true,
+                    why: reason.to_owned(),
                 };
                 out.send(node, stop);
             }
@@ -501,6 +503,7 @@ mod tests {
                 placement: BTreeMap::new(),
                 strategy: SchedulingStrategy::Default {},
                 checkpoint,
+                shared: false,
             };
             let (frames, reply) = self.ask(GcsRequest::CreateActor {
                 spec,

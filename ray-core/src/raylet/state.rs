@@ -6,6 +6,7 @@
 //! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
 
 mod groups;
+mod hosted;
 mod last_saves;
 mod memory;
 
@@ -145,6 +146,10 @@ struct ActorPlace {
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
+    /// It lives in a host, beside other work.
+    hosted: bool,
+    /// Why its host was told to end it.
+    ended_for: Option<DeathCause>,
 }
 
 pub(super) type Effects = Vec<Effect>;
@@ -270,6 +275,7 @@ impl State {
                 }
             }
             Frame::ActorConstructed { actor, error } => self.actor_constructed(from, actor, error, out),
+            Frame::ActorExiting { actor, .. } if self.is_hosted(actor, from) => self.hosted_actor_ended(actor, out),
             Frame::ActorExiting { intended, .. } => {
                 if let Some(process) = self.workers.get_mut(&from)
                     && intended
@@ -304,10 +310,15 @@ impl State {
         match frame {
             Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
             Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
-            Frame::StopActor { actor, force, saves } => {
-                let saves = force && saves && self.save_and_end(actor, now, out);
+            Frame::StopActor {
+                actor,
+                force,
+                saves,
+                why,
+            } => {
+                let saves = force && saves && self.save_and_end(actor, &why, now, out);
                 if !saves {
-                    self.stop_actor(actor, force, out);
+                    self.stop_actor(actor, force, why, out);
                 }
             }
             Frame::ReserveBundles { group, bundles } => self.reserve(group, &bundles, now, out),
@@ -358,6 +369,9 @@ impl State {
     }
 
     fn start_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, now: Duration, out: &mut Effects) {
+        if spec.shared {
+            return self.start_hosted_actor(spec, restarts, out);
+        }
         let actor = spec.actor;
         let refuse = |why: String, out: &mut Effects| {
             let error = Some(RayError::Unschedulable {
@@ -558,6 +572,8 @@ impl State {
                         worker,
                         allocation: Some(allocation),
                         pid,
+                        hosted: false,
+                        ended_for: None,
                     },
                 );
                 out.push(Effect::Send {
@@ -574,7 +590,9 @@ impl State {
         };
         place.constructed = error.is_none();
         let (worker, pid) = (place.worker, place.pid);
-        if error.is_some() {
+        if error.is_some() && place.hosted {
+            self.actors.remove(&actor);
+        } else if error.is_some() {
             self.kill(from, DeathCause::Intended {}, out);
         }
         out.push(Effect::ToGcs(Frame::ActorStarted {
@@ -585,10 +603,12 @@ impl State {
         }));
     }
 
-    fn stop_actor(&mut self, actor: ActorId, force: bool, out: &mut Effects) {
+    fn stop_actor(&mut self, actor: ActorId, force: bool, why: String, out: &mut Effects) {
         if let Some(place) = self.actors.get(&actor) {
             let worker = place.worker;
-            if force {
+            if place.hosted {
+                self.stop_hosted_actor(actor, force, why, out);
+            } else if force {
                 let why = "kill() was called, or its creator or its job has ended".to_owned();
                 self.kill(worker, DeathCause::Killed { why }, out);
             } else {
@@ -758,6 +778,7 @@ impl State {
         if process.role == Role::Starting && hopeless {
             self.grant_failed(&process.gpus, &cause, out);
         }
+        self.hosted_actors_lost(worker, &cause, out);
         out.push(Effect::ForgetInStore { worker });
         out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
         if process.role == Role::Driver {

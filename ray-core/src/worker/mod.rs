@@ -8,6 +8,7 @@ pub(crate) mod execute;
 mod gcs_client;
 mod join;
 mod links;
+pub(crate) mod local;
 pub mod main;
 pub(crate) mod native;
 pub(crate) mod objects;
@@ -35,6 +36,7 @@ use crate::wire::{DeathCause, Frame, Sender, Welcome};
 use execute::Executor;
 use gcs_client::GcsClient;
 use links::{Departure, Links, Parcel};
+use local::LocalLines;
 use rings::Rings;
 use state::{Dest, Out, Outgoing, State};
 
@@ -78,6 +80,7 @@ pub(crate) struct Worker {
     links: Mutex<Links>,
     pub(crate) store: ray_objstore::Client,
     pub(crate) executor: Executor,
+    pub(crate) locals: LocalLines,
     pub(crate) gcs: GcsClient,
     pub(crate) rings: Rings,
     pub(crate) io: tokio::runtime::Handle,
@@ -107,7 +110,7 @@ pub(crate) fn set_current(worker: Option<Arc<Worker>>) {
 }
 
 /// Drops something of the user's. A panic in its destructor has been told; it must not end a thread of the runtime.
-fn drop_value(value: Box<dyn std::any::Any + Send>) {
+pub(crate) fn drop_value<T>(value: T) {
     let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop(value)));
     if dropped.is_err() {
         tracing::error!(target: "ray_core::worker", "a value panicked while it was dropped");
@@ -127,11 +130,13 @@ impl Worker {
             why: format!("no bell for this process: {error}"),
         })?;
         let mut state = State::new(identity.worker, &config);
+        let locals = LocalLines::new(state.common());
         state.shared.hosts = identity.is_driver();
         Ok(Arc::new(Self {
             state: Mutex::new(state),
             links: Mutex::new(Links::new(raylet)),
             executor: Executor::new(),
+            locals,
             gcs: GcsClient::default(),
             identity,
             config,
@@ -214,6 +219,9 @@ impl Worker {
             execute::shared::start_thread(self);
         }
         out.cancelled.iter().for_each(|context| context.cancel.set());
+        for (line, error) in out.refused {
+            line.refuse(self, &error);
+        }
         out.encode.iter().for_each(|object| self.encode_wanted(*object));
         if !out.free.is_empty() {
             let keys: Vec<_> = out
@@ -325,6 +333,7 @@ impl Worker {
     /// Ends the session in this process: what is pending fails with `error`.
     pub(crate) fn end_session(self: &Arc<Self>, error: &RayError) {
         self.with(|state, now, out| state.end_session(error, now, out));
+        self.locals.end(self, error);
         self.gcs.fail_all(error);
         self.links().close();
     }

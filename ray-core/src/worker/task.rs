@@ -25,6 +25,8 @@ pub(crate) struct Template {
     pub(crate) options: CallOptions,
     /// Whether a caller that waits for such a task can run it itself: it is neither a future nor a stream.
     pub(crate) runs_on_caller: bool,
+    /// Whether such a task, with values as arguments, needs nothing that only the state has.
+    pub(crate) can_be_local: bool,
 }
 
 /// The options that tasks and actor calls share, as far as they matter after submission.

@@ -24,6 +24,8 @@ mod queue;
 mod remote_actors;
 mod remote_bodies;
 mod shared;
+mod shared_named;
+mod shared_streams;
 mod storage;
 mod storm;
 mod streams;

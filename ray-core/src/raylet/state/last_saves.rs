@@ -35,7 +35,7 @@ impl LastSaves {
 
 impl State {
     /// Has an actor saved and ended. `false`: there is nothing that it could save.
-    pub(super) fn save_and_end(&mut self, actor: ActorId, now: Duration, out: &mut Effects) -> bool {
+    pub(super) fn save_and_end(&mut self, actor: ActorId, why: &str, now: Duration, out: &mut Effects) -> bool {
         let Some(place) = self.actors.get(&actor).filter(|place| place.saved && place.constructed) else {
             return false;
         };
@@ -43,8 +43,9 @@ impl State {
         if let Some(process) = self.workers.get_mut(&worker)
             && !self.last_saves.until.contains_key(&worker)
         {
-            let why = "its creator, its job or its session has ended".to_owned();
-            process.ended_for.get_or_insert(DeathCause::Killed { why });
+            process
+                .ended_for
+                .get_or_insert(DeathCause::Killed { why: why.to_owned() });
             self.last_saves.until.insert(worker, now + self.last_saves.within);
             out.push(Effect::Send {
                 to: worker,
@@ -63,7 +64,7 @@ impl State {
     ) -> (HashMap<WorkerId, String>, Duration) {
         let actors: Vec<ActorId> = self.actors.keys().copied().collect();
         for actor in actors {
-            self.save_and_end(actor, now, out);
+            self.save_and_end(actor, "its session has ended", now, out);
         }
         let named = self.last_saves.until.keys().map(|worker| {
             let serves = self.workers.get(worker).map(|process| process.serves.clone());

@@ -7,6 +7,8 @@ mod actor;
 mod actor_pace;
 pub(crate) mod actor_queue;
 mod claim;
+mod hosted;
+pub(crate) mod local;
 mod outcome;
 mod panic;
 mod run;
@@ -64,6 +66,7 @@ pub(crate) struct Executor {
     running: Mutex<HashMap<TaskId, Arc<TaskContext>, IdHasher>>,
     actor: OnceLock<Arc<ActorHost>>,
     claim: claim::Claim,
+    hosted: hosted::Hosted,
     runtime: OnceLock<tokio::runtime::Runtime>,
     calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
@@ -287,7 +290,11 @@ impl Executor {
         }
     }
 
-    fn cancel_children(&self, worker: &Arc<Worker>, parent: TaskId) {
+    /// Cancels what a task has submitted.
+    pub(crate) fn cancel_children(&self, worker: &Arc<Worker>, parent: TaskId) {
+        for child in worker.locals.children(parent) {
+            child.cancel(worker, true);
+        }
         worker.with(|state, now, out| {
             let children: Vec<(TaskId, String)> = state
                 .tasks
@@ -402,6 +409,21 @@ const CANCELS_KEPT: usize = 256;
 /// Sends the answer of a job (EX-1) and then lets go of its arguments (EX-2).
 fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) {
     answer_after(worker, job, outcome, reusable, Duration::ZERO);
+}
+
+/// A job that has been answered has ended: what its outcome and its arguments hold goes.
+fn let_go(worker: &Arc<Worker>, job: &Job, outcome: &TaskOutcome) {
+    if job.spec.stream.is_some() {
+        worker.executor.streams.close(job.spec.task);
+    }
+    worker.with(|state, _, out| {
+        if let TaskOutcome::Returned { values } = outcome {
+            values.iter().for_each(|value| state.let_go(value, out));
+        }
+        job.held
+            .iter()
+            .for_each(|(object, _)| state.unhold(*object, Hold::Task, out));
+    });
 }
 
 /// As [`answer`], with how long it ran.

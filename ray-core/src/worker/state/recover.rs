@@ -4,6 +4,9 @@
 //! - LO-1: only a value that was in the store is ever made again; who waits for it meanwhile waits on.
 //! - LO-2: each such run takes one of the task's retries.
 //! - LO-3: a task is kept for this while [`LineageTable`](crate::worker::refs::LineageTable) says so, and not otherwise.
+//! - LO-4: a value that has not left its process cannot be lost, but may go to the store later, when somebody else needs it:
+//!   its task is kept from its end on, unless the value is small by its type. A task that was given values which never left
+//!   the process cannot run again: it has taken them.
 
 use std::time::Instant;
 
@@ -22,9 +25,17 @@ impl State {
         // One that has run again is in the table.
         if pending.runs == 0 {
             // A stream's items and an actor's state are not made by one run alone.
-            let repeatable = pending.spec.retriable && pending.actor.is_none() && pending.spec.stream.is_none();
-            let is_stored = |object: ObjectId| matches!(self.objects.slot(&object), Some(Slot::Stored { .. }));
-            if !repeatable || !pending.results().any(is_stored) {
+            let repeatable = pending.spec.retriable
+                && pending.actor.is_none()
+                && pending.spec.stream.is_none()
+                && !pending.spec.args.iter().any(was_given_native);
+            // LO-4.
+            let can_be_lost = |object: ObjectId| match self.objects.slot(&object) {
+                Some(Slot::Stored { .. }) => true,
+                Some(Slot::Native(value)) => value.may_be_large(),
+                _ => false,
+            };
+            if !repeatable || !pending.results().any(can_be_lost) {
                 return;
             }
             take_apart(&mut pending);
@@ -131,7 +142,7 @@ impl State {
                 self.lineage.back_in_scope(object);
             }
         }
-        self.pending_bytes += pending.bytes;
+        self.common.pending.add(pending.bytes);
         if let Some(timeout) = pending.template.options.timeout {
             pending.due = now.checked_add(timeout);
             out.timers.push((timeout, Timer::Deadline(task, timeout, pending.runs)));
@@ -171,6 +182,12 @@ impl State {
         }
         self.await_dependencies(task, now, out);
     }
+}
+
+/// Whether the argument was a value that never left this process: its place in the specification is empty, which no object
+/// is.
+fn was_given_native(arg: &ArgSpec) -> bool {
+    matches!(arg, ArgSpec::Inline { object } if object.is_empty())
 }
 
 /// Sorts the references of a task anew: arguments that came inline are values now, with references inside.

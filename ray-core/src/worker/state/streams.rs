@@ -7,6 +7,8 @@ use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::wire::{Frame, ObjectValue, StreamSpec};
+use crate::worker::native::NativeValue;
+use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
 use crate::worker::waiter::Waiter;
@@ -85,6 +87,8 @@ impl State {
         let waiter = stream.waiter.upgrade().filter(|waiter| !waiter.is_done());
         let waiter = waiter.unwrap_or_else(|| Arc::new(Waiter::new(1)));
         stream.waiter = Arc::downgrade(&waiter);
+        // The producer may be shared work that was left for somebody who waits.
+        self.shared_waits(out);
         NextItem::Wait(waiter)
     }
 
@@ -99,24 +103,62 @@ impl State {
         out: &mut Out,
     ) {
         let now = out.now;
+        let Ok(number) = u32::try_from(index + 1) else { return };
+        let object = task.object(number);
+        if !self.expect_item(task, attempt, index, object) {
+            self.drop_value(from, object, value, out);
+            return;
+        }
+        self.accept_value(object, from, value, now, out);
+        self.item_came(task, out);
+    }
+
+    /// An item of a task that runs in this process: it stays as it is.
+    pub(crate) fn native_item(&mut self, task: TaskId, attempt: u32, index: u64, value: NativeValue, out: &mut Out) {
+        let slot = Slot::Native(Arc::new(value));
+        let object = u32::try_from(index + 1).map(|number| task.object(number));
+        match object {
+            Ok(object) if self.expect_item(task, attempt, index, object) => {
+                self.settle(object, slot, out.now, out);
+                self.item_came(task, out);
+            }
+            _ => out.garbage.push(Box::new(slot)),
+        }
+    }
+
+    /// Makes the object of an item known, if it is the one that the consumer waits for.
+    fn expect_item(&mut self, task: TaskId, attempt: u32, index: u64, object: ObjectId) -> bool {
         let current = self
             .tasks
             .get(&task)
             .is_some_and(|pending| pending.spec.attempt == attempt && !pending.cancelled);
         let wanted = current && self.streams.get(&task).is_some_and(|stream| stream.received == index);
-        let Ok(number) = u32::try_from(index + 1) else { return };
-        let object = task.object(number);
-        if !wanted {
-            self.drop_value(from, object, value, out);
-            return;
+        if wanted {
+            self.refs.own(object, Hold::Handle);
+            self.objects.expect(object);
         }
-        self.refs.own(object, Hold::Handle);
-        self.objects.expect(object);
-        self.accept_value(object, from, value, now, out);
+        wanted
+    }
+
+    fn item_came(&mut self, task: TaskId, out: &mut Out) {
         if let Some(stream) = self.streams.get_mut(&task) {
             stream.received += 1;
             out.wakes.extend(stream.waiter.upgrade());
         }
+    }
+
+    /// Where a new attempt of this process goes on.
+    pub(super) fn resumed(&self, task: TaskId, spec: Option<StreamSpec>) -> Option<StreamSpec> {
+        let mut spec = spec?;
+        if let Some(incoming) = self.streams.get(&task) {
+            incoming.resume(&mut spec);
+        }
+        Some(spec)
+    }
+
+    /// How many items the consumer has taken.
+    pub(crate) fn items_taken(&self, task: TaskId) -> u64 {
+        self.streams.get(&task).map_or(0, |stream| stream.taken)
     }
 
     pub(super) fn finish_stream(&mut self, task: TaskId, items: u64, now: Instant, out: &mut Out) {

@@ -83,7 +83,7 @@ impl State {
     pub(crate) fn submit(&mut self, new: NewTask, now: Instant, out: &mut Out) -> Submitted {
         let task = self.new_task_id();
         let bytes = new.bytes();
-        self.pending_bytes += bytes;
+        self.common.pending.add(bytes);
         let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
         let mut args = Vec::with_capacity(new.args.len());
         let mut natives = Vec::new();
@@ -269,7 +269,10 @@ impl State {
             return true;
         };
         match pending.actor {
-            Some(actor) => self.hosts_actor(actor),
+            Some(actor) => {
+                self.shared.hosts && self.actors.get(&actor).is_some_and(|client| client.is_of_host())
+                    || self.hosts_actor(actor)
+            }
             None => pending.template.shape.shared && self.shared.hosts,
         }
     }
@@ -278,7 +281,7 @@ impl State {
     fn goes_to_host(&self, task: TaskId) -> bool {
         self.tasks.get(&task).is_some_and(|pending| {
             let actor = pending.actor.and_then(|actor| self.actors.get(&actor));
-            pending.template.shape.shared || actor.is_some_and(|client| client.host.is_some())
+            pending.template.shape.shared || actor.is_some_and(|client| client.is_hosted())
         })
     }
 

@@ -5,6 +5,11 @@
 //!   the first call, an exclusive one.
 //! - LA-2: an idle actor is its instance and a few hundred bytes: no thread, no runtime, no channel.
 //! - LA-3: it ends when its last handle is gone; its instance is dropped after the calls that still run, outside the lock.
+//!
+//! Actors that others look up by name, or that outlive their creator, live in the same way in the host of their job's shared
+//! work, and the GCS knows them ([`hosted`]).
+
+mod hosted;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +17,13 @@ use std::time::Instant;
 
 use tokio::sync::RwLock;
 
-use super::super::{Dest, Out, State};
+use super::super::{Out, State};
 use super::{CALL_LINE, Entry};
 use crate::error::{RayError, Result};
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
 use crate::registry::{ActorMethod, ActorType, Receiver, RemoteItem};
 use crate::remote::Instance;
-use crate::wire::{ActorCallSpec, ActorInfo, ActorState, Frame, TaskSpec};
+use crate::wire::{ActorCallSpec, ActorInfo, ActorState, TaskSpec};
 use crate::worker::execute::actor_queue::{ActorQueue, Kind, Limits};
 use crate::worker::task::Phase;
 
@@ -85,6 +90,8 @@ pub(crate) struct LocalHost {
     queue: LocalQueue,
     constructor: Option<TaskId>,
     construct_is_async: bool,
+    /// If the GCS knows it.
+    tenancy: Option<Box<hosted::Tenancy>>,
     /// Calls of this process that have arrived and not ended.
     pub(in super::super) calls: usize,
 }
@@ -108,6 +115,7 @@ impl State {
             queue,
             constructor: Some(task),
             construct_is_async,
+            tenancy: None,
             calls: 0,
         }));
     }
@@ -202,7 +210,11 @@ impl State {
     pub(super) fn local_call_ended(&mut self, actor: ActorId, kind: Kind, out: &mut Out) {
         if let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) {
             local.queue.0.ended(kind);
+            let may_leave = local.tenancy.is_some();
             self.start_local(actor, out);
+            if may_leave {
+                self.leave_if_quiet(actor, out);
+            }
         }
     }
 
@@ -249,14 +261,19 @@ impl State {
     }
 
     /// Ends an actor that lives here: what waits fails, what runs is told to stop.
-    pub(crate) fn end_local_actor(&mut self, actor: ActorId, cause: &str, now: Instant, out: &mut Out) -> bool {
-        let local = self.actors.get(&actor).and_then(|client| client.local.as_ref());
-        let Some(name) = local.map(|local| local.host.type_name().to_owned()) else {
-            return false;
-        };
+    /// Returns their error if it was there.
+    pub(crate) fn end_local_actor(
+        &mut self,
+        actor: ActorId,
+        cause: &str,
+        now: Instant,
+        out: &mut Out,
+    ) -> Option<RayError> {
+        let name = self.local_actor(actor)?.type_name().to_owned();
         let cause = cause.to_owned();
-        self.bury_local(actor, &RayError::ActorDied { actor, name, cause }, now, out);
-        true
+        let error = RayError::ActorDied { actor, name, cause };
+        self.bury_local(actor, &error, now, out);
+        Some(error)
     }
 
     /// The actor is dead: its calls fail with this error.
@@ -318,18 +335,13 @@ impl State {
             max_pending_calls: -1,
             saves: None,
             calls_ahead: 0,
+            shared: true,
         }));
     }
 
-    /// Ends an actor that was created without the GCS, wherever it lives. Returns whether it is one.
-    pub(crate) fn kill_local_actor(&mut self, actor: ActorId, now: Instant, out: &mut Out) -> bool {
-        match self.actors.get(&actor).and_then(|client| client.host) {
-            Some(host) => {
-                out.send(Dest::Worker(host), Frame::EndActor { actor });
-                true
-            }
-            None => self.end_local_actor(actor, "it was killed by kill()", now, out),
-        }
+    /// The process of an actor that was created without the GCS, if that is another one.
+    pub(crate) fn host_elsewhere(&self, actor: ActorId) -> Option<WorkerId> {
+        self.actors.get(&actor).and_then(|client| client.host)
     }
 
     /// The host of these actors is dead, and they with it.

@@ -1,0 +1,180 @@
+//! The running of local tasks: by a thread of the pool for a while, or by a caller that waits for their results.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::outcome::{Ended, error_of};
+use super::panic;
+use super::run::caught;
+use super::shared::{Deeper, loan};
+use crate::error::{RayError, Result};
+use crate::remote::{Arguments, FunctionBody, Incoming, NativeValue, Outcome};
+use crate::worker::Worker;
+use crate::worker::context::{Hosting, Resources, TaskContext};
+use crate::worker::local::LocalTask;
+use crate::worker::resolve::Target;
+use crate::worker::state::{Done, Permit, Receipt, Service};
+
+/// How long a thread serves one line before it looks who else waits, in short tasks.
+const TURN: Duration = Duration::from_micros(50);
+/// Of short tasks, so many run between two looks at the clock.
+const CLOCK_EVERY: u32 = 8;
+
+/// So far a caller looks for something that it can run itself.
+const LOOK_AHEAD: usize = 256;
+
+/// Serves a line for a while.
+pub(super) fn serve(worker: &Arc<Worker>, service: Service) -> Done {
+    panic::install_hook();
+    let Service { line, receipt, hosting } = service;
+    let hand = line.take_hand();
+    let mut runs = Runs::new(worker, hosting);
+    while let Some(task) = line.next(&hand) {
+        runs.run(&task);
+        if runs.are_enough(line.is_short()) {
+            break;
+        }
+    }
+    line.lay_down(&hand);
+    runs.over(receipt)
+}
+
+/// Runs local tasks that this thread is about to wait for and that nobody has begun. Returns whether it ran one.
+pub(crate) fn help(worker: &Arc<Worker>, targets: &[Target]) -> bool {
+    let waiting = |target: &Target| match target {
+        Target::Local(task) if task.is_waiting() => Some(task.clone()),
+        _ => None,
+    };
+    let Some(first) = targets.iter().take(LOOK_AHEAD).find_map(waiting) else {
+        return false;
+    };
+    let Some(_deeper) = Deeper::step() else { return false };
+    let Some(line) = worker.locals.of(worker, &first.template.shape) else {
+        return false;
+    };
+    let loan = loan();
+    let Some(service) = worker.with(|state, now, _| state.local_service(&line, loan, now)) else {
+        return false;
+    };
+    panic::install_hook();
+    let hand = line.take_hand();
+    let mut runs = Runs::new(worker, service.hosting);
+    let tasks = targets.iter().filter_map(waiting);
+    for task in tasks.take_while(|task| task.template.shape == first.template.shape) {
+        hand.runs(Some(&task));
+        if runs.run(&task) {
+            line.claimed_out_of_turn(&task);
+        }
+        if runs.are_enough(line.is_short()) {
+            break;
+        }
+    }
+    line.lay_down(&hand);
+    let done = runs.over(service.receipt);
+    let ran = done.locals > 0;
+    worker.with(|state, now, out| state.shared_done(done, now, out));
+    ran
+}
+
+/// Tasks that run one after another on this thread, under one permit.
+struct Runs<'a> {
+    worker: &'a Arc<Worker>,
+    hosting: Permit,
+    /// That of the task before, to be used again if nobody else has kept it.
+    context: Option<Arc<TaskContext>>,
+    ran: u32,
+    begun: Instant,
+    now: Instant,
+}
+
+impl<'a> Runs<'a> {
+    fn new(worker: &'a Arc<Worker>, hosting: Permit) -> Self {
+        let now = Instant::now();
+        Self {
+            worker,
+            hosting,
+            context: None,
+            ran: 0,
+            begun: now,
+            now,
+        }
+    }
+
+    /// Runs a task, unless somebody else has begun it.
+    fn run(&mut self, task: &Arc<LocalTask>) -> bool {
+        let context = self.context_of(task);
+        let Some(arguments) = task.claim(&context) else {
+            self.context = Some(context);
+            return false;
+        };
+        let incoming = arguments.into_iter().map(|value| Incoming::Native(value.into_any()));
+        let ended = match function(task) {
+            Some(body) => caught(&context, || body(Arguments::new(incoming))),
+            None => Ended::Cancelled,
+        };
+        task.finish(self.worker, self.result(task, ended));
+        self.context = Some(context);
+        self.ran += 1;
+        true
+    }
+
+    fn result(&self, task: &LocalTask, ended: Ended) -> Result<NativeValue> {
+        match ended {
+            Ended::Outcome(Outcome::Returned(values)) if values.len() == 1 => {
+                let value = values.into_iter().next();
+                value.ok_or_else(|| RayError::internal("a value is missing"))
+            }
+            ended => Err(error_of(self.worker, task.id, &task.template.name, ended)),
+        }
+    }
+
+    fn context_of(&mut self, task: &LocalTask) -> Arc<TaskContext> {
+        let strategy = &task.template.shape.strategy;
+        let context = TaskContext {
+            task: task.id,
+            name: task.template.name.clone(),
+            group: strategy.group(),
+            captures: strategy.captures(),
+            resources: Resources::OfShape(task.template.shape.clone()),
+            hosting: Hosting::Shared(self.hosting),
+            started: Some(self.now),
+            ..TaskContext::default()
+        };
+        match self.context.take() {
+            Some(mut kept) => match Arc::get_mut(&mut kept) {
+                Some(place) => {
+                    *place = context;
+                    kept
+                }
+                None => Arc::new(context),
+            },
+            None => Arc::new(context),
+        }
+    }
+
+    /// Whether others are to have a turn now.
+    fn are_enough(&mut self, short: bool) -> bool {
+        if !short {
+            self.now = Instant::now();
+            return true;
+        }
+        if self.ran.is_multiple_of(CLOCK_EVERY) {
+            self.now = Instant::now();
+        }
+        self.now.duration_since(self.begun) >= TURN
+    }
+
+    fn over(self, receipt: Receipt) -> Done {
+        Done {
+            locals: self.ran,
+            ..Done::of(receipt)
+        }
+    }
+}
+
+fn function(task: &LocalTask) -> Option<fn(Arguments) -> Outcome> {
+    match task.template.item.as_function()?.body {
+        FunctionBody::Sync(body) => Some(body),
+        FunctionBody::Async(_) | FunctionBody::Iter(_) | FunctionBody::Stream(_) => None,
+    }
+}
