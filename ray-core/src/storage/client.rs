@@ -186,6 +186,7 @@ impl Bucket {
         // One that is not answered leaves time for another.
         let each = self.limit / 2;
         runtime.block_on(async {
+            let mut earlier = None;
             for tried in 1_u32.. {
                 let left = self.limit.saturating_sub(begun.elapsed());
                 let why = match tokio::time::timeout(each.min(left), attempt()).await {
@@ -195,6 +196,8 @@ impl Bucket {
                     }
                     Ok(Err(error)) if !may_pass(&error) => return Err(failed(explained(&error))),
                     Ok(Err(error)) => explained(&error),
+                    // What was left of the time says less than the attempts before.
+                    Err(_elapsed) if left < each && earlier.is_some() => earlier.take().unwrap_or_default(),
                     Err(_elapsed) => format!("no answer within {:?}", each.min(left)),
                 };
                 let pause = self.backoff.delay(tried, chance(tried));
@@ -206,6 +209,7 @@ impl Bucket {
                 }
                 tracing::debug!(target: "ray_core::storage", url = self.url_of(name), %why, ?pause, "a request to object storage is made again");
                 tokio::time::sleep(pause).await;
+                earlier = Some(why);
             }
             Err(failed("too many attempts".to_owned()))
         })

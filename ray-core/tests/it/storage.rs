@@ -255,6 +255,40 @@ fn a_named_actor_goes_on_from_object_storage_after_a_crash_and_in_a_later_run() 
     });
 }
 
+/// The sign of a driver that is to be killed, in its environment.
+const VICTIM: &str = "RAY_TEST_VICTIM";
+
+#[test]
+fn a_named_actor_goes_on_from_object_storage_when_its_driver_was_killed() {
+    in_own_process_given(with_server, || {
+        if let Some(ready) = std::env::var_os(VICTIM) {
+            let _ray = ray_core::init().unwrap();
+            let till = till("orphan", "s3://bucket/states");
+            (1..=3).for_each(|expected| assert_eq!(get(&till.add(1)).unwrap(), expected));
+            std::fs::write(ready, "").unwrap();
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        let directory = tempfile::Builder::new().prefix("ray-").tempdir_in("/tmp").unwrap();
+        let ready = directory.path().join("ready");
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(std::env::args_os().skip(1))
+            .env(VICTIM, &ready)
+            .env("RAY_TMPDIR", directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until(|| {
+            assert_eq!(victim.try_wait().unwrap(), None, "it ended by itself");
+            Path::exists(&ready)
+        });
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let _ray = ray_core::init().unwrap();
+        assert_eq!(get(&till("orphan", "s3://bucket/states").add(1)).unwrap(), 4);
+    });
+}
+
 #[test]
 fn what_an_actor_without_a_name_saved_goes_with_it() {
     in_own_process_given(with_server, || {
@@ -387,24 +421,33 @@ fn wrong_credentials_are_an_error_at_once() {
 
 #[test]
 fn a_server_that_is_not_there_is_an_error_after_the_time_that_was_set() {
+    let key = r#"{"gcs_base_url": "http://127.0.0.1:9", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}"#;
     let nobody = || {
         let variables = vec![
+            ("GOOGLE_SERVICE_ACCOUNT_KEY", key.to_owned()),
+            ("GOOGLE_ALLOW_HTTP", "true".to_owned()),
+            ("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9".to_owned()),
+            ("AZURE_ALLOW_HTTP", "true".to_owned()),
+            ("AZURE_STORAGE_ACCOUNT_NAME", "account".to_owned()),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0".to_owned()),
             ("AWS_ENDPOINT_URL", "http://127.0.0.1:9".to_owned()),
             ("AWS_ALLOW_HTTP", "true".to_owned()),
             ("AWS_ACCESS_KEY_ID", "id".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
-            ("RAY_CHECKPOINT_STORAGE_TIMEOUT_MS", "700".to_owned()),
+            ("RAY_CHECKPOINT_STORAGE_TIMEOUT_MS", "1500".to_owned()),
         ];
         Some(((), variables))
     };
     in_own_process_given(nobody, || {
         let _ray = ray_core::init().unwrap();
-        let begun = Instant::now();
-        let error = checkpoint_error(get(&till("alone", "s3://bucket/states").add(1)));
-        assert!(error.contains("s3://bucket/states/anonymous.alone"), "{error}");
-        assert!(error.contains("refused") && error.contains("tried"), "{error}");
-        // It was tried more than once.
-        assert!(begun.elapsed() > Duration::from_millis(100), "{error}");
+        for url in ["s3://bucket/states", "gs://bucket/states", "az://container/states"] {
+            let begun = Instant::now();
+            let error = checkpoint_error(get(&till(url, url).add(1)));
+            assert!(error.contains(&format!("{url}/anonymous.")), "{error}");
+            assert!(error.contains("refused") && error.contains("tried"), "{error}");
+            // It was tried more than once.
+            assert!(begun.elapsed() > Duration::from_millis(100), "{error}");
+        }
     });
 }
 
