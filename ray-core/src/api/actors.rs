@@ -1,7 +1,7 @@
 //! Creating, finding and ending actors.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -18,9 +18,10 @@ use crate::remote::{
 };
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, Frame, GcsReply, GcsRequest};
 use crate::worker::execute::actor_queue::Limits;
+use crate::worker::local::Mailbox;
 use crate::worker::refs::Hold;
 use crate::worker::resolve::Target;
-use crate::worker::state::{Argument, Dest, LocalActor, LocalQueue, NewActor, NewTask, State};
+use crate::worker::state::{Argument, Dest, LocalActor, NewActor, NewTask, State};
 use crate::worker::{Worker, current};
 
 /// Creates an actor. What goes wrong becomes the error of its calls.
@@ -33,10 +34,11 @@ pub fn create_actor(
     let created = current().and_then(|worker| create(&worker, item, call, options.as_deref()));
     created.unwrap_or_else(|error| RawActorHandle {
         actor: ActorId::default(),
-        handle: RawRef::failed(error),
+        handle: Arc::new(RawRef::failed(error)),
         type_name,
         hosted: false,
         item: None,
+        local: Weak::new(),
     })
 }
 
@@ -86,12 +88,13 @@ fn create(
     });
     Ok(RawActorHandle {
         actor,
-        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        handle: Arc::new(RawRef::counted(worker, handle, worker.identity.worker)),
         type_name: type_name.into(),
         hosted: false,
         // Under `get_if_exists` it may be one in another process.
         item: (options.isolation == Isolation::Shared && !options.get_if_exists && worker.identity.is_driver())
             .then_some(item),
+        local: Weak::new(),
     })
 }
 
@@ -148,12 +151,17 @@ fn create_here(
             item,
             class,
             instance: tokio::sync::RwLock::new(None),
+            mailbox: Mailbox::new(
+                options.max_concurrency.unwrap_or(0),
+                options.concurrency_groups.clone(),
+                limit(options.max_pending_calls),
+            ),
         }),
-        queue: LocalQueue::new(options.max_concurrency, options.concurrency_groups.clone()),
         construct_is_async: matches!(class.construct, ConstructBody::Async(_)),
         max_pending: limit(options.max_pending_calls),
         max_task_retries: limit(options.max_task_retries),
     };
+    let local = Arc::downgrade(&construct.host);
     let new = NewTask {
         template: of_construction(item)?,
         item: item.key().0,
@@ -177,10 +185,11 @@ fn create_here(
     });
     Ok(RawActorHandle {
         actor,
-        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        handle: Arc::new(RawRef::counted(worker, handle, worker.identity.worker)),
         type_name,
         hosted: true,
         item: Some(item),
+        local,
     })
 }
 
@@ -318,11 +327,12 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
     let type_name = info.type_name.as_str().into();
     Ok(RawActorHandle {
         actor: info.actor,
-        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        handle: Arc::new(RawRef::counted(worker, handle, worker.identity.worker)),
         type_name,
         hosted: false,
         // On the driver's node the driver is the host of shared work.
         item: (info.shared && worker.identity.is_driver()).then_some(item),
+        local: Weak::new(),
     })
 }
 

@@ -19,7 +19,7 @@ use crate::value::refs::{deserialize_ref, serialize_ref};
 use crate::worker::context::{self, Awaiting};
 use crate::worker::local::LocalTask;
 use crate::worker::resolve::Target;
-use crate::worker::state::{Out, State};
+use crate::worker::state::{LocalActor, Out, State};
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, current};
 
@@ -349,12 +349,15 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
 #[derive(Debug, Clone)]
 pub struct RawActorHandle {
     pub(crate) actor: ActorId,
-    pub(crate) handle: RawRef,
+    /// Local calls hold it too.
+    pub(crate) handle: Arc<RawRef>,
     pub(crate) type_name: Arc<str>,
     /// It lives in the process of its creator, which alone knows it.
     pub(crate) hosted: bool,
     /// In that process: its type.
     pub(crate) item: Option<&'static RemoteItem>,
+    /// In that process: the actor, as long as it lives.
+    pub(crate) local: Weak<LocalActor>,
 }
 
 impl RawActorHandle {
@@ -366,7 +369,7 @@ impl RawActorHandle {
 
 impl Serialize for RawActorHandle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let handle = ObjectRef::<()>::from_raw(self.handle.clone());
+        let handle = ObjectRef::<()>::from_raw((*self.handle).clone());
         (self.actor, handle, &*self.type_name, self.hosted).serialize(serializer)
     }
 }
@@ -386,10 +389,11 @@ impl<'de> Deserialize<'de> for RawActorHandle {
         }
         Ok(Self {
             actor,
-            handle,
+            handle: Arc::new(handle),
             type_name: type_name.into(),
             hosted,
             item: None,
+            local: Weak::new(),
         })
     }
 }

@@ -136,10 +136,6 @@ pub(super) fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
     (0..number).map(|_| RawRef::failed(error.clone())).collect()
 }
 
-fn retries(number: i32) -> i64 {
-    if number == UNLIMITED { -1 } else { i64::from(number) }
-}
-
 /// Submits a task. Without options the attribute's hold.
 #[track_caller]
 pub fn task(
@@ -205,8 +201,7 @@ fn new_task(
     stream: Option<u32>,
 ) -> Result<(NewTask, Prepared)> {
     let item = template.item;
-    let max_retries = options.or_else(|| item.as_function().map(|function| function.defaults()));
-    let max_retries = Some(retries(max_retries.map_or(3, |options| options.max_retries)));
+    let max_retries = Some(template.max_retries);
     let name = options.and_then(|options| options.name.clone());
     let timeout = worker.timeout_within(template.options.timeout);
     let new = |prepared: &mut Prepared| NewTask {
@@ -286,10 +281,16 @@ pub fn actor_call(
     handle: &RawActorHandle,
     item: &'static RemoteItem,
     method: u32,
-    call: CallBuilder,
+    mut call: CallBuilder,
     options: Option<Arc<MethodOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
+    if num_returns == 1
+        && options.is_none()
+        && let Some(reference) = local::call(handle, item, method, &mut call)
+    {
+        return vec![reference];
+    }
     let site = Location::caller();
     let called = new_call(handle, item, method, call, options.as_deref(), num_returns, false);
     let submitted = called.and_then(|(worker, new)| {
@@ -332,15 +333,13 @@ fn new_call(
         })?;
     let given = options;
     let options = options.unwrap_or_else(|| method.defaults());
-    let name = || {
-        options
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{}::{}", item.identity().name, method.name))
-    };
     let template = match given {
-        None => template::of_default_call(item, method, name)?,
-        Some(options) => Arc::new(template::of_call(item, name(), options)?),
+        None => template::of_default_call(item, method)?,
+        Some(options) => Arc::new(template::of_call(
+            item,
+            template::call_name(item, method, options),
+            options,
+        )?),
     };
     let actor = handle.actor;
     let known = worker.read(|state| state.actor_client(actor).map(state::ActorClient::limits));
@@ -368,7 +367,7 @@ fn new_call(
         nested: std::mem::take(&mut prepared.nested),
         returns,
         stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
-        max_retries: options.max_task_retries.map(retries),
+        max_retries: options.max_task_retries.map(template::retries),
         timeout,
     };
     Ok((worker, (new, prepared)))

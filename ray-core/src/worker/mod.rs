@@ -31,12 +31,12 @@ use smallvec::SmallVec;
 
 use crate::config;
 use crate::error::{RayError, Result};
-use crate::ids::{JobId, NodeId, ObjectId, WorkerId};
+use crate::ids::{ActorId, JobId, NodeId, ObjectId, WorkerId};
 use crate::wire::{DeathCause, Frame, Sender, Welcome};
 use execute::Executor;
 use gcs_client::GcsClient;
 use links::{Departure, Links, Parcel};
-use local::LocalLines;
+use local::{LocalLines, Startable};
 use rings::Rings;
 use state::{Dest, Out, Outgoing, State};
 
@@ -131,6 +131,7 @@ impl Worker {
         })?;
         let mut state = State::new(identity.worker, &config);
         let locals = LocalLines::new(state.common());
+        state.local_line(&locals.calls);
         state.shared.hosts = identity.is_driver();
         Ok(Arc::new(Self {
             state: Mutex::new(state),
@@ -219,6 +220,12 @@ impl Worker {
             execute::shared::start_thread(self);
         }
         out.cancelled.iter().for_each(|context| context.cancel.set());
+        for (host, error) in out.buried {
+            host.end_local(self, &error);
+        }
+        for call in out.ended {
+            call.fail(self, self.read(|state| state.why_ended()));
+        }
         for (line, error) in out.refused {
             line.refuse(self, &error);
         }
@@ -256,6 +263,29 @@ impl Worker {
         }
         for value in out.garbage {
             drop_value(value);
+        }
+    }
+
+    /// Puts calls in line whose turn at their actor has come.
+    pub(crate) fn start_calls(self: &Arc<Self>, actor: ActorId, startable: Startable) {
+        if startable.is_empty() {
+            return;
+        }
+        let Startable { of_state, local } = startable;
+        for task in local {
+            if let Err(task) = self.locals.calls.push(task) {
+                task.fail(self, self.read(|state| state.why_ended()));
+            }
+        }
+        if !of_state.is_empty() || !self.locals.calls.is_served() {
+            let startable = Startable {
+                of_state,
+                local: SmallVec::new(),
+            };
+            self.with(|state, _, out| {
+                state.start_calls(actor, startable, out);
+                state.local_pushed(&self.locals.calls, out);
+            });
         }
     }
 
@@ -332,8 +362,12 @@ impl Worker {
 
     /// Ends the session in this process: what is pending fails with `error`.
     pub(crate) fn end_session(self: &Arc<Self>, error: &RayError) {
-        self.with(|state, now, out| state.end_session(error, now, out));
-        self.locals.end(self, error);
+        let hosts = self.with(|state, now, out| {
+            let hosts = state.local_actors();
+            state.end_session(error, now, out);
+            hosts
+        });
+        self.locals.end(self, &hosts, error);
         self.gcs.fail_all(error);
         self.links().close();
     }

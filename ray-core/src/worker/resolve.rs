@@ -315,6 +315,9 @@ impl Worker {
         let Some(actor) = context.actor else { return Ok(()) };
         self.read(|state| {
             let own_call = |target: &Target| {
+                if let Target::Local(task) = target {
+                    return !task.is_settled() && task.call.as_ref().is_some_and(|call| call.actor == actor);
+                }
                 // A call that has ended is waited for no more.
                 let pending = state.tasks.get(&target.object().task());
                 pending.is_some_and(|pending| pending.actor == Some(actor))

@@ -15,6 +15,7 @@ use crate::remote::Arguments;
 use crate::wire::{ActorSpec, ArgSpec, Frame, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{Hosting, TaskContext};
+use crate::worker::local::Mailbox;
 use crate::worker::refs::Hold;
 use crate::worker::state::{Dest, LocalActor, Outgoing};
 
@@ -238,6 +239,7 @@ impl Worker {
             item,
             class,
             instance: tokio::sync::RwLock::new(None),
+            mailbox: Mailbox::new(spec.max_concurrency, spec.groups.clone(), spec.max_pending_calls),
         });
         // The job stands there before anybody can start it.
         let number = self.with(|state, _, _| state.new_number());

@@ -8,12 +8,13 @@ use super::panic;
 use super::run::caught;
 use super::shared::{Deeper, loan};
 use crate::error::{RayError, Result};
-use crate::remote::{Arguments, FunctionBody, Incoming, NativeValue, Outcome};
+use crate::ids::ActorId;
+use crate::remote::{Arguments, FunctionBody, Incoming, MethodBody, NativeValue, Outcome};
 use crate::worker::Worker;
 use crate::worker::context::{Hosting, Resources, TaskContext};
-use crate::worker::local::LocalTask;
+use crate::worker::local::{Hand, LocalCall, LocalTask, Startable};
 use crate::worker::resolve::Target;
-use crate::worker::state::{Done, Permit, Receipt, Service};
+use crate::worker::state::{Done, LocalActor, Permit, Receipt, Service};
 
 /// How long a thread serves one line before it looks who else waits, in short tasks.
 const TURN: Duration = Duration::from_micros(50);
@@ -30,7 +31,7 @@ pub(super) fn serve(worker: &Arc<Worker>, service: Service) -> Done {
     let hand = line.take_hand();
     let mut runs = Runs::new(worker, hosting);
     while let Some(task) = line.next(&hand) {
-        runs.run(&task);
+        runs.run(&task, &hand);
         if runs.are_enough(line.is_short()) {
             break;
         }
@@ -49,9 +50,11 @@ pub(crate) fn help(worker: &Arc<Worker>, targets: &[Target]) -> bool {
         return false;
     };
     let Some(_deeper) = Deeper::step() else { return false };
-    let Some(line) = worker.locals.of(worker, &first.template.shape) else {
-        return false;
+    let line = match &first.call {
+        None => worker.locals.of(worker, &first.template.shape),
+        Some(_) => Some(worker.locals.calls.clone()),
     };
+    let Some(line) = line else { return false };
     let loan = loan();
     let Some(service) = worker.with(|state, now, _| state.local_service(&line, loan, now)) else {
         return false;
@@ -59,10 +62,14 @@ pub(crate) fn help(worker: &Arc<Worker>, targets: &[Target]) -> bool {
     panic::install_hook();
     let hand = line.take_hand();
     let mut runs = Runs::new(worker, service.hosting);
-    let tasks = targets.iter().filter_map(waiting);
-    for task in tasks.take_while(|task| task.template.shape == first.template.shape) {
-        hand.runs(Some(&task));
-        if runs.run(&task) {
+    // What the calls of actors wait for shows while they run.
+    for task in targets.iter().filter_map(waiting) {
+        let same = task.call.is_some() == first.call.is_some() && task.template.shape == first.template.shape;
+        if !same && first.call.is_none() {
+            break;
+        }
+        let in_hand = hand.begin_if_next(&task);
+        if runs.run(&task, &hand) && !in_hand {
             line.claimed_out_of_turn(&task);
         }
         if runs.are_enough(line.is_short()) {
@@ -100,22 +107,55 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// Runs a task, unless somebody else has begun it.
-    fn run(&mut self, task: &Arc<LocalTask>) -> bool {
+    /// Runs a task, unless somebody else has begun it. Calls that may start afterwards go to the hand.
+    fn run(&mut self, task: &Arc<LocalTask>, hand: &Hand) -> bool {
         let context = self.context_of(task);
         let Some(arguments) = task.claim(&context) else {
             self.context = Some(context);
             return false;
         };
-        let incoming = arguments.into_iter().map(|value| Incoming::Native(value.into_any()));
-        let ended = match function(task) {
-            Some(body) => caught(&context, || body(Arguments::new(incoming))),
-            None => Ended::Cancelled,
-        };
-        task.finish(self.worker, self.result(task, ended));
+        let arguments = Arguments::new(arguments.into_iter().map(|value| Incoming::Native(value.into_any())));
+        match &task.call {
+            None => {
+                let ended = match function(task) {
+                    Some(body) => caught(&context, || body(arguments)),
+                    None => Ended::Cancelled,
+                };
+                task.finish(self.worker, self.result(task, ended));
+            }
+            Some(call) => {
+                let host = call.host.upgrade();
+                let ended = host.as_ref().map(|host| called(call, host, &context, arguments));
+                let result = match ended {
+                    Some(Ok(ended)) => self.result(task, ended),
+                    Some(Err(what)) => Err(RayError::internal(format!(
+                        "an actor's instance is {what} although its call was started"
+                    ))),
+                    None => Err(gone(call.actor, task)),
+                };
+                task.finish(self.worker, result);
+                if let Some(host) = host {
+                    self.turn_over(task, call, &host, hand);
+                }
+            }
+        }
         self.context = Some(context);
         self.ran += 1;
         true
+    }
+
+    /// A call has ended: those whose turn has come are the next of this thread, or of one that takes them from it.
+    fn turn_over(&self, task: &Arc<LocalTask>, call: &LocalCall, host: &LocalActor, hand: &Hand) {
+        let (Startable { of_state, local }, keeper) = host.mailbox.local_ended(call.kind, task);
+        hand.add(local);
+        if !of_state.is_empty() {
+            let startable = Startable {
+                of_state,
+                ..Startable::default()
+            };
+            self.worker.start_calls(call.actor, startable);
+        }
+        drop(keeper);
     }
 
     fn result(&self, task: &LocalTask, ended: Ended) -> Result<NativeValue> {
@@ -129,10 +169,13 @@ impl<'a> Runs<'a> {
     }
 
     fn context_of(&mut self, task: &LocalTask) -> Arc<TaskContext> {
+        let call = task.call.as_ref();
         let strategy = &task.template.shape.strategy;
         let context = TaskContext {
             task: task.id,
             name: task.template.name.clone(),
+            actor: call.map(|call| call.actor),
+            exclusive: call.is_some_and(|call| call.kind.exclusive),
             group: strategy.group(),
             captures: strategy.captures(),
             resources: Resources::OfShape(task.template.shape.clone()),
@@ -176,5 +219,35 @@ fn function(task: &LocalTask) -> Option<fn(Arguments) -> Outcome> {
     match task.template.item.as_function()?.body {
         FunctionBody::Sync(body) => Some(body),
         FunctionBody::Async(_) | FunctionBody::Iter(_) | FunctionBody::Stream(_) => None,
+    }
+}
+
+/// Runs a method. The error says what is wrong with the instance.
+fn called(
+    call: &LocalCall,
+    host: &LocalActor,
+    context: &Arc<TaskContext>,
+    arguments: Arguments,
+) -> Result<Ended, &'static str> {
+    match call.body {
+        MethodBody::ExclusiveSync(body) => {
+            let mut instance = host.instance.try_write().map_err(|_| "in use")?;
+            let instance = instance.as_mut().ok_or("missing")?;
+            Ok(caught(context, || body(&mut **instance, arguments)))
+        }
+        MethodBody::SharedSync(body) => {
+            let instance = host.instance.try_read().map_err(|_| "in use")?;
+            let instance = instance.as_ref().ok_or("missing")?;
+            Ok(caught(context, || body(&**instance, arguments)))
+        }
+        _ => Err("of another kind"),
+    }
+}
+
+fn gone(actor: ActorId, task: &LocalTask) -> RayError {
+    RayError::ActorDied {
+        actor,
+        name: task.template.name.as_ref().to_owned(),
+        cause: "it has ended".into(),
     }
 }

@@ -112,6 +112,7 @@ impl Executor {
 
     /// The main loop of a worker process. Returns the exit code.
     pub(crate) fn serve(&self, worker: &Arc<Worker>) -> i32 {
+        worker.rings.keep_for_this_thread();
         if std::panic::catch_unwind(crate::process::setup::run_worker_setup).is_err() {
             let panic::Panic { message, location } = panic::take_last();
             #[expect(
@@ -292,7 +293,7 @@ impl Executor {
 
     /// Cancels what a task has submitted.
     pub(crate) fn cancel_children(&self, worker: &Arc<Worker>, parent: TaskId) {
-        for child in worker.locals.children(parent) {
+        for child in worker.locals.children(worker, parent) {
             child.cancel(worker, true);
         }
         worker.with(|state, now, out| {

@@ -24,8 +24,8 @@ const KEPT: usize = 4096;
 /// Tasks that wait for a thread, in order. It neither owns nor looks for threads: that is the state's part.
 #[derive(Debug)]
 pub(crate) struct LocalLine {
-    /// What its tasks need.
-    pub(crate) shape: Shape,
+    /// What its tasks need. `None`: it is that of actors' calls.
+    pub(crate) shape: Option<Shape>,
     common: Arc<Common>,
     queue: Mutex<Queue>,
     /// How many stand in the queue, to be looked at without its lock.
@@ -57,7 +57,7 @@ struct Held {
 }
 
 impl LocalLine {
-    pub(super) fn new(shape: Shape, common: Arc<Common>) -> Self {
+    pub(super) fn new(shape: Option<Shape>, common: Arc<Common>) -> Self {
         Self {
             shape,
             common,
@@ -278,15 +278,27 @@ impl Hand {
         Some(first)
     }
 
+    /// Calls whose turn came when this hand ended another one's.
+    pub(crate) fn add(&self, tasks: impl IntoIterator<Item = Arc<LocalTask>>) {
+        self.held().next.extend(tasks);
+    }
+
+    /// Takes out a task that is about to be claimed, if it is the next.
+    pub(crate) fn begin_if_next(&self, task: &Arc<LocalTask>) -> bool {
+        let mut held = self.held();
+        let is_next = held.next.front().is_some_and(|next| Arc::ptr_eq(next, task));
+        if is_next {
+            held.next.pop_front();
+        }
+        let before = held.running.replace(task.clone());
+        drop(held);
+        drop(before);
+        is_next
+    }
+
     fn give_half(&self) -> VecDeque<Arc<LocalTask>> {
         let mut held = self.held();
         let kept = held.next.len() / 2;
         held.next.split_off(kept)
-    }
-
-    /// Notes what a caller runs itself.
-    pub(crate) fn runs(&self, task: Option<&Arc<LocalTask>>) {
-        let before = std::mem::replace(&mut self.held().running, task.cloned());
-        drop(before);
     }
 }

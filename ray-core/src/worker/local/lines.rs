@@ -10,19 +10,22 @@ use crate::ids::{IdHasher, TaskId};
 use crate::memory::RunningTask;
 use crate::worker::Worker;
 use crate::worker::shape::Shape;
-use crate::worker::state::Common;
+use crate::worker::state::{Common, LocalActor};
 
 /// The lines of a process, by what their tasks need.
 #[derive(Debug)]
 pub(crate) struct LocalLines {
     pub(crate) common: Arc<Common>,
     lines: RwLock<HashMap<Shape, Arc<LocalLine>, IdHasher>>,
+    /// The line of actors' calls.
+    pub(crate) calls: Arc<LocalLine>,
     ended: AtomicBool,
 }
 
 impl LocalLines {
     pub(crate) fn new(common: Arc<Common>) -> Self {
         Self {
+            calls: Arc::new(LocalLine::new(None, common.clone())),
             common,
             lines: RwLock::default(),
             ended: AtomicBool::new(false),
@@ -47,7 +50,7 @@ impl LocalLines {
                 return None;
             }
             lines.retain(|_, line| !line.is_closed());
-            let new = || Arc::new(LocalLine::new(shape.clone(), self.common.clone()));
+            let new = || Arc::new(LocalLine::new(Some(shape.clone()), self.common.clone()));
             lines.entry(shape.clone()).or_insert_with(new).clone()
         };
         worker.with(|state, _, _| state.local_line(&line));
@@ -56,12 +59,15 @@ impl LocalLines {
 
     fn all(&self) -> Vec<Arc<LocalTask>> {
         let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
-        lines.values().flat_map(|line| line.all()).collect()
+        let lines = lines.values().chain([&self.calls]);
+        lines.flat_map(|line| line.all()).collect()
     }
 
     /// What a task has submitted that has not ended.
-    pub(crate) fn children(&self, parent: TaskId) -> Vec<Arc<LocalTask>> {
+    pub(crate) fn children(&self, worker: &Worker, parent: TaskId) -> Vec<Arc<LocalTask>> {
         let mut all = self.all();
+        let hosts = worker.read(|state| state.local_actors());
+        all.extend(hosts.iter().flat_map(|host| host.mailbox.local()));
         all.retain(|task| task.parent == parent);
         all
     }
@@ -74,12 +80,19 @@ impl LocalLines {
     }
 
     /// The session ends: what has not ended fails.
-    pub(crate) fn end(&self, worker: &Arc<Worker>, error: &RayError) {
+    pub(crate) fn end(&self, worker: &Arc<Worker>, hosts: &[Arc<LocalActor>], error: &RayError) {
         self.ended.store(true, Ordering::Release);
         let lines: Vec<_> = {
             let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-            lines.drain().map(|(_, line)| line).collect()
+            lines
+                .drain()
+                .map(|(_, line)| line)
+                .chain([self.calls.clone()])
+                .collect()
         };
+        for host in hosts {
+            host.end_local(worker, error);
+        }
         for line in lines {
             line.close();
             for task in line.all() {

@@ -17,8 +17,10 @@
 
 mod line;
 mod lines;
+mod mailbox;
 mod task;
 
-pub(crate) use line::LocalLine;
+pub(crate) use line::{Hand, LocalLine};
 pub(crate) use lines::LocalLines;
-pub(crate) use task::{Arguments, LocalTask, Read};
+pub(crate) use mailbox::{Called, Mailbox, Startable};
+pub(crate) use task::{Arguments, LocalCall, LocalTask, Read};

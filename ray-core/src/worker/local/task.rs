@@ -9,12 +9,14 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::error::{RayError, Result};
-use crate::ids::{ObjectId, TaskId};
-use crate::remote::NativeValue;
+use crate::ids::{ActorId, ObjectId, TaskId};
+use crate::remote::{MethodBody, NativeValue};
 use crate::worker::context::TaskContext;
+use crate::worker::execute::actor_queue::Kind;
 use crate::worker::native::{self, NativeValue as Shareable};
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
+use crate::worker::state::LocalActor;
 use crate::worker::task::Template;
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, drop_value};
@@ -28,7 +30,11 @@ pub(crate) struct LocalTask {
     /// The task that submitted it, if one did.
     pub(crate) parent: TaskId,
     pub(crate) template: Arc<Template>,
+    /// For a call of an actor's method.
+    pub(crate) call: Option<LocalCall>,
     session: Weak<Worker>,
+    /// It could be run again: it has no arguments, which the first run takes.
+    pub(crate) is_repeatable: bool,
     /// References of this kind to the result. The state counts one for all of them.
     handles: AtomicU32,
     /// The state knows the object.
@@ -36,6 +42,16 @@ pub(crate) struct LocalTask {
     /// What `cell` holds, to be looked at without its lock.
     status: AtomicU8,
     cell: Mutex<Cell>,
+}
+
+/// A method, and the actor that it is called of.
+#[derive(Debug)]
+pub(crate) struct LocalCall {
+    pub(crate) actor: ActorId,
+    /// Gone when the actor has ended.
+    pub(crate) host: Weak<LocalActor>,
+    pub(crate) body: MethodBody,
+    pub(crate) kind: Kind,
 }
 
 struct Cell {
@@ -54,10 +70,12 @@ enum Stage {
     Gone,
 }
 
-const WAITING: u8 = 0;
-const RUNNING: u8 = 1;
-const RETURNED: u8 = 2;
-const FAILED: u8 = 3;
+/// A call whose turn at its actor has not come.
+const PARKED: u8 = 0;
+const WAITING: u8 = 1;
+const RUNNING: u8 = 2;
+const RETURNED: u8 = 3;
+const FAILED: u8 = 4;
 
 /// What a reference reads.
 pub(crate) enum Read {
@@ -88,16 +106,20 @@ impl LocalTask {
         id: TaskId,
         parent: TaskId,
         template: Arc<Template>,
+        call: Option<LocalCall>,
         arguments: Arguments,
     ) -> Arc<Self> {
+        let status = if call.is_some() { PARKED } else { WAITING };
         Arc::new(Self {
+            is_repeatable: call.is_none() && arguments.is_empty(),
+            call,
             id,
             parent,
             template,
             session: Arc::downgrade(worker),
             handles: AtomicU32::new(1),
             handed_in: AtomicBool::new(false),
-            status: AtomicU8::new(WAITING),
+            status: AtomicU8::new(status),
             cell: Mutex::new(Cell {
                 stage: Stage::Waiting(arguments),
                 waiters: SmallVec::new(),
@@ -144,11 +166,19 @@ impl LocalTask {
         self.status.load(Ordering::Acquire) == FAILED
     }
 
+    /// The turn of a call has come: whoever comes first may claim it.
+    pub(super) fn release(&self) {
+        // One that was cancelled stays so.
+        let _unless_settled = self
+            .status
+            .compare_exchange(PARKED, WAITING, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// Takes the task to be run (LT-1). `context` is its context from here on.
     pub(crate) fn claim(&self, context: &Arc<TaskContext>) -> Option<Arguments> {
         let mut cell = self.cell();
         match &mut cell.stage {
-            Stage::Waiting(arguments) => {
+            Stage::Waiting(arguments) if self.is_waiting() => {
                 let arguments = std::mem::take(arguments);
                 cell.stage = Stage::Running(context.clone());
                 self.status.store(RUNNING, Ordering::Release);
@@ -158,7 +188,7 @@ impl LocalTask {
         }
     }
 
-    /// Whether nobody has claimed it.
+    /// Whether it may be claimed.
     pub(crate) fn is_waiting(&self) -> bool {
         self.status.load(Ordering::Acquire) == WAITING
     }
@@ -185,7 +215,7 @@ impl LocalTask {
     }
 
     /// Fails the task if it is not settled. Returns the context of its run, if it runs.
-    pub(crate) fn fail(&self, worker: &Arc<Worker>, error: RayError) -> Option<Arc<TaskContext>> {
+    pub(crate) fn fail(self: &Arc<Self>, worker: &Arc<Worker>, error: RayError) -> Option<Arc<TaskContext>> {
         let mut cell = self.cell();
         let (arguments, context) = match &mut cell.stage {
             Stage::Waiting(arguments) => (Some(std::mem::take(arguments)), None),
@@ -197,13 +227,23 @@ impl LocalTask {
         self.tell(worker, settled);
         if let Some(arguments) = arguments {
             worker.with(|state, _, out| state.locals_ended(1, out));
+            self.turn_over(worker);
             arguments.into_iter().for_each(drop_value);
         }
         context
     }
 
+    /// A call that was withdrawn takes no turn of its actor: others may have it.
+    fn turn_over(self: &Arc<Self>, worker: &Arc<Worker>) {
+        let Some(call) = &self.call else { return };
+        let Some(host) = call.host.upgrade() else { return };
+        let (startable, keeper) = host.mailbox.local_ended(call.kind, self);
+        worker.start_calls(call.actor, startable);
+        drop(keeper);
+    }
+
     /// Completes the result as cancelled. A run is told to stop, and on demand what it has submitted is cancelled too.
-    pub(crate) fn cancel(&self, worker: &Arc<Worker>, recursive: bool) {
+    pub(crate) fn cancel(self: &Arc<Self>, worker: &Arc<Worker>, recursive: bool) {
         let name = self.template.name.as_ref().to_owned();
         let error = RayError::Cancelled { task: self.id, name };
         if let Some(context) = self.fail(worker, error) {
@@ -246,7 +286,7 @@ impl LocalTask {
 
     fn tell(&self, worker: &Arc<Worker>, settled: Settled) {
         if let Some(slot) = settled.slot {
-            worker.with(|state, now, out| state.local_settled(self.id, slot, now, out));
+            worker.with(|state, now, out| state.local_settled(self, slot, now, out));
         }
         for waiter in settled.waiters.iter().filter_map(Weak::upgrade) {
             if settled.failed {
@@ -358,7 +398,7 @@ impl LocalTask {
             state.refs.own(object, Hold::Handle);
             state.objects.expect(object);
             match slot {
-                Some(slot) => state.settle(object, slot, now, out),
+                Some(slot) => state.local_settled(self, slot, now, out),
                 None => state.local_expected(self.clone()),
             }
         });

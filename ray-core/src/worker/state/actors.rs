@@ -170,6 +170,9 @@ impl State {
     pub(super) fn enqueue_call(&mut self, actor: ActorId, task: TaskId) {
         if let Some(client) = self.actors.get_mut(&actor) {
             client.queue.push_back(task);
+            if let Some(local) = &client.local {
+                local.is_behind();
+            }
         }
     }
 

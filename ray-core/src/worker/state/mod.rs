@@ -30,8 +30,7 @@ pub(crate) use actors::ActorClient;
 pub(crate) use admission::Ticket;
 pub(crate) use locals::Common;
 pub(crate) use shared::{
-    Done, LocalActor, LocalOutcome, LocalQueue, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Service,
-    Started, What,
+    Done, LocalActor, LocalOutcome, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Service, Started, What,
 };
 pub(crate) use submit::{Argument, NewCall, NewTask};
 
@@ -85,6 +84,10 @@ pub(crate) struct Out {
     pub(crate) start_threads: u32,
     /// Tasks of this process that are to stop.
     pub(crate) cancelled: Vec<Arc<TaskContext>>,
+    /// Actors of this process that have ended, and how.
+    pub(crate) buried: Vec<(Arc<LocalActor>, RayError)>,
+    /// Calls that were too late for their session.
+    pub(crate) ended: Vec<Arc<LocalTask>>,
     /// Lines whose tasks cannot run, and why.
     pub(crate) refused: Vec<(Arc<LocalLine>, RayError)>,
     /// Values that are in memory as they are, of which somebody needs the encoded form.
@@ -110,6 +113,8 @@ impl Out {
             rouse: SmallVec::new(),
             start_threads: 0,
             cancelled: Vec::new(),
+            buried: Vec::new(),
+            ended: Vec::new(),
             refused: Vec::new(),
             encode: Vec::new(),
             free: Vec::new(),

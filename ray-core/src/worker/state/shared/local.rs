@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
-use super::{Permit, Receipt, Shared, State};
-use crate::worker::local::LocalLine;
+use super::{CALL_LINE, Permit, Receipt, Shared, State};
+use crate::worker::local::{LocalLine, LocalTask};
 use crate::worker::state::Out;
 
 /// The right to run tasks of a line for a while.
@@ -20,7 +20,7 @@ pub(crate) struct Service {
 impl State {
     /// Makes a line known.
     pub(crate) fn local_line(&mut self, line: &Arc<LocalLine>) {
-        let place = self.shared.line_of(&line.shape);
+        let place = self.shared.place_of(line);
         if let Some(queue) = self.shared.lines.get_mut(place) {
             line.set_short(queue.is_short());
             queue.local = Some(line.clone());
@@ -29,12 +29,26 @@ impl State {
 
     /// A task stands in this line that no thread may see without being called.
     pub(crate) fn local_pushed(&mut self, line: &Arc<LocalLine>, out: &mut Out) {
-        let place = self.shared.line_of(&line.shape);
+        let place = self.shared.place_of(line);
         if let Some(queue) = self.shared.lines.get_mut(place) {
             queue.local.get_or_insert_with(|| line.clone());
         }
         self.shared_request_leases(place, out);
         self.shared.summon(place, false, out);
+    }
+
+    /// Calls of actors stand in line whose turn has come.
+    pub(super) fn local_calls(&mut self, calls: impl IntoIterator<Item = Arc<LocalTask>>, out: &mut Out) {
+        let Some(line) = self.shared.lines.get(CALL_LINE).and_then(|line| line.local.clone()) else {
+            return;
+        };
+        for call in calls {
+            if let Err(call) = line.push(call) {
+                // The session ends, and with it whoever runs them.
+                out.ended.push(call);
+            }
+        }
+        self.local_pushed(&line, out);
     }
 
     /// A thread of the pool serves the line's local tasks, if there are some and it is their turn.
@@ -59,7 +73,7 @@ impl State {
         loan: Option<Permit>,
         now: Instant,
     ) -> Option<Service> {
-        let place = self.shared.line_of(&line.shape);
+        let place = self.shared.place_of(line);
         let loan = loan.filter(|loan| loan.line == place && loan.lease != 0);
         let permit = match loan {
             None => Some(self.shared.permit(place)?),
@@ -85,6 +99,13 @@ impl Service {
 }
 
 impl Shared {
+    fn place_of(&mut self, line: &LocalLine) -> usize {
+        match &line.shape {
+            Some(shape) => self.line_of(shape),
+            None => CALL_LINE,
+        }
+    }
+
     /// Whether a thread that was about to rest must look once more: a task came that its submitter left to it (LT-4).
     pub(super) fn must_look_again(&self) -> bool {
         fence(Ordering::SeqCst);

@@ -25,8 +25,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use actors::Called;
-pub(crate) use actors::{LocalActor, LocalHost, LocalQueue, NewActor};
+pub(crate) use actors::{LocalActor, LocalHost, NewActor};
 pub(crate) use local::Service;
 use threads::Threads;
 pub(crate) use threads::{Look, Next};
@@ -38,7 +37,7 @@ use crate::remote;
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::context::{Hosting, Resources, TaskContext};
 use crate::worker::execute::actor_queue::Kind;
-use crate::worker::local::LocalLine;
+use crate::worker::local::{Called, LocalLine};
 use crate::worker::native::NativeValue;
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::super::{Dest, Out, State};
-use super::{Called, Kind, LocalActor, LocalHost, LocalQueue};
+use super::{Called, Kind, LocalActor, LocalHost};
 use crate::error::RayError;
 use crate::ids::ActorId;
 use crate::remote::ConstructBody;
@@ -35,21 +35,19 @@ impl State {
         out: &mut Out,
     ) {
         let actor = spec.actor;
-        let mut queue = LocalQueue::new(Some(spec.max_concurrency), spec.groups.clone());
         let construct_is_async = matches!(host.class.construct, ConstructBody::Async(_));
         let constructor = Kind {
             exclusive: true,
             is_async: construct_is_async,
             group: 0,
         };
-        queue.0.push(constructor, Called::Foreign(number));
+        host.mailbox.push(constructor, Called::Foreign(number));
         let name = spec.name.clone().unwrap_or_else(|| spec.type_name.clone());
         // LA-4.
         let client = self.keep_client(actor, host.type_name());
         client.set_limits(spec.max_pending_calls, spec.max_task_retries);
         client.local = Some(Box::new(LocalHost {
             host,
-            queue,
             constructor: None,
             construct_is_async,
             tenancy: Some(Box::new(Tenancy { name, ends: None })),
@@ -97,7 +95,7 @@ impl State {
     /// LA-4: an actor that is to end does so when nothing of it waits or runs.
     pub(super) fn leave_if_quiet(&mut self, actor: ActorId, out: &mut Out) {
         let local = self.actors.get(&actor).and_then(|client| client.local.as_deref());
-        let Some(local) = local.filter(|local| local.queue.0.is_quiet()) else {
+        let Some(local) = local.filter(|local| local.host.mailbox.is_quiet()) else {
             return;
         };
         if let Some(tenancy) = &local.tenancy
