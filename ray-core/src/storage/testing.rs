@@ -36,6 +36,7 @@ pub(crate) struct Unsteady {
     requests: AtomicU64,
     chances: RandomState,
     loses_next: AtomicU32,
+    contests_next: AtomicU32,
     before_put: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -51,6 +52,7 @@ impl Unsteady {
             requests: AtomicU64::default(),
             chances: RandomState::new(),
             loses_next: AtomicU32::default(),
+            contests_next: AtomicU32::default(),
             before_put: Mutex::default(),
         })
     }
@@ -58,6 +60,11 @@ impl Unsteady {
     /// The answers to the next puts are lost.
     pub(crate) fn lose_answers(&self, puts: u32) {
         self.loses_next.store(puts, Ordering::SeqCst);
+    }
+
+    /// The names of the next puts are told to be taken, and are not.
+    pub(crate) fn contest(&self, puts: u32) {
+        self.contests_next.store(puts, Ordering::SeqCst);
     }
 
     /// Does something on another thread before the next put.
@@ -124,8 +131,17 @@ impl ObjectStore for Unsteady {
         if let Some(does) = before {
             std::thread::spawn(does).join().unwrap();
         }
-        let put = self.store.put_opts(location, payload, options).await;
         let left = |left: u32| left.checked_sub(1);
+        let contested = self
+            .contests_next
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
+        if contested.is_ok() {
+            return Err(Error::AlreadyExists {
+                path: location.to_string(),
+                source: "a conflicting operation is under way".into(),
+            });
+        }
+        let put = self.store.put_opts(location, payload, options).await;
         let told_to = self.loses_next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
         if told_to.is_ok() || self.happens(self.trouble.loses) {
             return Err(trouble("the answer was lost"));

@@ -32,6 +32,8 @@ enum Taken {
     /// By another object of this process.
     Before,
     ByAnother,
+    /// By nobody, although it was not free: another attempt with it was under way.
+    Not,
 }
 
 /// The actor's part of a bucket.
@@ -104,7 +106,8 @@ impl Storage {
         Ok(match self.bucket.read(&name)? {
             Some(there) if there == *object => Taken::Now,
             Some(there) if there.starts_with(&self.writer) => Taken::Before,
-            _ => Taken::ByAnother,
+            Some(_) => Taken::ByAnother,
+            None => Taken::Not,
         })
     }
 
@@ -146,8 +149,15 @@ impl Storage {
                 Err(error) => Some(Err(failed(error))),
             }
         });
-        if taken.unwrap_or(Ok(Taken::ByAnother))? != Taken::Now {
-            return Err(self.fence(record.number));
+        match taken.unwrap_or(Ok(Taken::Not))? {
+            Taken::Now => {}
+            Taken::Before | Taken::Not => {
+                let shown = self.shown(record.number);
+                return Err(format!(
+                    "cannot be saved: {shown}: its name was not free, and nothing bears it"
+                ));
+            }
+            Taken::ByAnother => return Err(self.fence(record.number)),
         }
         self.last = record.number;
         let before = self.whole.replace(record.number);
@@ -301,6 +311,17 @@ mod tests {
         place.bucket = bucket(&store);
         save(&mut place, "three").unwrap();
         assert_eq!(newest_of_new(&store), "three");
+    }
+
+    #[test]
+    fn ck_13_a_name_that_is_only_contested_fences_nobody() {
+        let store = Unsteady::new(Trouble::default());
+        let mut place = open(&store);
+        store.contest(1);
+        let error = save(&mut place, "one").unwrap_err();
+        assert!(error.contains("not free"), "{error}");
+        save(&mut place, "two").unwrap();
+        assert_eq!(newest_of_new(&store), "two");
     }
 
     fn newest_of_new(store: &Arc<Unsteady>) -> String {
