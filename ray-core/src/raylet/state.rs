@@ -7,6 +7,7 @@
 
 mod groups;
 mod hosted;
+mod last_saves;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,6 +24,8 @@ use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
 use groups::Groups;
+use last_saves::LastSaves;
+pub(super) use last_saves::warn_unsaved;
 
 /// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
 const STILLBORN: u32 = 5;
@@ -130,12 +133,16 @@ pub(super) struct State {
     censuses: Censuses,
     /// Killed because memory is short, and not gone yet.
     victim: Option<WorkerId>,
+    last_saves: LastSaves,
 }
 
 #[derive(Debug)]
 struct ActorPlace {
     /// Whether it would be restarted.
     restartable: bool,
+    /// Whether its state is saved.
+    saved: bool,
+    constructed: bool,
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
@@ -164,7 +171,13 @@ fn refuse(wanted: For, error: RayError, out: &mut Effects) {
 }
 
 impl State {
-    pub(super) fn new(node: NodeId, resources: NodeResources, keep_idle: usize, idle_time: Duration) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        resources: NodeResources,
+        keep_idle: usize,
+        idle_time: Duration,
+        saves_within: Duration,
+    ) -> Self {
         Self {
             node,
             resources,
@@ -185,6 +198,7 @@ impl State {
             unreported: false,
             censuses: Censuses::default(),
             victim: None,
+            last_saves: LastSaves::new(saves_within),
         }
     }
 
@@ -296,7 +310,17 @@ impl State {
         match frame {
             Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
             Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
-            Frame::StopActor { actor, force, why } => self.stop_actor(actor, force, why, out),
+            Frame::StopActor {
+                actor,
+                force,
+                saves,
+                why,
+            } => {
+                let saves = force && saves && self.save_and_end(actor, &why, now, out);
+                if !saves {
+                    self.stop_actor(actor, force, why, out);
+                }
+            }
             Frame::ReserveBundles { group, bundles } => self.reserve(group, &bundles, now, out),
             Frame::ReleaseBundles { group } => self.release_group(group, now, out),
             Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
@@ -542,6 +566,8 @@ impl State {
                 self.actors.insert(
                     spec.actor,
                     ActorPlace {
+                        saved: spec.checkpoint.is_some(),
+                        constructed: false,
                         restartable: spec.max_restarts < 0 || i64::from(restarts) < spec.max_restarts,
                         worker,
                         allocation: Some(allocation),
@@ -559,7 +585,10 @@ impl State {
     }
 
     fn actor_constructed(&mut self, from: WorkerId, actor: ActorId, error: Option<RayError>, out: &mut Effects) {
-        let Some(place) = self.actors.get(&actor) else { return };
+        let Some(place) = self.actors.get_mut(&actor) else {
+            return;
+        };
+        place.constructed = error.is_none();
         let (worker, pid) = (place.worker, place.pid);
         if error.is_some() && place.hosted {
             self.actors.remove(&actor);
@@ -696,6 +725,7 @@ impl State {
         if self.victim == Some(worker) {
             self.victim = None;
         }
+        self.last_saves.died(worker);
         let Some((process, peers)) = self.workers.remove(worker, &cause) else {
             return;
         };
@@ -781,6 +811,7 @@ impl State {
             self.retire(worker, out);
         }
         self.end_censuses(now, out);
+        self.end_last_saves(now, out);
         self.schedule(now, out);
         self.report_resources(out);
     }
@@ -790,6 +821,7 @@ impl State {
         !self.queue.is_empty()
             || !self.censuses.is_empty()
             || self.unreported
+            || !self.last_saves.is_empty()
             || self.workers.idle_count() > self.keep_idle
     }
 

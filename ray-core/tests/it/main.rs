@@ -27,6 +27,7 @@ mod remote_bodies;
 mod shared;
 mod shared_named;
 mod shared_streams;
+mod storage;
 mod storm;
 mod streams;
 mod support;

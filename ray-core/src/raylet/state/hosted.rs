@@ -23,6 +23,8 @@ impl State {
         };
         let place = ActorPlace {
             restartable: false,
+            saved: false,
+            constructed: false,
             worker: host,
             allocation: None,
             pid: self.workers.get(&host).map_or(0, |process| process.pid),
@@ -42,7 +44,12 @@ impl State {
         if force {
             place.ended_for = Some(DeathCause::Killed { why: why.clone() });
         }
-        let frame = Frame::StopActor { actor, force, why };
+        let frame = Frame::StopActor {
+            actor,
+            force,
+            saves: false,
+            why,
+        };
         out.push(Effect::Send {
             to: place.worker,
             frame,
