@@ -4,8 +4,11 @@
 //!   its worker or its requester is dead.
 //! - RL-2: a grant is told only once its worker is up and linked with the requester.
 //! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
+//! - RL-4: a worker that lends is neither ended for want of work, nor made an actor, whose end would be the end of what it
+//!   lends (`lending`).
 
 mod groups;
+mod lending;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,6 +25,7 @@ use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
 use groups::Groups;
+use lending::Asked;
 
 /// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
 const STILLBORN: u32 = 5;
@@ -138,6 +142,8 @@ struct ActorPlace {
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
+    /// Until the worker has said that it takes the actor.
+    asked: Option<Asked>,
 }
 
 pub(super) type Effects = Vec<Effect>;
@@ -256,6 +262,9 @@ impl State {
                 }
             }
             Frame::ActorConstructed { actor, error } => self.actor_constructed(from, actor, error, out),
+            Frame::Lending { lends } => self.lending(from, lends, now, out),
+            Frame::ActorTaken { actor } => self.actor_taken(from, actor, out),
+            Frame::ActorDeclined { spec, restarts } => self.actor_declined(from, spec, restarts, now, out),
             Frame::ActorExiting { intended, .. } => {
                 if let Some(process) = self.workers.get_mut(&from)
                     && intended
@@ -453,7 +462,8 @@ impl State {
                 self.hand_out(granted, host, now, out);
                 continue;
             }
-            match self.workers.take_idle(&granted.gpus) {
+            let for_life = matches!(granted.wanted, For::Actor { .. });
+            match self.workers.take_idle(&granted.gpus, for_life) {
                 Some(worker) => self.hand_out(granted, worker, now, out),
                 None => unmatched.push_back(granted),
             }
@@ -537,6 +547,7 @@ impl State {
                         worker,
                         allocation: Some(allocation),
                         pid,
+                        asked: Some(Asked::at(now)),
                     },
                 );
                 out.push(Effect::Send {
@@ -562,16 +573,12 @@ impl State {
     }
 
     fn stop_actor(&mut self, actor: ActorId, force: bool, out: &mut Effects) {
-        if let Some(place) = self.actors.get(&actor) {
-            let worker = place.worker;
+        if self.actors.contains_key(&actor) {
             if force {
                 let why = "kill() was called, or its creator or its job has ended".to_owned();
-                self.kill(worker, DeathCause::Killed { why }, out);
+                self.end_placed(actor, Some(DeathCause::Killed { why }), out);
             } else {
-                out.push(Effect::Send {
-                    to: worker,
-                    frame: Frame::Exit {},
-                });
+                self.end_placed(actor, None, out);
             }
             return;
         }
@@ -619,7 +626,7 @@ impl State {
         self.schedule(now, out);
     }
 
-    /// Asks an idle worker to end. One that still owns objects in use does so later.
+    /// Asks an idle worker to end. One that has begun to lend does so when it has ceased to (RL-4).
     fn retire(&mut self, worker: WorkerId, out: &mut Effects) {
         if let Some(process) = self.workers.get_mut(&worker) {
             process.role = Role::Ending;
@@ -764,6 +771,7 @@ impl State {
         for worker in superfluous.unwrap_or_default() {
             self.retire(worker, out);
         }
+        self.end_unanswered(now, out);
         self.end_censuses(now, out);
         self.schedule(now, out);
         self.report_resources(out);
@@ -774,7 +782,8 @@ impl State {
         !self.queue.is_empty()
             || !self.censuses.is_empty()
             || self.unreported
-            || self.workers.idle_count() > self.keep_idle
+            || self.workers.spare_count() > self.keep_idle
+            || self.has_unanswered()
     }
 
     pub(super) fn report(&self) -> NodeReport {

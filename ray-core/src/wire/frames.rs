@@ -128,6 +128,26 @@ wire_types! {
             /// What the process holds.
             holdings: Box<Holdings>,
         },
+        22 =>
+        /// The worker begins, or ceases, to have what others use: objects that they hold, tasks that they run.
+        Lending {
+            /// Whether it has such things.
+            lends: bool,
+        },
+        23 =>
+        /// The worker becomes the actor that it was asked to be.
+        ActorTaken {
+            /// The actor.
+            actor: ActorId,
+        },
+        24 =>
+        /// The worker lends, and so does not become an actor: its objects would end with the actor.
+        ActorDeclined {
+            /// What it was to construct.
+            spec: Box<ActorSpec>,
+            /// How often the actor was restarted.
+            restarts: u32,
+        },
         30 =>
         /// A worker for a request.
         LeaseGranted {

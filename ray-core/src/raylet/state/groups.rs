@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::{Effect, Effects, For, State, refuse};
+use super::{ActorPlace, Effect, Effects, For, State, refuse};
 use crate::error::RayError;
-use crate::ids::{PlacementGroupId, WorkerId};
+use crate::ids::{ActorId, PlacementGroupId, WorkerId};
 use crate::raylet::convert::{from_numbers, to_numbers};
 use crate::scheduling::Allocation;
 use crate::scheduling::queue::LeaseRequest;
@@ -156,13 +156,15 @@ impl State {
         let leased = leases
             .filter(|lease| is_within(&lease.allocation, group))
             .map(|lease| lease.worker);
-        let places = self.actors.values();
-        let acting = places
-            .filter(|place| place.allocation.as_ref().is_some_and(|held| is_within(held, group)))
-            .map(|place| place.worker);
-        let ending: Vec<WorkerId> = leased.chain(acting).collect();
+        let ending: Vec<WorkerId> = leased.collect();
         for worker in ending {
             self.kill(worker, DeathCause::GroupRemoved { group }, out);
+        }
+        let within = |place: &ActorPlace| place.allocation.as_ref().is_some_and(|held| is_within(held, group));
+        let acting = self.actors.iter().filter(|(_, place)| within(place));
+        let acting: Vec<ActorId> = acting.map(|(actor, _)| *actor).collect();
+        for actor in acting {
+            self.end_placed(actor, Some(DeathCause::GroupRemoved { group }), out);
         }
         for index in indices {
             self.resources.return_bundle(group, index);

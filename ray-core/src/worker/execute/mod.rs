@@ -163,8 +163,8 @@ impl Executor {
             self.look.store(true, Ordering::Release);
             return Some(order);
         }
-        // A worker that owns what others use is not idle: its objects would die with it.
-        let ends = orders.ending && worker.read(|state| !state.refs.is_lending());
+        // A worker that has what others use is not idle: it would end with it.
+        let ends = orders.ending && worker.read(|state| !state.lends());
         ends.then_some(Order::Exit(0))
     }
 

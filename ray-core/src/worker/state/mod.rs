@@ -14,6 +14,7 @@ mod complete;
 mod groups;
 mod holdings;
 mod leases;
+mod lending;
 mod recover;
 mod shared;
 pub(crate) mod streams;
@@ -133,6 +134,8 @@ pub(crate) enum Timer {
     Force(TaskId, WorkerId),
     /// Look for leases that have been idle for long.
     IdleLeases,
+    /// Look whether nothing is lent any more.
+    LendsNoMore,
 }
 
 /// What the process knows. One per process.
@@ -181,6 +184,7 @@ pub(crate) struct State {
     admissions: admission::Admissions,
     /// Where in the program objects of this process were made, if that is recorded.
     sites: HashMap<ObjectId, &'static Location<'static>, IdHasher>,
+    lending: lending::Lending,
 }
 
 impl State {
@@ -216,6 +220,7 @@ impl State {
             max_pending_bytes: config.max_pending_task_bytes.unwrap_or(u64::MAX),
             oom_pause: Duration::from_millis(config.task_oom_retry_delay_base_ms),
             sites: HashMap::default(),
+            lending: lending::Lending::default(),
         }
     }
 

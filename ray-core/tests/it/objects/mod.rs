@@ -2,6 +2,7 @@
 
 mod driver_death;
 mod in_place;
+mod lending;
 mod lineage;
 mod monitor;
 mod pending;
