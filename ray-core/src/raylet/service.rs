@@ -229,10 +229,15 @@ impl Raylet {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         let refresh = Duration::from_millis(self.options.config.memory_monitor_refresh_ms);
         let mut looked = clock::monotonic();
+        let mut ticked = looked;
         loop {
             let watches = !refresh.is_zero() && self.state.has_work();
             let look = watches.then(|| (looked + refresh).saturating_sub(clock::monotonic()));
-            let tick = self.state.needs_ticks().then_some(TICK);
+            let ticks = self.state.needs_ticks();
+            if !ticks {
+                ticked = clock::monotonic();
+            }
+            let tick = ticks.then(|| (ticked + TICK).saturating_sub(clock::monotonic()));
             let next = match look.into_iter().chain(tick).min() {
                 Some(pause) => match tokio::time::timeout(pause, inputs.recv()).await {
                     Ok(input) => input.map(Some),
@@ -245,9 +250,14 @@ impl Raylet {
                 looked = clock::monotonic();
                 self.look_at_memory(&mut out);
             }
+            // Also while frames come without a pause.
+            if ticks && clock::monotonic() >= ticked + TICK {
+                ticked = clock::monotonic();
+                self.state.tick(ticked, &mut out);
+            }
             match next {
                 None => return,
-                Some(None) => self.state.tick(clock::monotonic(), &mut out),
+                Some(None) => {}
                 Some(Some(Input::Shutdown(done))) => {
                     self.end(&mut inputs).await;
                     // Who asked may have stopped waiting.
