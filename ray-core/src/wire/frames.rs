@@ -327,7 +327,8 @@ wire_types! {
         StreamConsumed {
             /// The task that produces the stream.
             task: TaskId,
-            /// The number of items consumed.
+            /// The number of items consumed. The largest number there is ends the attempt: a further one makes items again
+            /// that were lost.
             consumed: u64,
         },
         61 =>
@@ -677,7 +678,7 @@ wire_types! {
         /// How many objects it returns.
         returns: u32,
         /// For a task that returns a stream.
-        stream: Option<StreamSpec>,
+        stream: Option<Box<StreamSpec>>,
         /// Which errors of the task's own code are retried.
         retry_exceptions: RetryExceptions,
         /// The time it may still run.
@@ -693,7 +694,7 @@ wire_types! {
     }
 
     /// How a stream is produced. A further attempt goes on where the one before it came to.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
     struct StreamSpec {
         /// After how many unconsumed items it pauses (0: never).
         ahead: u32,
@@ -701,6 +702,10 @@ wire_types! {
         received: u64,
         /// Items that the consumer has taken.
         consumed: u64,
+        /// Items among those received that were lost, in order: they are sent once more.
+        missing: Vec<u64>,
+        /// Whether nothing but these is wanted: then the task ends after the last of them.
+        only_missing: bool,
     }
 
     /// Which errors of a task's own code are retried.

@@ -31,6 +31,7 @@ pub(crate) use admission::Ticket;
 pub(crate) use shared::{
     Done, LocalActor, LocalOutcome, LocalQueue, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
 };
+pub(crate) use streams::STREAM_STOPS;
 pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::config;

@@ -141,10 +141,11 @@ impl State {
             name: new.name,
             args,
             returns: new.returns,
-            stream: new.stream.map(|ahead| StreamSpec {
-                ahead,
-                received: 0,
-                consumed: 0,
+            stream: new.stream.map(|ahead| {
+                Box::new(StreamSpec {
+                    ahead,
+                    ..StreamSpec::default()
+                })
             }),
             retry_exceptions: options.retry_exceptions.into(),
             deadline: None,
@@ -171,6 +172,7 @@ impl State {
             retries_left: new.max_retries,
             phase: Phase::Waiting,
             cancelled: false,
+            items: None,
             failures: 0,
             oom_failures: 0,
             runs: 0,
@@ -180,6 +182,9 @@ impl State {
             natives,
             context: None,
         };
+        if new.stream.is_some() {
+            self.open_stream(task);
+        }
         self.tasks.insert(task, Box::new(pending));
         if let Some(timeout) = new.timeout {
             out.timers.push((timeout, Timer::Deadline(task, timeout, 0)));
@@ -264,7 +269,7 @@ impl State {
         true
     }
 
-    fn runs_here(&self, task: TaskId) -> bool {
+    pub(super) fn runs_here(&self, task: TaskId) -> bool {
         let Some(pending) = self.tasks.get(&task) else {
             return true;
         };
@@ -331,9 +336,12 @@ impl State {
         };
         pending.phase = Phase::Pushed(worker);
         pending.spec.deadline = pending.due.map(|due| due.saturating_duration_since(out.now));
-        if let (Some(stream), Some(incoming)) = (&mut pending.spec.stream, self.streams.get(&task)) {
-            incoming.resume(stream);
+        if pending.spec.stream.is_some() {
+            self.resume_stream(task);
         }
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         let mut inner = Vec::new();
         for arg in &mut pending.spec.args {
             if let ArgSpec::Stored { object, refs, .. } = arg {

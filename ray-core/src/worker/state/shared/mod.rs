@@ -437,6 +437,7 @@ impl State {
             name: spec.name.clone(),
             call: spec.call.clone(),
             resources: None,
+            stream: spec.stream.clone(),
             ..*spec
         };
         let template = pending.template.clone();
