@@ -22,9 +22,6 @@ use crate::wire::connection::over_socket;
 use crate::wire::{DeathCause, Frame, Hello, Packet, Receiver, Sender, Welcome};
 use crate::{clock, config};
 
-/// While something can be due, it is looked for this often.
-const TICK: Duration = Duration::from_millis(100);
-
 /// What a raylet needs to start.
 #[derive(Debug)]
 pub struct Options {
@@ -233,11 +230,11 @@ impl Raylet {
         loop {
             let watches = !refresh.is_zero() && self.state.has_work();
             let look = watches.then(|| (looked + refresh).saturating_sub(clock::monotonic()));
-            let ticks = self.state.needs_ticks();
-            if !ticks {
+            let due = self.state.tick_due(ticked);
+            if due.is_none() {
                 ticked = clock::monotonic();
             }
-            let tick = ticks.then(|| (ticked + TICK).saturating_sub(clock::monotonic()));
+            let tick = due.map(|due| due.saturating_sub(clock::monotonic()));
             let next = match look.into_iter().chain(tick).min() {
                 Some(pause) => match tokio::time::timeout(pause, inputs.recv()).await {
                     Ok(input) => input.map(Some),
@@ -251,7 +248,7 @@ impl Raylet {
                 self.look_at_memory(&mut out);
             }
             // Also while frames come without a pause.
-            if ticks && clock::monotonic() >= ticked + TICK {
+            if due.is_some_and(|due| clock::monotonic() >= due) {
                 ticked = clock::monotonic();
                 self.state.tick(ticked, &mut out);
             }

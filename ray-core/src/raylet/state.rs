@@ -7,6 +7,7 @@
 //! - RL-4: a worker that lends is neither ended for want of work, nor made an actor, whose end would be the end of what it
 //!   lends (`lending`).
 
+mod crowd;
 mod groups;
 mod lending;
 mod memory;
@@ -24,13 +25,15 @@ use crate::ids::{ActorId, NodeId, WorkerId};
 use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
+use crowd::Crowd;
 use groups::Groups;
 use lending::Asked;
 
 /// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
 const STILLBORN: u32 = 5;
-/// While requests wait, lease holders are asked this often to let others have a turn.
-const RECLAIM_EVERY: Duration = Duration::from_millis(100);
+
+/// While something can be due, it is looked for this often.
+const TICK: Duration = Duration::from_millis(100);
 
 /// What the raylet wants done.
 #[derive(Debug)]
@@ -124,7 +127,7 @@ pub(super) struct State {
     /// Workers that died before they were up, since the last that came up.
     stillborn: u32,
     next: u64,
-    last_reclaim: Option<Duration>,
+    crowd: Crowd,
     groups: Groups,
     /// What the GCS was last told is free.
     reported: BTreeMap<String, f64>,
@@ -180,7 +183,7 @@ impl State {
             idle_time,
             stillborn: 0,
             next: 1,
-            last_reclaim: None,
+            crowd: Crowd::default(),
             groups: Groups::default(),
             reported: BTreeMap::new(),
             unreported: false,
@@ -411,9 +414,8 @@ impl State {
         }
         self.match_workers(now, out);
         // What waits for its placement group is not helped by turns.
-        if self.queue.waiting().any(|(_, _, infeasible)| infeasible.is_none()) {
-            self.reclaim(now, out);
-        }
+        let waits = self.queue.waiting().any(|(_, _, infeasible)| infeasible.is_none());
+        self.note_waiting(waits, now, out);
         self.note_resources(out);
     }
 
@@ -431,20 +433,6 @@ impl State {
             name,
             shared,
         })
-    }
-
-    fn reclaim(&mut self, now: Duration, out: &mut Effects) {
-        if self.last_reclaim.is_some_and(|last| now < last + RECLAIM_EVERY) {
-            return;
-        }
-        self.last_reclaim = Some(now);
-        let mut holders: Vec<WorkerId> = self.leases.values().map(|lease| lease.requester).collect();
-        holders.sort_unstable();
-        holders.dedup();
-        out.extend(holders.into_iter().map(|to| Effect::Send {
-            to,
-            frame: Frame::ReclaimIdle {},
-        }));
     }
 
     /// RL-2: gives each grant a worker, and starts as many as are missing.
@@ -524,6 +512,7 @@ impl State {
                     worker,
                     pid,
                     gpus: granted.gpus,
+                    crowded: self.is_crowded_for(requester, now),
                 };
                 out.push(Effect::Send { to: requester, frame });
             }
@@ -777,8 +766,13 @@ impl State {
         self.report_resources(out);
     }
 
-    /// Whether a tick could change anything.
-    pub(super) fn needs_ticks(&self) -> bool {
+    /// When the next tick is due, if one could change anything; the last was at `ticked`.
+    pub(super) fn tick_due(&self, ticked: Duration) -> Option<Duration> {
+        let regular = self.needs_ticks().then(|| ticked + TICK);
+        regular.into_iter().chain(self.crowd.due(ticked)).min()
+    }
+
+    fn needs_ticks(&self) -> bool {
         !self.queue.is_empty()
             || !self.censuses.is_empty()
             || self.unreported

@@ -161,6 +161,8 @@ wire_types! {
             pid: u32,
             /// Which GPUs it may use.
             gpus: Vec<u32>,
+            /// Whether other processes wait for leases: then it goes back as soon as it is idle.
+            crowded: bool,
         },
         31 =>
         /// No worker will come for this request.
@@ -171,8 +173,11 @@ wire_types! {
             error: RayError,
         },
         32 =>
-        /// Others wait for resources: idle leases go back now.
-        ReclaimIdle {},
+        /// Requests wait for resources: idle leases go back now.
+        ReclaimIdle {
+            /// Whether requests of other processes do: for a while leases go back as soon as they are idle.
+            crowded: bool,
+        },
         33 =>
         /// A connection to another worker: one end of a socket pair comes with this frame.
         PeerLink {

@@ -156,6 +156,8 @@ pub(crate) struct State {
     leases: HashMap<u64, Lease, IdHasher>,
     requests: HashMap<u64, Shape, IdHasher>,
     idle_check_set: bool,
+    /// Until then other processes are taken to wait for leases.
+    crowded_until: Option<Instant>,
     pub(crate) shared: Shared,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
     /// Questions to the GCS that create an actor.
@@ -203,6 +205,7 @@ impl State {
             leases: HashMap::default(),
             requests: HashMap::default(),
             idle_check_set: false,
+            crowded_until: None,
             shared: Shared::default(),
             actors: HashMap::default(),
             creations: HashMap::new(),
