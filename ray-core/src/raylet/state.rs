@@ -303,7 +303,7 @@ impl State {
             Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
             Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
             Frame::StopActor { actor, force } => self.stop_actor(actor, force, out),
-            Frame::ReserveBundles { group, bundles } => self.reserve(group, &bundles, now, out),
+            Frame::ReserveBundles { group, bundles, wait } => self.reserve(group, bundles, wait, now, out),
             Frame::ReleaseBundles { group } => self.release_group(group, now, out),
             Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
             other => tracing::warn!(target: "ray_core::raylet", ?other, "a frame that a GCS does not send"),
@@ -400,7 +400,22 @@ impl State {
 
     /// Grants what can be granted, and asks for turns where requests still wait.
     fn schedule(&mut self, now: Duration, out: &mut Effects) {
+        while self.grant(now, out) {}
+        self.match_workers(now, out);
+        // What waits for its placement group is not helped by turns.
+        let waits = self.queue.waiting().any(|(_, _, infeasible)| infeasible.is_none());
+        self.note_waiting(waits, now, out);
+        self.note_resources(out);
+    }
+
+    /// Grants what can be granted. Returns whether that made bundles, in which more may be granted.
+    fn grant(&mut self, now: Duration, out: &mut Effects) -> bool {
+        let mut bundles_made = false;
         for Grant { request, allocation } in self.queue.grantable(&mut self.resources, now) {
+            let Some(allocation) = self.grant_to_group(&request, allocation, out) else {
+                bundles_made = true;
+                continue;
+            };
             let gpus: Vec<u32> = allocation.gpus().iter().map(|(index, _)| *index).collect();
             let Some(wanted) = self.who_asked(&request) else {
                 self.resources.release(allocation);
@@ -412,11 +427,7 @@ impl State {
                 gpus,
             });
         }
-        self.match_workers(now, out);
-        // What waits for its placement group is not helped by turns.
-        let waits = self.queue.waiting().any(|(_, _, infeasible)| infeasible.is_none());
-        self.note_waiting(waits, now, out);
-        self.note_resources(out);
+        bundles_made
     }
 
     /// Who made a request that has left the queue; nobody if it is an actor's that was stopped.

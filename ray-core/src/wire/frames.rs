@@ -460,6 +460,8 @@ wire_types! {
             group: PlacementGroupId,
             /// The index and the resources of each bundle for this node.
             bundles: Vec<(u32, BTreeMap<String, f64>)>,
+            /// Whether the node answers only when it has room for them, as it has not now.
+            wait: bool,
         },
         89 =>
         /// A node's answer to `ReserveBundles`.
