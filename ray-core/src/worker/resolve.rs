@@ -218,6 +218,15 @@ impl Worker {
             if timeout.is_none() && self.run_inline(first.0) {
                 continue;
             }
+            if timeout.is_none()
+                && let Some(task) = execute::inline::may_run(self, first.0)
+            {
+                // It runs on the CPU of the one that waits.
+                drop(released.take());
+                if execute::inline::run_for_waiter(self, task) {
+                    continue;
+                }
+            }
             let waiter = self.values_waiter(&targets[place..targets.len().min(place + TOGETHER)]);
             if waiter.is_done() {
                 continue;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::inline::{MAX_DEPTH, MIN_STACK};
 use super::outcome::{Ended, failed, panicked, told};
 use super::run::{arguments, caught, caught_async, registered, task_context};
 use super::{Job, answer, panic, stream};
@@ -26,11 +27,6 @@ use crate::worker::objects::Slot;
 use crate::worker::state::{
     Done, LocalActor, LocalOutcome, Look, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
 };
-
-/// How deep a caller runs what it waits for, which may itself wait.
-const MAX_DEPTH: u32 = 16;
-/// The stack that is left to what a caller runs.
-const MIN_STACK: usize = 512 << 10;
 
 thread_local! {
     static IN_POOL: Cell<bool> = const { Cell::new(false) };

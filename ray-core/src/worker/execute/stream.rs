@@ -142,14 +142,21 @@ impl<'a> Producer<'a> {
         let (task, attempt, index) = (self.job.spec.task, self.job.spec.attempt, self.made);
         self.made += 1;
         let inner = value.references();
-        let frame = Frame::StreamItem {
-            task,
-            attempt,
-            index,
-            value,
-        };
+        let from = self.job.from;
+        let to_itself = from == self.worker.identity.worker;
         self.worker.with(|state, _, out| {
-            out.send(Dest::Worker(self.job.from), frame);
+            if to_itself {
+                // At once: until then nobody else may hold the references inside.
+                state.stream_item(from, task, attempt, index, value, out);
+            } else {
+                let frame = Frame::StreamItem {
+                    task,
+                    attempt,
+                    index,
+                    value,
+                };
+                out.send(Dest::Worker(from), frame);
+            }
             inner
                 .iter()
                 .for_each(|(object, _)| state.unhold(*object, Hold::Task, out));

@@ -291,6 +291,10 @@ impl State {
 
     /// Has the worker killed that still runs a cancelled task, once what stands behind that task is taken back.
     pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
+        if worker == self.me {
+            // It runs within a task that waits for it, and was asked to end (`execute/inline.rs`).
+            return;
+        }
         // The worker ends itself, and only while it runs this very task: the next one must not die in its place. What was
         // sent after it goes elsewhere meanwhile.
         self.use_no_more(worker);

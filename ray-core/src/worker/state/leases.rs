@@ -15,12 +15,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::borrow::contained;
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{IdHasher, TaskId, WorkerId};
-use crate::wire::{DeathCause, Frame};
-use crate::worker::shape::Shape;
-use crate::worker::task::Phase;
+use crate::wire::{ArgSpec, DeathCause, Frame, SchedulingStrategy, TaskSpec};
+use crate::worker::shape::{Shape, cpus_alone};
+use crate::worker::task::{Phase, Template};
 
 /// A task that runs this long costs more than the round trip that sending it ahead saves.
 const SHORT: u32 = 200;
@@ -392,6 +393,47 @@ impl State {
         for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
             lease.yielding = true;
         }
+    }
+
+    /// The CPUs that a task needs which stands in line and needs nothing else, nor a process of its own (IL-2).
+    pub(crate) fn inline_cpus(&self, task: TaskId) -> Option<i64> {
+        let pending = self.tasks.get(&task)?;
+        let Template {
+            shape,
+            runs_on_caller,
+            item,
+            ..
+        } = &*pending.template;
+        let in_line = pending.phase == Phase::Queued && pending.actor.is_none() && !pending.cancelled;
+        let plain = *runs_on_caller && pending.due.is_none() && !shape.shared;
+        let anywhere = shape.strategy == SchedulingStrategy::Default {};
+        let stays = item.as_function()?.defaults().max_calls == 0;
+        if !(in_line && plain && anywhere && stays) {
+            return None;
+        }
+        cpus_alone(&shape.resources)
+    }
+
+    /// Takes a task out of its line, for this thread to run it. `None` if it has left the line, or stands within it.
+    pub(crate) fn take_inline(&mut self, task: TaskId, now: Instant, out: &mut Out) -> Option<TaskSpec> {
+        let shape = self.tasks.get(&task)?.template.shape.clone();
+        let queue = self.shapes.get_mut(&shape)?;
+        if queue.waiting.front() == Some(&task) {
+            queue.waiting.pop_front();
+        } else if queue.waiting.back() == Some(&task) {
+            queue.waiting.pop_back();
+        } else {
+            return None;
+        }
+        self.drive(&shape, now, out);
+        let pending = self.tasks.get_mut(&task)?;
+        pending.phase = Phase::Pushed(self.me);
+        for arg in &mut pending.spec.args {
+            if let ArgSpec::Stored { object, refs, .. } = arg {
+                *refs = contained(&self.refs, object);
+            }
+        }
+        Some(pending.spec.clone())
     }
 
     /// Takes a task out of its line. Returns whether it stood there.
