@@ -1,7 +1,7 @@
 //! Creating, finding and ending actors.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -16,10 +16,12 @@ use crate::registry::{ActorType, RemoteItem};
 use crate::remote::{
     ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, SchedulingStrategy, UNLIMITED,
 };
-use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, GcsReply, GcsRequest};
+use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, Frame, GcsReply, GcsRequest};
 use crate::worker::execute::actor_queue::Limits;
+use crate::worker::local::Mailbox;
 use crate::worker::refs::Hold;
-use crate::worker::state::{Argument, LocalActor, LocalQueue, NewActor, NewTask, State};
+use crate::worker::resolve::Target;
+use crate::worker::state::{Argument, Dest, LocalActor, NewActor, NewTask, State};
 use crate::worker::{Worker, current};
 
 /// Creates an actor. What goes wrong becomes the error of its calls.
@@ -32,10 +34,11 @@ pub fn create_actor(
     let created = current().and_then(|worker| create(&worker, item, call, options.as_deref()));
     created.unwrap_or_else(|error| RawActorHandle {
         actor: ActorId::default(),
-        handle: RawRef::failed(error),
+        handle: Arc::new(RawRef::failed(error)),
         type_name,
         hosted: false,
         item: None,
+        local: Weak::new(),
     })
 }
 
@@ -56,6 +59,9 @@ fn create(
         && let Some(class) = item.as_actor()
     {
         return create_here(worker, item, class, call, options);
+    }
+    if options.isolation == Isolation::Shared {
+        check_shared(type_name, options)?;
     }
     let mut prepared = prepare(worker, call)?;
     let namespace = options
@@ -82,24 +88,25 @@ fn create(
     });
     Ok(RawActorHandle {
         actor,
-        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        handle: Arc::new(RawRef::counted(worker, handle, worker.identity.worker)),
         type_name: type_name.into(),
         hosted: false,
-        item: None,
+        // Under `get_if_exists` it may be one in another process.
+        item: (options.isolation == Isolation::Shared && !options.get_if_exists && worker.identity.is_driver())
+            .then_some(item),
+        local: Weak::new(),
     })
 }
 
 /// Whether such an actor belongs to the process that creates it, and the GCS does not know it: nobody looks for it, and it
 /// takes nothing that is scheduled.
 pub(super) fn lives_here(options: &ActorOptions) -> bool {
-    options.isolation == Isolation::Shared
+    options.isolation == Isolation::Shared && options.name.is_none() && options.lifetime != Lifetime::Detached
 }
 
-/// Refuses what an actor without a process of its own, or without a place in the GCS, does not have.
+/// Refuses what an actor without a process of its own does not have.
 fn check_shared(type_name: &str, options: &ActorOptions) -> Result<()> {
     let given = [
-        ("name", options.name.is_some()),
-        ("lifetime", options.lifetime == Lifetime::Detached),
         ("memory", options.memory.is_some()),
         ("max_restarts", options.max_restarts != 0),
         ("checkpoint", options.checkpoint.is_some()),
@@ -116,7 +123,7 @@ fn check_shared(type_name: &str, options: &ActorOptions) -> Result<()> {
         Some((option, _)) => Err(RayError::Unsupported {
             call: format!("an actor `{type_name}` with isolation `shared`"),
             why: format!(
-                "it lives and ends with its creator's process, which `{option}` does not fit: leave it away, or use isolation `process`"
+                "it lives and ends with the process that hosts it beside other work, which `{option}` does not fit: leave it away, or use isolation `process`"
             ),
         }),
     }
@@ -144,12 +151,17 @@ fn create_here(
             item,
             class,
             instance: tokio::sync::RwLock::new(None),
+            mailbox: Mailbox::new(
+                options.max_concurrency.unwrap_or(0),
+                options.concurrency_groups.clone(),
+                limit(options.max_pending_calls),
+            ),
         }),
-        queue: LocalQueue::new(options.max_concurrency, options.concurrency_groups.clone()),
         construct_is_async: matches!(class.construct, ConstructBody::Async(_)),
         max_pending: limit(options.max_pending_calls),
         max_task_retries: limit(options.max_task_retries),
     };
+    let local = Arc::downgrade(&construct.host);
     let new = NewTask {
         template: of_construction(item)?,
         item: item.key().0,
@@ -173,10 +185,11 @@ fn create_here(
     });
     Ok(RawActorHandle {
         actor,
-        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        handle: Arc::new(RawRef::counted(worker, handle, worker.identity.worker)),
         type_name,
         hosted: true,
         item: Some(item),
+        local,
     })
 }
 
@@ -215,6 +228,7 @@ fn spec(
     namespace: String,
 ) -> Result<ActorSpec> {
     let type_name = item.identity().name;
+    let shared = options.isolation == Isolation::Shared;
     let amounts = |cpus: f64| {
         let amounts = [("CPU", cpus), ("GPU", options.num_gpus)];
         steps(&amounts, options.memory, &options.resources).map_err(|why| invalid(type_name, &why))
@@ -239,9 +253,10 @@ fn spec(
         groups: options.concurrency_groups.clone(),
         // As in Ray: one CPU to be placed and none to live, unless a number was given.
         resources: amounts(options.num_cpus.unwrap_or(0.0))?,
-        placement: amounts(options.num_cpus.unwrap_or(1.0))?,
+        placement: amounts(options.num_cpus.unwrap_or(if shared { 0.0 } else { 1.0 }))?,
         strategy: strategy(&options.scheduling_strategy),
         checkpoint,
+        shared,
     })
 }
 
@@ -258,7 +273,7 @@ impl State {
     ) {
         let args = args.into_iter().map(|arg| match arg {
             Argument::Value(object) => ArgSpec::Inline { object },
-            // The lane of such an actor is never the native one.
+            // The lane of an actor that the GCS is to know is never the native one.
             Argument::Native(_) => ArgSpec::Inline { object: Bytes::new() },
             Argument::Stored { object, owner } | Argument::Reference { object, owner } => ArgSpec::Stored {
                 object,
@@ -312,10 +327,12 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
     let type_name = info.type_name.as_str().into();
     Ok(RawActorHandle {
         actor: info.actor,
-        handle: RawRef::counted(worker, handle, worker.identity.worker),
+        handle: Arc::new(RawRef::counted(worker, handle, worker.identity.worker)),
         type_name,
         hosted: false,
-        item: None,
+        // On the driver's node the driver is the host of shared work.
+        item: (info.shared && worker.identity.is_driver()).then_some(item),
+        local: Weak::new(),
     })
 }
 
@@ -327,12 +344,15 @@ pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     let raw = handle.raw();
     let (object, owner, worker) = raw.handle.target()?;
     if raw.hosted {
-        worker.with(|state, now, out| state.kill_local_actor(raw.actor, now, out));
+        match worker.read(|state| state.host_elsewhere(raw.actor)) {
+            Some(host) => worker.with(|_, _, out| out.send(Dest::Worker(host), Frame::EndActor { actor: raw.actor })),
+            None => worker.end_local_actor(raw.actor, "it was killed by kill()"),
+        }
         return Ok(());
     }
     // Which actor it is, is known once it is created: under `get_if_exists` it may be an older one.
     blocking::allow("kill()", "a blocking thread", || {
-        worker.block_until(&[(object, owner)], 1, None)
+        worker.block_until(&[Target::Known(object, owner)], 1, None)
     })?;
     let actor = worker.read(|state| state.real_actor(raw.actor));
     worker

@@ -1,5 +1,6 @@
 //! `get`: from references to values, one, many or a tuple of them.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::api::blocking;
 use crate::api::object_ref::{ObjectRef, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::ObjectId;
+use crate::worker::local::Read;
 use crate::worker::native::NativeValue;
 use crate::worker::resolve::{Found, Target};
 use crate::worker::{Worker, current};
@@ -48,25 +50,28 @@ impl<T: DeserializeOwned + 'static> Fetch for ObjectRef<T> {
     }
 
     fn decode(&self) -> Result<T> {
-        let (object, _, worker) = self.raw().target()?;
+        if let Some(read) = read_local(self.raw()) {
+            return decode_bytes(self.id(), &read?);
+        }
+        let (object, owner, worker) = self.raw().target()?;
         loop {
             if let Some(found) = worker.ready_value(object) {
                 return decode(&worker, object, found?);
             }
             // It was ready and is being made again: it was lost meanwhile.
-            let owner = self.raw().target()?.1;
-            worker.block_until(&[(object, owner)], 1, None);
+            worker.block_until(&[Target::Known(object, owner)], 1, None);
         }
     }
 
     fn take(self) -> Result<T> {
-        let (object, _, worker) = self.raw().target()?;
-        match worker.last_value(object) {
-            Some(Ok(Found::Moved(value))) => {
-                self.into_raw().spent();
-                moved(object, &value)
+        let worker = self.raw().session()?;
+        match last_value(&self, &worker) {
+            Some((value, moved)) => {
+                if moved {
+                    self.into_raw().spent();
+                }
+                value
             }
-            Some(found) => decode(&worker, object, found?),
             None => self.decode(),
         }
     }
@@ -192,13 +197,14 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
     let mut raw = Vec::new();
     references.references(&mut raw);
     for reference in raw {
-        let (object, owner, worker) = reference.target()?;
-        worker.check_deadlock(&[(object, owner)])?;
+        let targets = [reference.awaited()?];
+        let worker = reference.session()?;
+        worker.check_deadlock(&targets)?;
         // One that was lost and is made again is waited for here, where nothing blocks.
-        while worker.ready_value(object).is_none() {
-            worker.ready(&[(object, owner)], 1).await;
+        while !worker.has_value_or_error(&targets[0]) {
+            worker.ready(&targets, 1).await;
         }
-        if worker.has_failed(object) {
+        if worker.has_failed(&targets[0]) {
             // It is the error of the whole: those after it are not waited for.
             break;
         }
@@ -209,19 +215,17 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
 fn fetch<F: Fetch>(references: F, timeout: Option<Duration>) -> Result<F::Output> {
     let mut raw = Vec::new();
     references.references(&mut raw);
-    let targets: Vec<Target> = raw
-        .iter()
-        .map(|reference| reference.target().map(|(object, owner, _)| (object, owner)))
-        .collect::<Result<_>>()?;
+    let targets: Vec<Target> = raw.iter().map(|reference| reference.awaited()).collect::<Result<_>>()?;
     if targets.is_empty() {
         return references.take();
     }
     let worker = current().map_err(|_| RayError::SessionEnded {})?;
     worker.check_deadlock(&targets)?;
     let waits = || wait_for_all(&worker, &targets, timeout);
-    if !worker.are_ready(&targets).into_iter().all(|ready| ready) {
+    if !worker.are_all_ready(&targets) {
         blocking::allow("get()", "`.await` on the reference, or get_async()", waits)??;
     }
+    drop(targets);
     references.take()
 }
 
@@ -247,18 +251,60 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(worker: &Arc<Worker>, object
     decode_bytes(object, &bytes)
 }
 
-/// A value that was moved out of this process's memory.
+/// The value of a reference that is about to end, and whether it was moved out with it. `None`: it is not ready.
+pub(crate) fn last_value<T: DeserializeOwned + 'static>(
+    reference: &ObjectRef<T>,
+    worker: &Arc<Worker>,
+) -> Option<(Result<T>, bool)> {
+    let object = reference.id();
+    if let Some(value) = reference.raw().local().and_then(|local| local.take()) {
+        return Some((downcast(object, value), true));
+    }
+    if let Some(read) = read_local(reference.raw()) {
+        return Some((read.and_then(|bytes| decode_bytes(object, &bytes)), false));
+    }
+    let found = worker.last_value(object)?;
+    let moved = matches!(found, Ok(Found::Moved(_)));
+    Some((found.and_then(|found| decode(worker, object, found)), moved))
+}
+
+/// The encoded result of a local task that the state does not know, which is waited for if need be.
+fn read_local(reference: &RawRef) -> Option<Result<Bytes>> {
+    let local = reference.local()?;
+    let worker = match local.session() {
+        Ok(worker) => worker,
+        Err(error) => return Some(Err(error)),
+    };
+    loop {
+        match local.read(&worker) {
+            Read::Encoded(bytes) => return Some(Ok(bytes)),
+            Read::Failed(error) => return Some(Err(error)),
+            Read::HandedIn => return None,
+            Read::Pending => {
+                worker.block_until(&[Target::Local(local.clone())], 1, None);
+            }
+        }
+    }
+}
+
 fn moved<T: 'static>(object: ObjectId, value: &NativeValue) -> Result<T> {
-    let wrong = |why: &str| RayError::Decode {
+    let value = value
+        .take()
+        .ok_or_else(|| wrong::<T>(object, "it was moved out before"))?;
+    downcast(object, value)
+}
+
+fn downcast<T: 'static>(object: ObjectId, value: Box<dyn Any + Send>) -> Result<T> {
+    let value = value.downcast().map(|value| *value);
+    value.map_err(|_| wrong::<T>(object, "it is of another type"))
+}
+
+fn wrong<T>(object: ObjectId, why: &str) -> RayError {
+    RayError::Decode {
         what: format!("object {object}"),
         ty: std::any::type_name::<T>().to_owned(),
         why: why.to_owned(),
-    };
-    let value = value.take().ok_or_else(|| wrong("it was moved out before"))?;
-    value
-        .downcast()
-        .map(|value| *value)
-        .map_err(|_| wrong("it is of another type"))
+    }
 }
 
 fn decode_bytes<T: DeserializeOwned>(object: ObjectId, bytes: &Bytes) -> Result<T> {

@@ -9,6 +9,7 @@ mod cluster;
 mod context;
 mod get;
 mod init;
+mod local;
 mod memory;
 pub mod object_ref;
 mod placement;

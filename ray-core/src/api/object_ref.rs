@@ -17,8 +17,9 @@ use crate::registry::RemoteItem;
 use crate::value::RefToken;
 use crate::value::refs::{deserialize_ref, serialize_ref};
 use crate::worker::context::{self, Awaiting};
-use crate::worker::resolve::Found;
-use crate::worker::state::{Out, State};
+use crate::worker::local::LocalTask;
+use crate::worker::resolve::Target;
+use crate::worker::state::{LocalActor, Out, State};
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, current};
 
@@ -36,10 +37,42 @@ enum Kind {
         session: Weak<Worker>,
     },
     /// Submission failed: whoever looks at the reference gets this error.
+    /// The result of a local task.
+    Local(Arc<LocalTask>),
     Failed(Box<RayError>),
 }
 
 impl RawRef {
+    /// The reference that comes with a new local task.
+    pub(crate) fn of_local(task: Arc<LocalTask>) -> Self {
+        Self(Kind::Local(task))
+    }
+
+    /// The local task that it is the result of, as long as the state knows nothing of it.
+    pub(crate) fn local(&self) -> Option<&Arc<LocalTask>> {
+        match &self.0 {
+            Kind::Local(task) if !task.is_handed_in() => Some(task),
+            _ => None,
+        }
+    }
+
+    /// The runtime of its session.
+    pub(crate) fn session(&self) -> Result<Arc<Worker>> {
+        match &self.0 {
+            Kind::Counted { session, .. } => session.upgrade().ok_or(RayError::SessionEnded {}),
+            Kind::Local(task) => task.session(),
+            Kind::Failed(error) => Err((**error).clone()),
+        }
+    }
+
+    /// What to wait for, and whether it still can come.
+    pub(crate) fn awaited(&self) -> Result<Target> {
+        match self.local() {
+            Some(task) if task.is_of_session() => Ok(Target::Local(task.clone())),
+            _ => self.target().map(|(object, owner, _)| Target::Known(object, owner)),
+        }
+    }
+
     /// Takes over one handle that the state counts already.
     pub(crate) fn counted(worker: &Arc<Worker>, object: ObjectId, owner: WorkerId) -> Self {
         Self(Kind::Counted {
@@ -61,6 +94,11 @@ impl RawRef {
                 let worker = session.upgrade().ok_or(RayError::SessionEnded {})?;
                 Ok((*object, *owner, worker))
             }
+            Kind::Local(task) => {
+                let worker = task.session()?;
+                task.hand_in(&worker);
+                Ok((task.object(), worker.identity.worker, worker))
+            }
             Kind::Failed(error) => Err((**error).clone()),
         }
     }
@@ -69,15 +107,18 @@ impl RawRef {
     pub fn id(&self) -> ObjectId {
         match &self.0 {
             Kind::Counted { object, .. } => *object,
+            Kind::Local(task) => task.object(),
             Kind::Failed(_) => ObjectId::default(),
         }
     }
 
     /// The hold of this handle has ended already.
     pub(crate) fn spent(mut self) {
-        if let Kind::Counted { session, .. } = &mut self.0 {
-            *session = Weak::new();
-        }
+        self.0 = Kind::Counted {
+            object: self.id(),
+            owner: WorkerId::default(),
+            session: Weak::new(),
+        };
     }
 
     /// Ends the hold of this handle under the lock of its session's state, if that is `worker`'s; else it ends as the handle drops.
@@ -85,6 +126,14 @@ impl RawRef {
         match &self.0 {
             Kind::Counted { object, session, .. } if std::ptr::eq(session.as_ptr(), Arc::as_ptr(worker)) => {
                 state.drop_handle(*object, out);
+                self.spent();
+                None
+            }
+            Kind::Local(task) if task.is_of(worker) && task.is_handed_in() => {
+                if task.drop_handle() {
+                    state.drop_handle(task.object(), out);
+                }
+                out.garbage.push(Box::new(task.clone()));
                 self.spent();
                 None
             }
@@ -123,6 +172,10 @@ impl Clone for RawRef {
                     session: session.clone(),
                 })
             }
+            Kind::Local(task) => {
+                task.add_handle();
+                Self(Kind::Local(task.clone()))
+            }
             Kind::Failed(error) => Self(Kind::Failed(error.clone())),
         }
     }
@@ -130,10 +183,20 @@ impl Clone for RawRef {
 
 impl Drop for RawRef {
     fn drop(&mut self) {
-        if let Kind::Counted { object, session, .. } = &self.0
-            && let Some(worker) = session.upgrade()
-        {
-            worker.with(|state, _, out| state.drop_handle(*object, out));
+        match &self.0 {
+            Kind::Counted { object, session, .. } => {
+                if let Some(worker) = session.upgrade() {
+                    worker.with(|state, _, out| state.drop_handle(*object, out));
+                }
+            }
+            Kind::Local(task) => {
+                if task.drop_handle()
+                    && let Ok(worker) = task.session()
+                {
+                    worker.with(|state, _, out| state.drop_handle(task.object(), out));
+                }
+            }
+            Kind::Failed(_) => {}
         }
     }
 }
@@ -242,16 +305,18 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let (object, owner, worker) = match self.reference.raw.target() {
-            Ok(target) => target,
+        let raw = &self.reference.raw;
+        let (target, worker) = match raw.awaited().and_then(|target| Ok((target, raw.session()?))) {
+            Ok(found) => found,
             Err(error) => return Poll::Ready(Err(error)),
         };
+        let targets = [target];
         if self.waiter.is_none()
-            && let Err(error) = worker.check_deadlock(&[(object, owner)])
+            && let Err(error) = worker.check_deadlock(&targets)
         {
             return Poll::Ready(Err(error));
         }
-        let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&[(object, owner)], 1));
+        let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&targets, 1));
         if !waiter.register(cx.waker()) {
             // Nobody blocks here: the reactor sees what comes.
             worker.rings.listen();
@@ -261,13 +326,13 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
             return Poll::Pending;
         }
         self.awaiting = None;
-        match worker.last_value(object) {
-            Some(found) => {
-                if matches!(found, Ok(Found::Moved(_))) {
+        match crate::api::get::last_value(&self.reference, &worker) {
+            Some((value, moved)) => {
+                if moved {
                     let spent = ObjectRef::from_raw(RawRef::failed(RayError::SessionEnded {}));
                     std::mem::replace(&mut self.reference, spent).into_raw().spent();
                 }
-                Poll::Ready(found.and_then(|found| crate::api::get::decode(&worker, object, found)))
+                Poll::Ready(value)
             }
             None => {
                 // It was ready and is being made again: it was lost meanwhile.
@@ -284,12 +349,15 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
 #[derive(Debug, Clone)]
 pub struct RawActorHandle {
     pub(crate) actor: ActorId,
-    pub(crate) handle: RawRef,
+    /// Local calls hold it too.
+    pub(crate) handle: Arc<RawRef>,
     pub(crate) type_name: Arc<str>,
     /// It lives in the process of its creator, which alone knows it.
     pub(crate) hosted: bool,
     /// In that process: its type.
     pub(crate) item: Option<&'static RemoteItem>,
+    /// In that process: the actor, as long as it lives.
+    pub(crate) local: Weak<LocalActor>,
 }
 
 impl RawActorHandle {
@@ -301,7 +369,7 @@ impl RawActorHandle {
 
 impl Serialize for RawActorHandle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let handle = ObjectRef::<()>::from_raw(self.handle.clone());
+        let handle = ObjectRef::<()>::from_raw((*self.handle).clone());
         (self.actor, handle, &*self.type_name, self.hosted).serialize(serializer)
     }
 }
@@ -321,10 +389,11 @@ impl<'de> Deserialize<'de> for RawActorHandle {
         }
         Ok(Self {
             actor,
-            handle,
+            handle: Arc::new(handle),
             type_name: type_name.into(),
             hosted,
             item: None,
+            local: Weak::new(),
         })
     }
 }

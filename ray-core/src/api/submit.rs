@@ -9,7 +9,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::actors::lives_here;
-use super::template;
+use super::{local, template};
 use crate::api::object_ref::{RawActorHandle, RawRef};
 use crate::api::stream::RawStream;
 use crate::error::{RayError, Result};
@@ -20,6 +20,7 @@ use crate::remote::{
 };
 use crate::value::Parts;
 use crate::worker::state::{self, NewCall, NewTask, Out, State};
+use crate::worker::task::Template;
 use crate::worker::{Worker, current};
 
 pub use super::actors::{create_actor, get_actor};
@@ -135,21 +136,25 @@ pub(super) fn failed(error: &RayError, number: u32) -> Vec<RawRef> {
     (0..number).map(|_| RawRef::failed(error.clone())).collect()
 }
 
-fn retries(number: i32) -> i64 {
-    if number == UNLIMITED { -1 } else { i64::from(number) }
-}
-
 /// Submits a task. Without options the attribute's hold.
 #[track_caller]
 pub fn task(
     item: &'static RemoteItem,
-    call: CallBuilder,
+    mut call: CallBuilder,
     options: Option<Arc<TaskOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
     let site = Location::caller();
     let submitted = current().and_then(|worker| {
-        let new = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
+        let template = template::of_task(item, options.as_deref())?;
+        let named = options.as_ref().is_some_and(|options| options.name.is_some());
+        if num_returns == 1
+            && !named
+            && let Some(reference) = local::submit(&worker, &template, &mut call)
+        {
+            return Ok(vec![reference]);
+        }
+        let new = new_task(&worker, template, call, options.as_deref(), num_returns, None)?;
         let results = submit(&worker, new)?;
         worker.note_site(results.iter().map(RawRef::id), site);
         Ok(results)
@@ -189,15 +194,14 @@ pub(super) fn counted(worker: &Arc<Worker>, results: impl IntoIterator<Item = Ob
 
 fn new_task(
     worker: &Arc<Worker>,
-    item: &'static RemoteItem,
+    template: Arc<Template>,
     call: CallBuilder,
     options: Option<&TaskOptions>,
     returns: u32,
     stream: Option<u32>,
 ) -> Result<(NewTask, Prepared)> {
-    let template = template::of_task(item, options)?;
-    let max_retries = options.or_else(|| item.as_function().map(|function| function.defaults()));
-    let max_retries = Some(retries(max_retries.map_or(3, |options| options.max_retries)));
+    let item = template.item;
+    let max_retries = Some(template.max_retries);
     let name = options.and_then(|options| options.name.clone());
     let timeout = worker.timeout_within(template.options.timeout);
     let new = |prepared: &mut Prepared| NewTask {
@@ -228,7 +232,14 @@ pub fn admit_task(
 ) -> Admission {
     let site = Location::caller();
     let prepared = current().and_then(|worker| {
-        let (new, held) = new_task(&worker, item, call, options.as_deref(), num_returns, None)?;
+        let (new, held) = new_task(
+            &worker,
+            template::of_task(item, options.as_deref())?,
+            call,
+            options.as_deref(),
+            num_returns,
+            None,
+        )?;
         Ok(Admission::new(&worker, new, held, site))
     });
     prepared.unwrap_or_else(|error| Admission::over(failed(&error, num_returns)))
@@ -238,7 +249,14 @@ pub fn admit_task(
 pub fn stream(item: &'static RemoteItem, call: CallBuilder, options: Option<Arc<TaskOptions>>) -> RawStream {
     let opened = current().and_then(|worker| {
         let ahead = worker.config.generator_backpressure_num_objects;
-        let new = new_task(&worker, item, call, options.as_deref(), 0, Some(ahead))?;
+        let new = new_task(
+            &worker,
+            template::of_task(item, options.as_deref())?,
+            call,
+            options.as_deref(),
+            0,
+            Some(ahead),
+        )?;
         open_stream(&worker, new)
     });
     opened.unwrap_or_else(RawStream::failed)
@@ -262,10 +280,16 @@ pub fn actor_call(
     handle: &RawActorHandle,
     item: &'static RemoteItem,
     method: u32,
-    call: CallBuilder,
+    mut call: CallBuilder,
     options: Option<Arc<MethodOptions>>,
     num_returns: u32,
 ) -> Vec<RawRef> {
+    if num_returns == 1
+        && options.is_none()
+        && let Some(reference) = local::call(handle, item, method, &mut call)
+    {
+        return vec![reference];
+    }
     let site = Location::caller();
     let called = new_call(handle, item, method, call, options.as_deref(), num_returns, false);
     let submitted = called.and_then(|(worker, new)| {
@@ -308,15 +332,13 @@ fn new_call(
         })?;
     let given = options;
     let options = options.unwrap_or_else(|| method.defaults());
-    let name = || {
-        options
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{}::{}", item.identity().name, method.name))
-    };
     let template = match given {
-        None => template::of_default_call(item, method, name)?,
-        Some(options) => Arc::new(template::of_call(item, name(), options)?),
+        None => template::of_default_call(item, method)?,
+        Some(options) => Arc::new(template::of_call(
+            item,
+            template::call_name(item, method, options),
+            options,
+        )?),
     };
     let actor = handle.actor;
     let known = worker.read(|state| state.actor_client(actor).map(state::ActorClient::limits));
@@ -344,7 +366,7 @@ fn new_call(
         nested: std::mem::take(&mut prepared.nested),
         returns,
         stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
-        max_retries: options.max_task_retries.map(retries),
+        max_retries: options.max_task_retries.map(template::retries),
         timeout,
     };
     Ok((worker, (new, prepared)))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{RayError, Result};
 use crate::registry::{ActorMethod, ItemKey, Registry, RemoteItem};
-use crate::remote::{FunctionBody, Isolation, MethodOptions, SchedulingStrategy, TaskOptions};
+use crate::remote::{FunctionBody, Isolation, MethodOptions, SchedulingStrategy, TaskOptions, UNLIMITED};
 use crate::scheduling::Fixed;
 use crate::wire::{self, LeaseShape};
 use crate::worker::context;
@@ -58,6 +58,7 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         shared: options.isolation == Isolation::Shared,
         name: name.clone(),
     };
+    let max_retries = retries(options.max_retries);
     let options = CallOptions {
         timeout: options.timeout,
         retry_exceptions: options.retry_exceptions,
@@ -65,13 +66,16 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         concurrency_group: None,
     };
     let body = item.as_function().map(|function| function.body);
+    let can_be_local = shape.shared && matches!(body, Some(FunctionBody::Sync(_))) && options.timeout.is_none();
     Ok(Template {
         item,
         name: name.into(),
         shape: Shape::new(shape),
         resources: None,
         options,
+        max_retries,
         runs_on_caller: matches!(body, Some(FunctionBody::Sync(_))),
+        can_be_local,
     })
 }
 
@@ -93,11 +97,7 @@ fn check_shared(name: &str, options: &TaskOptions) -> Result<()> {
 }
 
 /// The template of calls of one method without options of their own.
-pub(super) fn of_default_call(
-    item: &'static RemoteItem,
-    method: &'static ActorMethod,
-    name: impl FnOnce() -> String,
-) -> Result<Arc<Template>> {
+pub(super) fn of_default_call(item: &'static RemoteItem, method: &'static ActorMethod) -> Result<Arc<Template>> {
     thread_local! {
         static KNOWN: RefCell<HashMap<usize, Arc<Template>>> = RefCell::default();
     }
@@ -105,9 +105,21 @@ pub(super) fn of_default_call(
     if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).cloned()) {
         return Ok(known);
     }
-    let template = Arc::new(of_call(item, name(), method.defaults())?);
+    let options = method.defaults();
+    let template = Arc::new(of_call(item, call_name(item, method, options), options)?);
     KNOWN.with_borrow_mut(|known| known.insert(key, template.clone()));
     Ok(template)
+}
+
+/// A number of retries as the runtime counts them.
+pub(super) fn retries(number: i32) -> i64 {
+    if number == UNLIMITED { -1 } else { i64::from(number) }
+}
+
+/// The name of a call that is shown to people.
+pub(super) fn call_name(item: &RemoteItem, method: &ActorMethod, options: &MethodOptions) -> String {
+    let given = options.name.clone();
+    given.unwrap_or_else(|| format!("{}::{}", item.identity().name, method.name))
 }
 
 /// The template of the construction of an actor that lives in this process.
@@ -132,6 +144,7 @@ pub(super) fn of_call(item: &'static RemoteItem, name: String, options: &MethodO
         name: name.clone(),
         why: error.to_string(),
     })?;
+    let can_be_local = options.timeout.is_none() && options.name.is_none();
     let shape = LeaseShape {
         resources: BTreeMap::new(),
         strategy: wire::SchedulingStrategy::Default {},
@@ -150,7 +163,9 @@ pub(super) fn of_call(item: &'static RemoteItem, name: String, options: &MethodO
         shape: Shape::new(shape),
         resources: None,
         options,
+        max_retries: 0,
         runs_on_caller: false,
+        can_be_local,
     })
 }
 

@@ -74,8 +74,9 @@ pub async fn wait_async<T>(
 
 /// Whether the object is there, or its error is. A reference whose session has ended is ready: its error is known.
 pub(crate) fn is_ready<T>(reference: &ObjectRef<T>) -> bool {
-    match reference.raw().target() {
-        Ok((object, owner, worker)) => worker.are_ready(&[(object, owner)]).into_iter().all(|ready| ready),
+    let raw = reference.raw();
+    match raw.awaited().and_then(|target| Ok((target, raw.session()?))) {
+        Ok((target, worker)) => worker.are_all_ready(&[target]),
         Err(_) => true,
     }
 }
@@ -104,13 +105,14 @@ fn awaited<T>(references: &[ObjectRef<T>], num_returns: usize) -> Result<Awaited
     let mut seen = HashSet::new();
     let mut targets = Vec::with_capacity(references.len());
     for reference in references.iter().filter(|reference| !reference.raw().is_failed()) {
-        let (object, owner, _) = reference.raw().target()?;
+        let target = reference.raw().awaited()?;
+        let object = target.object();
         if !seen.insert(object) {
             return Err(invalid(format!(
                 "object {object} is given twice: give each reference once"
             )));
         }
-        targets.push((object, owner));
+        targets.push(target);
     }
     let failed = references.len() - targets.len();
     let wanted = num_returns.saturating_sub(failed);
@@ -150,13 +152,21 @@ pub fn cancel<T>(reference: &ObjectRef<T>) -> Result<()> {
 /// [`RayError::Unsupported`] for `force` on an actor call (kill the actor instead), and for a reference that another
 /// process owns or that was `put`.
 pub fn cancel_with<T>(reference: &ObjectRef<T>, force: bool, recursive: bool) -> Result<()> {
-    let (object, owner, worker) = reference.raw().target()?;
     let refused = |why: &str| {
         Err(RayError::Unsupported {
             call: "cancel".into(),
             why: why.into(),
         })
     };
+    let shares = "the task shares its process with others, which cannot be killed: cancel it without force";
+    if let Some(local) = reference.raw().local() {
+        if force {
+            return refused(shares);
+        }
+        local.cancel(&local.session()?, recursive);
+        return Ok(());
+    }
+    let (object, owner, worker) = reference.raw().target()?;
     if object.is_put() {
         return refused("the object was made by put(): there is no task to cancel");
     }
@@ -164,6 +174,13 @@ pub fn cancel_with<T>(reference: &ObjectRef<T>, force: bool, recursive: bool) ->
         return refused("the task belongs to another process: cancel it there");
     }
     let task = object.task();
+    if let Some(local) = worker.read(|state| state.local(task)) {
+        if force {
+            return refused(shares);
+        }
+        local.cancel(&worker, recursive);
+        return Ok(());
+    }
     worker.with(|state, now, out| {
         let Some(pending) = state.tasks.get(&task) else {
             return Ok(());
@@ -172,7 +189,7 @@ pub fn cancel_with<T>(reference: &ObjectRef<T>, force: bool, recursive: bool) ->
             return refused("an actor call cannot be cancelled by force: use kill() to end the actor");
         }
         if force && pending.template.shape.shared {
-            return refused("the task shares its process with others, which cannot be killed: cancel it without force");
+            return refused(shares);
         }
         let error = RayError::Cancelled {
             task,

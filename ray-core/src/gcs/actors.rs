@@ -56,6 +56,7 @@ impl Actor {
             max_pending_calls: spec.max_pending_calls,
             saves: self.saves.clone(),
             calls_ahead: spec.calls_ahead,
+            shared: spec.shared,
         }
     }
 
@@ -204,15 +205,10 @@ impl Actors {
             None => {
                 actor.state = ActorState::Alive { worker, pid };
                 actor.publish(out);
-                if let (Some(_), Some(node)) = (&actor.ending, actor.node) {
+                if let (Some(why), Some(node)) = (actor.ending.clone(), actor.node) {
                     // It was told to end while it was being constructed.
-                    out.send(
-                        node,
-                        Frame::StopActor {
-                            actor: id,
-                            force: false,
-                        },
-                    );
+                    let force = false;
+                    out.send(node, Frame::StopActor { actor: id, force, why });
                 }
             }
             Some(error) => self.bury(id, error, out),
@@ -265,11 +261,12 @@ impl Actors {
         if actor.is_dead() {
             return GcsReply::Changed { changed: false };
         }
+        let cause = "it was killed by kill()".to_owned();
         if let Some(node) = actor.node {
-            out.send(node, Frame::StopActor { actor: id, force: true });
+            let (force, why) = (true, cause.clone());
+            out.send(node, Frame::StopActor { actor: id, force, why });
         }
         if no_restart {
-            let cause = "it was killed by kill()".to_owned();
             actor.ending = Some(cause.clone());
             let error = RayError::ActorDied {
                 actor: id,
@@ -310,7 +307,10 @@ impl Actors {
             self.names.remove(&(actor.spec.namespace.clone(), name.clone()));
         }
         match actor.node {
-            Some(node) => out.send(node, Frame::StopActor { actor: id, force }),
+            Some(node) => {
+                let why = reason.to_owned();
+                out.send(node, Frame::StopActor { actor: id, force, why });
+            }
             None => {
                 let error = RayError::ActorDied {
                     actor: id,
@@ -463,6 +463,7 @@ mod tests {
                 placement: BTreeMap::new(),
                 strategy: SchedulingStrategy::Default {},
                 checkpoint: None,
+                shared: false,
             };
             let (_, reply) = self.ask(GcsRequest::CreateActor {
                 spec,

@@ -9,6 +9,7 @@
 
 mod crowd;
 mod groups;
+mod hosted;
 mod lending;
 mod memory;
 
@@ -147,6 +148,10 @@ struct ActorPlace {
     pid: u32,
     /// Until the worker has said that it takes the actor.
     asked: Option<Asked>,
+    /// It lives in a host, beside other work.
+    hosted: bool,
+    /// Why its host was told to end it.
+    ended_for: Option<DeathCause>,
 }
 
 pub(super) type Effects = Vec<Effect>;
@@ -268,6 +273,7 @@ impl State {
             Frame::Lending { lends } => self.lending(from, lends, now, out),
             Frame::ActorTaken { actor } => self.actor_taken(from, actor, out),
             Frame::ActorDeclined { spec, restarts } => self.actor_declined(from, spec, restarts, now, out),
+            Frame::ActorExiting { actor, .. } if self.is_hosted(actor, from) => self.hosted_actor_ended(actor, out),
             Frame::ActorExiting { intended, .. } => {
                 if let Some(process) = self.workers.get_mut(&from)
                     && intended
@@ -302,7 +308,7 @@ impl State {
         match frame {
             Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
             Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
-            Frame::StopActor { actor, force } => self.stop_actor(actor, force, out),
+            Frame::StopActor { actor, force, why } => self.stop_actor(actor, force, why, out),
             Frame::ReserveBundles { group, bundles, wait } => self.reserve(group, bundles, wait, now, out),
             Frame::ReleaseBundles { group } => self.release_group(group, now, out),
             Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
@@ -351,6 +357,9 @@ impl State {
     }
 
     fn start_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, now: Duration, out: &mut Effects) {
+        if spec.shared {
+            return self.start_hosted_actor(spec, restarts, out);
+        }
         let actor = spec.actor;
         let refuse = |why: String, out: &mut Effects| {
             let error = Some(RayError::Unschedulable {
@@ -548,6 +557,8 @@ impl State {
                         allocation: Some(allocation),
                         pid,
                         asked: Some(Asked::at(now)),
+                        hosted: false,
+                        ended_for: None,
                     },
                 );
                 out.push(Effect::Send {
@@ -561,7 +572,9 @@ impl State {
     fn actor_constructed(&mut self, from: WorkerId, actor: ActorId, error: Option<RayError>, out: &mut Effects) {
         let Some(place) = self.actors.get(&actor) else { return };
         let (worker, pid) = (place.worker, place.pid);
-        if error.is_some() {
+        if error.is_some() && place.hosted {
+            self.actors.remove(&actor);
+        } else if error.is_some() {
             self.kill(from, DeathCause::Intended {}, out);
         }
         out.push(Effect::ToGcs(Frame::ActorStarted {
@@ -572,9 +585,11 @@ impl State {
         }));
     }
 
-    fn stop_actor(&mut self, actor: ActorId, force: bool, out: &mut Effects) {
-        if self.actors.contains_key(&actor) {
-            if force {
+    fn stop_actor(&mut self, actor: ActorId, force: bool, why: String, out: &mut Effects) {
+        if let Some(place) = self.actors.get(&actor) {
+            if place.hosted {
+                self.stop_hosted_actor(actor, force, why, out);
+            } else if force {
                 let why = "kill() was called, or its creator or its job has ended".to_owned();
                 self.end_placed(actor, Some(DeathCause::Killed { why }), out);
             } else {
@@ -740,6 +755,7 @@ impl State {
         if process.role == Role::Starting && hopeless {
             self.grant_failed(&process.gpus, &cause, out);
         }
+        self.hosted_actors_lost(worker, &cause, out);
         out.push(Effect::ForgetInStore { worker });
         out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
         if process.role == Role::Driver {

@@ -120,6 +120,24 @@ impl CallBuilder {
         }
     }
 
+    /// Takes out the arguments, if all are values that stay as they are.
+    pub(crate) fn take_values(&mut self) -> Option<SmallVec<[NativeValue; 2]>> {
+        let native = |argument: &Argument| matches!(argument, Argument::Native(_));
+        if self.lane != Lane::Native || !self.call.arguments.iter().all(native) {
+            return None;
+        }
+        let values = self.call.arguments.drain(..).filter_map(|argument| match argument {
+            Argument::Native(value) => Some(value),
+            Argument::Encoded { .. } | Argument::Reference(_) => None,
+        });
+        Some(values.collect())
+    }
+
+    /// Takes back what was taken out.
+    pub(crate) fn give_back(&mut self, values: impl IntoIterator<Item = NativeValue>) {
+        self.call.arguments = values.into_iter().map(Argument::Native).collect();
+    }
+
     /// The call, for the one who submits it.
     ///
     /// # Errors

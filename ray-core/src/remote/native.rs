@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::value::{self, EncodeError, Encoded, Parts};
 
+/// From this size on a value of plain data counts as one whose object may be large: its encoding can be a multiple of it.
+const LARGE: usize = 4 << 10;
+
 /// A type that can be an argument or a result: `Serialize + DeserializeOwned + Send + 'static`.
 ///
 /// It is implemented for every such type; nobody implements it by hand.
@@ -43,6 +46,9 @@ pub trait ErasedValue: Send {
 
     /// The name of its type, for messages.
     fn type_name(&self) -> &'static str;
+
+    /// Whether a value of its type may be larger than the type itself.
+    fn may_be_large(&self) -> bool;
 }
 
 impl<T: RemoteValue> ErasedValue for T {
@@ -60,6 +66,11 @@ impl<T: RemoteValue> ErasedValue for T {
 
     fn type_name(&self) -> &'static str {
         type_name::<T>()
+    }
+
+    fn may_be_large(&self) -> bool {
+        // What owns nothing is as large as it looks.
+        std::mem::needs_drop::<T>() || size_of::<T>() >= LARGE
     }
 }
 
@@ -99,6 +110,11 @@ impl NativeValue {
     /// The name of its type, for messages.
     pub fn type_name(&self) -> &'static str {
         self.0.type_name()
+    }
+
+    /// Whether, by its type, its object may be large.
+    pub(crate) fn may_be_large(&self) -> bool {
+        self.0.may_be_large()
     }
 }
 

@@ -101,7 +101,7 @@ wire_types! {
             error: Option<RayError>,
         },
         18 =>
-        /// The actor of this worker ends of its own accord: the process exits after this frame.
+        /// The actor of this worker ends: the process exits after this frame, unless it hosts other work too.
         ActorExiting {
             /// The actor.
             actor: ActorId,
@@ -446,12 +446,14 @@ wire_types! {
             error: Option<RayError>,
         },
         87 =>
-        /// The GCS asks a node to end the worker of an actor.
+        /// The GCS asks a node to end the worker of an actor; the node asks the host of one that lives beside other work.
         StopActor {
             /// The actor.
             actor: ActorId,
             /// Whether at once (SIGKILL), or after the calls that have arrived.
             force: bool,
+            /// Why, for the errors of its calls.
+            why: String,
         },
         88 =>
         /// The GCS asks a node to reserve bundles.
@@ -871,6 +873,8 @@ wire_types! {
         strategy: SchedulingStrategy,
         /// When and where its state is saved.
         checkpoint: Option<CheckpointSpec>,
+        /// Whether it lives in the job's shared host, beside other work, and not in a process of its own.
+        shared: bool,
     }
 
     /// When and where an actor's state is saved.
@@ -1171,6 +1175,8 @@ wire_types! {
         saves: Option<Box<SaveState>>,
         /// Calls that one process sends before the first of them is answered; 0: any number.
         calls_ahead: u32,
+        /// Whether it lives in the job's shared host, beside other work.
+        shared: bool,
     }
 
     /// The states of an actor's life, with what each knows.

@@ -157,6 +157,14 @@ pub(crate) fn current_task() -> Option<TaskId> {
         .flatten()
 }
 
+/// Whether the task of this thread has a deadline, which holds for what it submits too.
+pub(crate) fn has_deadline() -> bool {
+    let due = |context: &Arc<TaskContext>| context.due.is_some();
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().is_some_and(due))
+        .unwrap_or(false)
+}
+
 /// The placement group in which the task of this thread starts its own.
 pub(crate) fn capturing_group() -> Option<PlacementGroupId> {
     let group = |context: &Arc<TaskContext>| context.group.filter(|_| context.captures);

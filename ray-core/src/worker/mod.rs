@@ -8,6 +8,7 @@ pub(crate) mod execute;
 mod gcs_client;
 mod join;
 mod links;
+pub(crate) mod local;
 pub mod main;
 pub(crate) mod native;
 pub(crate) mod objects;
@@ -30,11 +31,12 @@ use smallvec::SmallVec;
 
 use crate::config;
 use crate::error::{RayError, Result};
-use crate::ids::{JobId, NodeId, ObjectId, WorkerId};
+use crate::ids::{ActorId, JobId, NodeId, ObjectId, WorkerId};
 use crate::wire::{DeathCause, Frame, Sender, Welcome};
 use execute::Executor;
 use gcs_client::GcsClient;
 use links::{Departure, Links, Parcel};
+use local::{LocalLines, Startable};
 use rings::Rings;
 use state::{Dest, Out, Outgoing, State, Timer};
 
@@ -78,6 +80,7 @@ pub(crate) struct Worker {
     links: Mutex<Links>,
     pub(crate) store: ray_objstore::Client,
     pub(crate) executor: Executor,
+    pub(crate) locals: LocalLines,
     pub(crate) gcs: GcsClient,
     pub(crate) rings: Rings,
     pub(crate) io: tokio::runtime::Handle,
@@ -107,7 +110,7 @@ pub(crate) fn set_current(worker: Option<Arc<Worker>>) {
 }
 
 /// Drops something of the user's. A panic in its destructor has been told; it must not end a thread of the runtime.
-fn drop_value(value: Box<dyn std::any::Any + Send>) {
+pub(crate) fn drop_value<T>(value: T) {
     let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop(value)));
     if dropped.is_err() {
         tracing::error!(target: "ray_core::worker", "a value panicked while it was dropped");
@@ -127,6 +130,8 @@ impl Worker {
             why: format!("no bell for this process: {error}"),
         })?;
         let mut state = State::new(identity.worker, &config);
+        let locals = LocalLines::new(state.common());
+        state.local_line(&locals.calls);
         state.shared.hosts = identity.is_driver();
         if !identity.is_driver() {
             state.tell_of_lending();
@@ -135,6 +140,7 @@ impl Worker {
             state: Mutex::new(state),
             links: Mutex::new(Links::new(raylet)),
             executor: Executor::new(),
+            locals,
             gcs: GcsClient::default(),
             identity,
             config,
@@ -218,6 +224,15 @@ impl Worker {
             execute::shared::start_thread(self);
         }
         out.cancelled.iter().for_each(|context| context.cancel.set());
+        for (host, error) in out.buried {
+            host.end_local(self, &error);
+        }
+        for call in out.ended {
+            call.fail(self, self.read(|state| state.why_ended()));
+        }
+        for (line, error) in out.refused {
+            line.refuse(self, &error);
+        }
         out.encode.iter().for_each(|object| self.encode_wanted(*object));
         if !out.free.is_empty() {
             let keys: Vec<_> = out
@@ -256,6 +271,29 @@ impl Worker {
         }
         for value in out.garbage {
             drop_value(value);
+        }
+    }
+
+    /// Puts calls in line whose turn at their actor has come.
+    pub(crate) fn start_calls(self: &Arc<Self>, actor: ActorId, startable: Startable) {
+        if startable.is_empty() {
+            return;
+        }
+        let Startable { of_state, local } = startable;
+        for task in local {
+            if let Err(task) = self.locals.calls.push(task) {
+                task.fail(self, self.read(|state| state.why_ended()));
+            }
+        }
+        if !of_state.is_empty() || !self.locals.calls.is_served() {
+            let startable = Startable {
+                of_state,
+                local: SmallVec::new(),
+            };
+            self.with(|state, _, out| {
+                state.start_calls(actor, startable, out);
+                state.local_pushed(&self.locals.calls, out);
+            });
         }
     }
 
@@ -332,7 +370,12 @@ impl Worker {
 
     /// Ends the session in this process: what is pending fails with `error`.
     pub(crate) fn end_session(self: &Arc<Self>, error: &RayError) {
-        self.with(|state, now, out| state.end_session(error, now, out));
+        let hosts = self.with(|state, now, out| {
+            let hosts = state.local_actors();
+            state.end_session(error, now, out);
+            hosts
+        });
+        self.locals.end(self, &hosts, error);
         self.gcs.fail_all(error);
         self.links().close();
     }

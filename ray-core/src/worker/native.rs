@@ -33,6 +33,12 @@ impl NativeValue {
         Self(Mutex::new(Form::Native(value)))
     }
 
+    /// Whether its object may be so large that it would go to the store.
+    pub(crate) fn may_be_large(&self) -> bool {
+        let form = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*form, Form::Native(value) if value.may_be_large())
+    }
+
     /// Moves the value out, if it is native still.
     pub(crate) fn take(&self) -> Option<Box<dyn Any + Send>> {
         let mut form = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +58,8 @@ impl fmt::Debug for NativeValue {
     }
 }
 
-fn encode(value: &remote::NativeValue) -> Result<Encoded> {
+/// Encodes a value of the user's type; a panic in it is an error.
+pub(super) fn encode(value: &remote::NativeValue) -> Result<Encoded> {
     let what = || format!("a result of type {}", value.type_name());
     match std::panic::catch_unwind(AssertUnwindSafe(|| value.encode())) {
         Ok(Ok(encoded)) => Ok(encoded),

@@ -9,6 +9,7 @@ use crate::error::{RayError, Result};
 use crate::ids::{ObjectId, WorkerId};
 use crate::wire::{Frame, TaskOutcome};
 use crate::worker::context::Hosting;
+use crate::worker::local::LocalTask;
 use crate::worker::native::NativeValue;
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
@@ -48,8 +49,38 @@ pub(crate) enum Found {
 /// So many objects are waited for with one wake-up.
 const TOGETHER: usize = 256;
 
-/// An object and its owner.
-pub(crate) type Target = (ObjectId, WorkerId);
+/// What is waited for.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// An object that the state knows, and its owner.
+    Known(ObjectId, WorkerId),
+    /// The result of a local task.
+    Local(Arc<LocalTask>),
+}
+
+impl Target {
+    pub(crate) fn object(&self) -> ObjectId {
+        match self {
+            Self::Known(object, _) => *object,
+            Self::Local(task) => task.object(),
+        }
+    }
+
+    /// Whether it is ready, and whether it has failed. `None`: it is pending.
+    fn outcome(&self, state: &State) -> Option<bool> {
+        match self {
+            Self::Local(task) if !task.is_handed_in() => task.is_settled().then(|| task.has_failed()),
+            _ => match state.objects.slot(&self.object()) {
+                Some(Slot::Pending) => None,
+                slot => Some(matches!(slot, Some(Slot::Failed(_)))),
+            },
+        }
+    }
+
+    fn is_ready(&self, state: &State) -> bool {
+        self.outcome(state).is_some()
+    }
+}
 
 impl Worker {
     /// The value of a ready object for the holder of its last handle, which ends with this call; with other holds it is
@@ -70,7 +101,10 @@ impl Worker {
     }
 
     /// Runs the very task that makes the object on this thread, if it has not been started. Returns whether it did.
-    fn run_inline(self: &Arc<Self>, object: ObjectId) -> bool {
+    fn run_inline(self: &Arc<Self>, target: &Target) -> bool {
+        let Target::Known(object, _) = target else {
+            return false;
+        };
         if object.is_put() || object.owner_prefix() != self.identity.worker.prefix() {
             return false;
         }
@@ -147,7 +181,7 @@ impl Worker {
         self.with(|state, _, out| state.introduce(object, owner, Hold::Task, out));
         self.report_lost(object, &why);
         let read = loop {
-            self.block_until(&[(object, owner)], 1, None);
+            self.block_until(&[Target::Known(object, owner)], 1, None);
             match self.ready_value(object) {
                 Some(Ok(Found::Encoded(bytes))) => break Ok(bytes),
                 Some(Ok(Found::Native(value) | Found::Moved(value))) => break self.encoded_form(object, &value),
@@ -161,22 +195,40 @@ impl Worker {
 
     /// A waiter that is done when `wanted` of the objects are ready.
     pub(crate) fn waiter(self: &Arc<Self>, targets: &[Target], wanted: usize) -> Arc<Waiter> {
-        self.with(|state, _, out| {
-            let ready = targets
-                .iter()
-                .filter(|(object, _)| state.objects.slot(object).is_none_or(|slot| !slot.is_pending()));
-            let waiter = Arc::new(Waiter::new(wanted.saturating_sub(ready.count())));
-            if !waiter.is_done() {
-                let pending: Vec<Target> = targets
-                    .iter()
-                    .filter(|(object, _)| state.objects.slot(object).is_some_and(Slot::is_pending))
-                    .copied()
-                    .collect();
-                state.watch(&pending, &waiter, out);
-                state.shared_waits(out);
-            }
-            waiter
+        self.watch(targets, |pending| {
+            Waiter::new(wanted.saturating_sub(targets.len() - pending))
         })
+    }
+
+    /// Makes a waiter, with the number of objects that are pending, and has it told when these are ready.
+    fn watch(self: &Arc<Self>, targets: &[Target], new: impl FnOnce(usize) -> Waiter) -> Arc<Waiter> {
+        let (waiter, local) = self.with(|state, _, out| {
+            let pending: Vec<&Target> = targets.iter().filter(|target| !target.is_ready(state)).collect();
+            let waiter = Arc::new(new(pending.len()));
+            if waiter.is_done() {
+                return (waiter, Vec::new());
+            }
+            let mut local = Vec::new();
+            for target in pending {
+                match target {
+                    Target::Known(object, owner) => state.watch(&[(*object, *owner)], &waiter, out),
+                    Target::Local(task) => local.push(task),
+                }
+            }
+            state.shared_waits(out);
+            (waiter, local)
+        });
+        // Without the state's lock (LT-3).
+        for task in local {
+            if !task.watch(&waiter) {
+                if task.has_failed() {
+                    waiter.notify_failure();
+                } else {
+                    waiter.notify();
+                }
+            }
+        }
+        waiter
     }
 
     /// Blocks until `wanted` of the objects are ready or the time is over. Returns whether they are.
@@ -215,11 +267,12 @@ impl Worker {
             }) else {
                 return true;
             };
-            if timeout.is_none() && self.run_inline(first.0) {
+            if timeout.is_none() && (self.run_inline(first) || execute::local::help(self, &targets[place..])) {
                 continue;
             }
             if timeout.is_none()
-                && let Some(task) = execute::inline::may_run(self, first.0)
+                && let Target::Known(object, _) = first
+                && let Some(task) = execute::inline::may_run(self, *object)
             {
                 // It runs on the CPU of the one that waits.
                 drop(released.take());
@@ -243,19 +296,25 @@ impl Worker {
 
     /// A waiter that is done when all of the objects are ready, or one has failed.
     fn values_waiter(self: &Arc<Self>, targets: &[Target]) -> Arc<Waiter> {
-        self.with(|state, _, out| {
-            let is_pending = |(object, _): &&Target| state.objects.slot(object).is_some_and(Slot::is_pending);
-            let pending: Vec<Target> = targets.iter().filter(is_pending).copied().collect();
-            let waiter = Arc::new(Waiter::for_values(pending.len()));
-            state.watch(&pending, &waiter, out);
-            state.shared_waits(out);
-            waiter
-        })
+        self.watch(targets, Waiter::for_values)
+    }
+
+    /// Whether each of the objects is ready.
+    pub(crate) fn are_all_ready(&self, targets: &[Target]) -> bool {
+        self.read(|state| targets.iter().all(|target| target.is_ready(state)))
+    }
+
+    /// Whether the object is ready. One that the store has lost is made again from here on.
+    pub(crate) fn has_value_or_error(self: &Arc<Self>, target: &Target) -> bool {
+        match target {
+            Target::Known(object, _) => self.ready_value(*object).is_some(),
+            Target::Local(_) => self.are_all_ready(std::slice::from_ref(target)),
+        }
     }
 
     /// Whether the object will never have a value.
-    pub(crate) fn has_failed(&self, object: ObjectId) -> bool {
-        self.read(|state| matches!(state.objects.slot(&object), Some(Slot::Failed(_))))
+    pub(crate) fn has_failed(&self, target: &Target) -> bool {
+        self.read(|state| target.outcome(state) == Some(true))
     }
 
     /// Refuses a wait, within an exclusive call of an actor, for a call on the same actor: it could never start.
@@ -265,9 +324,12 @@ impl Worker {
         };
         let Some(actor) = context.actor else { return Ok(()) };
         self.read(|state| {
-            let own_call = |(object, _): &Target| {
+            let own_call = |target: &Target| {
+                if let Target::Local(task) = target {
+                    return !task.is_settled() && task.call.as_ref().is_some_and(|call| call.actor == actor);
+                }
                 // A call that has ended is waited for no more.
-                let pending = state.tasks.get(&object.task());
+                let pending = state.tasks.get(&target.object().task());
                 pending.is_some_and(|pending| pending.actor == Some(actor))
             };
             if targets.iter().any(own_call) {
@@ -309,10 +371,7 @@ impl Worker {
 
     /// Which of the objects are ready, in the order given.
     pub(crate) fn are_ready(&self, targets: &[Target]) -> Vec<bool> {
-        self.read(|state| {
-            let ready = |(object, _): &Target| state.objects.slot(object).is_none_or(|slot| !slot.is_pending());
-            targets.iter().map(ready).collect()
-        })
+        self.read(|state| targets.iter().map(|target| target.is_ready(state)).collect())
     }
 }
 
@@ -345,11 +404,11 @@ enum Known {
 
 /// Goes on from `place`, which then is the first object without a value.
 fn known_values(state: &State, targets: &[Target], place: &mut usize) -> Known {
-    while let Some((object, _)) = targets.get(*place) {
-        match state.objects.slot(object) {
-            Some(Slot::Failed(_)) => return Known::Failure,
-            Some(Slot::Pending) => return Known::Until(*place),
-            _ => *place += 1,
+    while let Some(target) = targets.get(*place) {
+        match target.outcome(state) {
+            Some(true) => return Known::Failure,
+            None => return Known::Until(*place),
+            Some(false) => *place += 1,
         }
     }
     Known::Values

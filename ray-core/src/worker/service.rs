@@ -78,13 +78,16 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         }
         Frame::TellHoldings { census, objects } => tell_holdings(worker, census, objects),
         Frame::Exit {} => worker.executor.exit_when_idle(worker),
+        Frame::ConstructActor { spec, restarts } if spec.shared => worker.host(*spec, restarts),
         Frame::ConstructActor { spec, restarts } => worker.construct(*spec, restarts),
+        Frame::StopActor { actor, force, why } => worker.stop_hosted(actor, force, &why),
         other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
     }
 }
 
 fn tell_holdings(worker: &Arc<Worker>, census: u64, objects: bool) {
-    let running = worker.executor.running_tasks();
+    let mut running = worker.executor.running_tasks();
+    running.extend(worker.locals.running());
     worker.with(|state, _, out| {
         let holdings = Box::new(state.holdings(running, objects));
         out.send(Dest::Raylet, Frame::Holdings { census, holdings });
@@ -153,9 +156,7 @@ fn ring_accepted(worker: &Arc<Worker>, peer: WorkerId, fds: Vec<OwnedFd>) {
 pub(crate) fn from_peer(worker: &Arc<Worker>, from: WorkerId, frame: Frame) {
     match frame {
         Frame::PushTask { spec, lease } => worker.executor.push(worker, from, *spec, lease),
-        Frame::EndActor { actor } => {
-            worker.with(|state, now, out| state.end_local_actor(actor, "it was killed by kill()", now, out));
-        }
+        Frame::EndActor { actor } => worker.end_local_actor(actor, "it was killed by kill()"),
         Frame::ObjectUnreadable { object, why } => {
             // The news may be older than a value that was made again.
             if !worker.is_stored(object) {

@@ -23,8 +23,12 @@ pub(crate) struct Template {
     /// What a task takes, where that is not what the function's attribute says.
     pub(crate) resources: Option<BTreeMap<String, i64>>,
     pub(crate) options: CallOptions,
+    /// How often a task is run again that its process did not end; -1: any number. For calls their actor says it.
+    pub(crate) max_retries: i64,
     /// Whether a caller that waits for such a task can run it itself: it is neither a future nor a stream.
     pub(crate) runs_on_caller: bool,
+    /// Whether such a task, with values as arguments, needs nothing that only the state has.
+    pub(crate) can_be_local: bool,
 }
 
 /// The options that tasks and actor calls share, as far as they matter after submission.

@@ -25,6 +25,8 @@ mod queue;
 mod remote_actors;
 mod remote_bodies;
 mod shared;
+mod shared_named;
+mod shared_streams;
 mod storm;
 mod streams;
 mod support;

@@ -254,6 +254,7 @@ mod tests {
                 resources: BTreeMap::new(),
                 placement: BTreeMap::from([("CPU".to_owned(), 10_000)]),
                 strategy: SchedulingStrategy::Default {},
+                shared: false,
                 checkpoint: None,
             });
             let frame = Frame::StartActor { spec, restarts: 0 };
@@ -262,7 +263,12 @@ mod tests {
         }
 
         fn stop(&mut self, actor: ActorId) {
-            let frame = Frame::StopActor { actor, force: true };
+            let why = "it was killed".to_owned();
+            let frame = Frame::StopActor {
+                actor,
+                force: true,
+                why,
+            };
             self.state.gcs_frame(frame, Duration::ZERO, &mut self.out);
         }
 

@@ -170,7 +170,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         why: "its key is not in the table".into(),
     };
     let item = registered(spec.item)?.as_actor().ok_or_else(unknown)?;
-    let task = construction_spec(worker, spec, restarts);
+    let task = constructor_spec(worker, spec, restarts);
     let name = format!("{}::new", spec.type_name);
     let context = Arc::new(TaskContext {
         task: task.task,
@@ -256,7 +256,7 @@ fn constructed(
 }
 
 /// The constructor's arguments. One that the store has lost is waited for: its owner makes it again.
-fn constructor_arguments(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
+pub(super) fn constructor_arguments(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Arguments> {
     let incoming = args.iter().map(|arg| match arg {
         ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
         ArgSpec::Stored { object, owner, .. } => worker.read_arrived(*object, *owner).map(Incoming::Payload),
@@ -265,7 +265,7 @@ fn constructor_arguments(worker: &Arc<Worker>, args: &[ArgSpec]) -> Result<Argum
 }
 
 /// The constructor seen as a task, for its errors and its context.
-fn construction_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSpec {
+pub(super) fn constructor_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSpec {
     TaskSpec {
         task: spec.handle.task(),
         attempt: restarts,

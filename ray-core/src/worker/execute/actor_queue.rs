@@ -92,6 +92,8 @@ pub(crate) struct Kind {
 #[derive(Debug)]
 pub(crate) struct ActorQueue<T> {
     waiting: VecDeque<(Kind, T)>,
+    /// How many of these are futures.
+    waiting_futures: usize,
     groups: Vec<Group>,
     names: HashMap<String, usize>,
     running: usize,
@@ -117,6 +119,7 @@ impl<T> ActorQueue<T> {
         }
         Self {
             waiting: VecDeque::new(),
+            waiting_futures: 0,
             groups,
             names,
             running: 0,
@@ -137,11 +140,13 @@ impl<T> ActorQueue<T> {
     }
 
     pub(crate) fn push(&mut self, kind: Kind, call: T) {
+        self.waiting_futures += usize::from(kind.is_async);
         self.waiting.push_back((kind, call));
     }
 
     /// Puts one before all that wait.
     pub(crate) fn push_front(&mut self, kind: Kind, call: T) {
+        self.waiting_futures += usize::from(kind.is_async);
         self.waiting.push_front((kind, call));
     }
 
@@ -152,36 +157,45 @@ impl<T> ActorQueue<T> {
 
     /// Takes out the calls that may start now; they count as running from here on.
     pub(crate) fn start(&mut self) -> Vec<(Kind, T)> {
-        let mut started = Vec::new();
-        let mut place = 0;
-        while place < self.waiting.len() && !self.exclusive_runs {
+        std::iter::from_fn(|| self.start_next()).collect()
+    }
+
+    /// Takes out one call that may start now; it counts as running from here on.
+    pub(crate) fn start_next(&mut self) -> Option<(Kind, T)> {
+        if self.exclusive_runs || self.waiting.is_empty() {
+            return None;
+        }
+        for place in 0..self.waiting.len() {
             let kind = self.waiting[place].0;
-            let group = self.groups.get_mut(kind.group);
             if kind.exclusive {
                 // Alone, and nothing that came later passes it.
-                if self.running == 0
-                    && place == 0
-                    && let Some(call) = self.waiting.pop_front()
-                {
-                    self.exclusive_runs = true;
-                    self.running = 1;
-                    if let Some(group) = group {
-                        *group.used(kind.is_async) += 1;
-                    }
-                    started.push(call);
+                if self.running > 0 || place > 0 {
+                    return None;
                 }
-                break;
-            }
-            match group {
-                Some(group) if group.has_slot(kind.is_async) => {
-                    *group.used(kind.is_async) += 1;
-                    self.running += 1;
-                    started.extend(self.waiting.remove(place));
+                self.exclusive_runs = true;
+            } else if !self
+                .groups
+                .get(kind.group)
+                .is_some_and(|group| group.has_slot(kind.is_async))
+            {
+                if self.is_full() {
+                    return None;
                 }
-                _ => place += 1,
+                continue;
             }
+            if let Some(group) = self.groups.get_mut(kind.group) {
+                *group.used(kind.is_async) += 1;
+            }
+            self.running += 1;
+            return self.take_out(place);
         }
-        started
+        None
+    }
+
+    /// Whether no shared call can start, whatever its group and kind.
+    fn is_full(&self) -> bool {
+        let mut groups = self.groups.iter();
+        groups.all(|group| !group.has_slot(false) && (!group.has_slot(true) || self.waiting_futures == 0))
     }
 
     /// A call that was started has ended.
@@ -199,23 +213,33 @@ impl<T> ActorQueue<T> {
         }
     }
 
+    fn take_out(&mut self, place: usize) -> Option<(Kind, T)> {
+        let (kind, call) = self.waiting.remove(place)?;
+        self.waiting_futures -= usize::from(kind.is_async);
+        Some((kind, call))
+    }
+
     /// Takes out all waiting calls.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + use<'_, T> {
-        self.waiting.drain(..).map(|(_, call)| call)
+    pub(crate) fn take_all(&mut self) -> Vec<T> {
+        self.waiting_futures = 0;
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().map(|(_, call)| call).collect()
     }
 
     /// Takes out the first waiting call that fits.
     pub(crate) fn remove(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
         let place = self.waiting.iter().position(|(_, call)| fits(call))?;
-        self.waiting.remove(place).map(|(_, call)| call)
+        self.take_out(place).map(|(_, call)| call)
     }
 
-    /// Whether this very call waits.
-    pub(crate) fn is_waiting(&self, call: &T) -> bool
-    where
-        T: PartialEq,
-    {
-        self.waiting.iter().any(|(_, waiting)| waiting == call)
+    /// Whether such a call waits.
+    pub(crate) fn has(&self, fits: impl Fn(&T) -> bool) -> bool {
+        self.iter().any(fits)
+    }
+
+    /// The waiting calls, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter().map(|(_, call)| call)
     }
 
     /// Whether nothing waits or runs.

@@ -63,6 +63,9 @@ impl Worker {
 
     /// The creator's answer.
     pub(crate) fn arguments_handed(self: &Arc<Self>, actor: ActorId, handed: bool) {
+        if self.hosted_arguments_handed(actor, handed) {
+            return;
+        }
         let Some(claimed) = self.executor.claim.take(|claimed| claimed.spec.actor == actor) else {
             return;
         };
@@ -82,6 +85,7 @@ impl Worker {
 
     /// A process has died: if it is the creator, its references died with it.
     pub(crate) fn claim_lost(self: &Arc<Self>, creator: WorkerId) {
+        self.hosted_claims_lost(creator);
         let Some(claimed) = self.executor.claim.take(|claimed| claimed.spec.owner == creator) else {
             return;
         };
@@ -92,7 +96,7 @@ impl Worker {
         self.not_constructed(claimed.spec.actor, RayError::OwnerDied { object, owner: creator });
     }
 
-    fn not_constructed(self: &Arc<Self>, actor: ActorId, error: RayError) {
+    pub(super) fn not_constructed(self: &Arc<Self>, actor: ActorId, error: RayError) {
         let error = Some(error);
         self.with(|_, _, out| out.send(Dest::Raylet, Frame::ActorConstructed { actor, error }));
     }

@@ -7,7 +7,9 @@ mod actor;
 mod actor_pace;
 pub(crate) mod actor_queue;
 mod claim;
+mod hosted;
 pub(crate) mod inline;
+pub(crate) mod local;
 mod outcome;
 mod panic;
 mod run;
@@ -65,6 +67,7 @@ pub(crate) struct Executor {
     running: Mutex<HashMap<TaskId, Arc<TaskContext>, IdHasher>>,
     actor: OnceLock<Arc<ActorHost>>,
     claim: claim::Claim,
+    hosted: hosted::Hosted,
     runtime: OnceLock<tokio::runtime::Runtime>,
     calls: Mutex<HashMap<u64, u64>>,
     streams: stream::Producers,
@@ -110,6 +113,7 @@ impl Executor {
 
     /// The main loop of a worker process. Returns the exit code.
     pub(crate) fn serve(&self, worker: &Arc<Worker>) -> i32 {
+        worker.rings.keep_for_this_thread();
         if std::panic::catch_unwind(crate::process::setup::run_worker_setup).is_err() {
             let panic::Panic { message, location } = panic::take_last();
             #[expect(
@@ -291,7 +295,11 @@ impl Executor {
         }
     }
 
-    fn cancel_children(&self, worker: &Arc<Worker>, parent: TaskId) {
+    /// Cancels what a task has submitted.
+    pub(crate) fn cancel_children(&self, worker: &Arc<Worker>, parent: TaskId) {
+        for child in worker.locals.children(worker, parent) {
+            child.cancel(worker, true);
+        }
         worker.with(|state, now, out| {
             let children: Vec<(TaskId, String)> = state
                 .tasks
@@ -390,6 +398,21 @@ const CANCELS_KEPT: usize = 256;
 /// Sends the answer of a job (EX-1) and then lets go of its arguments (EX-2).
 fn answer(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: bool) {
     answer_after(worker, job, outcome, reusable, Duration::ZERO);
+}
+
+/// A job that has been answered has ended: what its outcome and its arguments hold goes.
+fn let_go(worker: &Arc<Worker>, job: &Job, outcome: &TaskOutcome) {
+    if job.spec.stream.is_some() {
+        worker.executor.streams.close(job.spec.task);
+    }
+    worker.with(|state, _, out| {
+        if let TaskOutcome::Returned { values } = outcome {
+            values.iter().for_each(|value| state.let_go(value, out));
+        }
+        job.held
+            .iter()
+            .for_each(|(object, _)| state.unhold(*object, Hold::Task, out));
+    });
 }
 
 /// As [`answer`], with how long it ran.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Job;
 use super::panic::{self, Panic};
 use crate::error::{ErrorValue, RayError, TaskFailure};
+use crate::ids::TaskId;
 use crate::remote::{Outcome, TaskError};
 use crate::wire::{ObjectValue, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
@@ -73,44 +74,78 @@ pub(super) fn returned(
 /// The task's own code returned an error.
 pub(super) fn failed(worker: &Arc<Worker>, spec: &TaskSpec, name: &str, error: &TaskError) -> TaskOutcome {
     let retry = spec.retry_exceptions.accepts(error);
-    let value = error
-        .encoded_value()
-        .map(|object| ErrorValue::new(error.type_name().to_owned(), object));
-    let failure = failure(worker, spec, name, error.chain().to_vec(), None, value);
+    let value = error_value(error);
     TaskOutcome::Failed {
-        error: RayError::TaskFailed {
-            failure: Arc::new(failure),
-        },
+        error: failure(
+            worker,
+            (spec.task, spec.attempt),
+            name,
+            error.chain().to_vec(),
+            None,
+            value,
+        ),
         retry,
     }
 }
 
 pub(super) fn panicked(worker: &Arc<Worker>, spec: &TaskSpec, name: &str, panic: Panic) -> TaskOutcome {
-    let failure = failure(worker, spec, name, vec![panic.message], Some(panic.location), None);
     TaskOutcome::Failed {
-        error: RayError::TaskFailed {
-            failure: Arc::new(failure),
-        },
+        error: failure(
+            worker,
+            (spec.task, spec.attempt),
+            name,
+            vec![panic.message],
+            Some(panic.location),
+            None,
+        ),
         retry: spec.retry_exceptions == RetryExceptions::All {},
     }
 }
 
+/// The error of a task that returned no value and is not run again.
+pub(super) fn error_of(worker: &Worker, task: TaskId, name: &str, ended: Ended) -> RayError {
+    let run = (task, 0);
+    match ended {
+        Ended::Outcome(Outcome::Failed(error)) => {
+            failure(worker, run, name, error.chain().to_vec(), None, error_value(&error))
+        }
+        Ended::Panicked(panic) => failure(worker, run, name, vec![panic.message], Some(panic.location), None),
+        Ended::Cancelled => RayError::Cancelled {
+            task,
+            name: name.to_owned(),
+        },
+        Ended::Outcome(Outcome::Returned(values)) => {
+            RayError::internal(format!("task {task} returned {} objects instead of 1", values.len()))
+        }
+    }
+}
+
+/// The value of an error that can travel.
+fn error_value(error: &TaskError) -> Option<ErrorValue> {
+    let value = |object| ErrorValue::new(error.type_name().to_owned(), object);
+    error.encoded_value().map(value)
+}
+
+/// The error of a run, by task and attempt, that failed by its own code.
 fn failure(
-    worker: &Arc<Worker>,
-    spec: &TaskSpec,
+    worker: &Worker,
+    (task, attempt): (TaskId, u32),
     name: &str,
     chain: Vec<String>,
     panic_location: Option<String>,
     value: Option<ErrorValue>,
-) -> TaskFailure {
-    TaskFailure {
+) -> RayError {
+    let failure = TaskFailure {
         function: name.to_owned(),
-        task: spec.task,
-        attempt: spec.attempt,
+        task,
+        attempt,
         node: worker.identity.node,
         pid: std::process::id(),
         chain,
         panic_location,
         value,
+    };
+    RayError::TaskFailed {
+        failure: Arc::new(failure),
     }
 }

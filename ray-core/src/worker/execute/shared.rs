@@ -5,16 +5,15 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::inline::{MAX_DEPTH, MIN_STACK};
 use super::outcome::{Ended, failed, panicked, told};
-use super::run::{arguments, caught, caught_async, registered, task_context};
-use super::{Job, answer, panic, stream};
+use super::run::{caught, caught_async, registered};
+use super::{Job, answer, hosted, let_go, local, panic, stream};
 use crate::error::{RayError, Result};
-use crate::ids::{IdHasher, TaskId};
+use crate::ids::{ActorId, IdHasher, TaskId};
 use crate::process::stack;
 use crate::remote::{
     Arguments, ConstructBody, FunctionBody, Incoming, Instance, MethodBody, NativeValue as Value, Outcome, TaskError,
@@ -73,6 +72,12 @@ pub(super) fn arrived(worker: &Arc<Worker>, job: Job, lease: u64) {
     }
 }
 
+/// A job that nobody can start yet, since it is in no line.
+pub(super) fn stand_by(worker: &Arc<Worker>, number: u64, job: Job) {
+    let foreign = Foreign { job, lease: 0 };
+    worker.executor.arrived_jobs.jobs().insert(number, foreign);
+}
+
 /// Takes out a call of another process that has not started. A task that has not is told by its context.
 pub(super) fn take_waiting(worker: &Arc<Worker>, task: TaskId) -> Option<Job> {
     let mut jobs = worker.executor.arrived_jobs.jobs();
@@ -117,29 +122,54 @@ fn serve(worker: &Arc<Worker>) {
                 finished = run(worker, started);
                 worked = true;
             }
+            Next::Serve(service) => {
+                finished = Some(local::serve(worker, service));
+                worked = true;
+            }
             Next::Rest(time) => std::thread::park_timeout(time),
             Next::End => return,
         }
     }
 }
 
+/// The permit that this thread has and does not need while it waits.
+pub(super) fn loan() -> Option<Permit> {
+    match context::hosting() {
+        Some(Hosting::Shared(permit)) => Some(permit),
+        Some(Hosting::Process) | None => None,
+    }
+}
+
+/// A caller that runs what it waits for, for as long as this lives.
+pub(super) struct Deeper(u32);
+
+impl Deeper {
+    /// `None`: it is too deep already, or the stack is nearly used up.
+    pub(super) fn step() -> Option<Self> {
+        let depth = DEPTH.get();
+        let room = depth < MAX_DEPTH && stack::left().is_some_and(|left| left >= MIN_STACK);
+        room.then(|| {
+            DEPTH.set(depth + 1);
+            Self(depth)
+        })
+    }
+}
+
+impl Drop for Deeper {
+    fn drop(&mut self) {
+        DEPTH.set(self.0);
+    }
+}
+
 /// Runs the task that this thread is about to wait for, if it stands in line and there is stack left. Returns whether it
 /// did, or whether something that the task waits for was run.
 pub(crate) fn run_for_caller(worker: &Arc<Worker>, task: TaskId) -> bool {
-    let depth = DEPTH.get();
-    if depth >= MAX_DEPTH || stack::left().is_none_or(|left| left < MIN_STACK) {
-        return false;
-    }
-    let loan = match context::hosting() {
-        Some(Hosting::Shared(permit)) => Some(permit),
-        Some(Hosting::Process) | None => None,
-    };
+    let Some(_deeper) = Deeper::step() else { return false };
+    let loan = loan();
     let Some(started) = worker.with(|state, now, out| state.shared_take_for(task, loan, now, out)) else {
         return false;
     };
-    DEPTH.set(depth + 1);
     let done = run(worker, started);
-    DEPTH.set(depth);
     if let Some(done) = done {
         worker.with(|state, now, out| state.shared_done(done, now, out));
     }
@@ -159,7 +189,7 @@ fn run(worker: &Arc<Worker>, started: Started) -> Option<Done> {
             match foreign {
                 Some(foreign) => run_foreign(worker, foreign, actor, receipt),
                 // Cancelled.
-                None => Some(Done { receipt, own: None }),
+                None => Some(Done::of(receipt)),
             }
         }
     }
@@ -181,6 +211,7 @@ fn run_own(worker: &Arc<Worker>, own: OwnRun, actor: Option<Arc<LocalActor>>, re
     let ended = move |outcome| Done {
         receipt,
         own: Some((task, attempt, outcome)),
+        locals: 0,
     };
     let arguments = match native_arguments(worker, &context, args) {
         Ok(arguments) => arguments,
@@ -192,6 +223,9 @@ fn run_own(worker: &Arc<Worker>, own: OwnRun, actor: Option<Arc<LocalActor>>, re
     let Some(body) = Body::of(&job.spec, actor.as_ref(), || Ok(template.item)) else {
         return Some(ended(LocalOutcome::Other(unknown(&job.spec))));
     };
+    if job.spec.stream.is_some() {
+        worker.executor.streams.open_here(worker, task);
+    }
     let name = context.name.clone();
     if body.is_async() {
         let worker_of_task = worker.clone();
@@ -216,7 +250,7 @@ fn run_foreign(
     receipt: Receipt,
 ) -> Option<Done> {
     let Foreign { job, lease } = foreign;
-    let done = |receipt| Done { receipt, own: None };
+    let done = Done::of;
     let Some(body) = Body::of(&job.spec, actor.as_ref(), || registered(job.spec.item)) else {
         let outcome = unknown(&job.spec);
         answer(worker, job, outcome, true);
@@ -224,19 +258,15 @@ fn run_foreign(
     };
     let name = job.spec.name.clone().unwrap_or_else(|| body.name(&job.spec));
     let permit = Permit::foreign(lease);
-    let context = task_context(
-        &job.spec,
-        name.as_str().into(),
-        body.is_exclusive(),
-        Hosting::Shared(permit),
-        Instant::now(),
-    );
+    let hosting = Hosting::Shared(permit);
+    let context = hosted::context(&job.spec, &name, body.is_exclusive(), hosting, actor.as_deref());
     worker.executor.running().insert(job.spec.task, context.clone());
-    let arguments = match arguments(worker, &job.spec) {
+    worker.executor.hosted.begins(&job, &context);
+    let id = actor.as_ref().map(|actor| actor.actor);
+    let arguments = match hosted::arguments_of(worker, &job.spec, actor.as_deref()) {
         Ok(arguments) => arguments,
         Err(outcome) => {
-            worker.executor.running().remove(&job.spec.task);
-            answer(worker, job, outcome, true);
+            answer_foreign(worker, job, &name, id, Ran::Told(outcome));
             return Some(done(receipt));
         }
     };
@@ -245,25 +275,30 @@ fn run_foreign(
         worker.executor.runtime().spawn(async move {
             let worker = worker_of_task;
             let ran = run_async(&worker, &job, &name, &context, body, actor, arguments).await;
-            answer_foreign(&worker, job, &name, ran);
+            answer_foreign(&worker, job, &name, id, ran);
             let done = done(receipt);
             worker.with(|state, now, out| state.shared_done(done, now, out));
         });
         return None;
     }
     let ran = run_sync(worker, &job, &name, &context, body, actor, arguments);
-    answer_foreign(worker, job, &name, ran);
+    answer_foreign(worker, job, &name, id, ran);
     Some(done(receipt))
 }
 
-fn answer_foreign(worker: &Arc<Worker>, job: Job, name: &str, ran: Ran) {
+/// `actor`: the one that was called, or constructed.
+fn answer_foreign(worker: &Arc<Worker>, job: Job, name: &str, actor: Option<ActorId>, ran: Ran) {
     worker.executor.running().remove(&job.spec.task);
     let outcome = match ran {
         Ran::Ended(ended) => told(worker, &job, name, ended),
         Ran::Told(outcome) => outcome,
         Ran::Constructed => TaskOutcome::Returned { values: Vec::new() },
     };
-    answer(worker, job, outcome, true);
+    match actor {
+        Some(actor) if job.spec.call.is_none() => hosted::constructor_ended(worker, &job, actor, outcome),
+        _ if worker.executor.hosted.ends(&job.spec) => answer(worker, job, outcome, true),
+        _ => let_go(worker, &job, &outcome),
+    }
 }
 
 /// Why there is no body: its item is not in the table, or its actor has ended.
@@ -461,6 +496,9 @@ fn constructed(
 
 /// The end of a task of this process: its results stay as they are.
 fn own_outcome(worker: &Arc<Worker>, job: &Job, name: &str, ran: Ran) -> LocalOutcome {
+    if job.spec.stream.is_some() {
+        worker.executor.streams.close(job.spec.task);
+    }
     match ran {
         Ran::Ended(Ended::Outcome(Outcome::Returned(values))) if values.len() == job.spec.returns as usize => {
             let native = |value: Value| Slot::Native(Arc::new(NativeValue::new(value)));

@@ -1,4 +1,5 @@
-//! Tasks that yield a stream: each item becomes an object of the caller, which tells how far it has come.
+//! Tasks that yield a stream: each item becomes an object of the caller, which tells how far it has come. Where the caller
+//! is this process itself, the items stay as they are.
 //!
 //! - ST-1: an item is sent once. A further attempt makes the items again that the caller has, and sends those after them;
 //!   and once more those of the former that the store has lost since.
@@ -15,10 +16,11 @@ use super::outcome::{failed, panicked, returned};
 use super::{Job, panic};
 use crate::error::RayError;
 use crate::ids::TaskId;
-use crate::remote::{ItemIterator, ItemStream, Outcome, TaskError};
+use crate::remote::{self, ItemIterator, ItemStream, Outcome, TaskError};
 use crate::wire::{Frame, ObjectValue, StreamSpec, TaskOutcome};
 use crate::worker::Worker;
 use crate::worker::context::{self, TaskContext, WithContext};
+use crate::worker::native::NativeValue;
 use crate::worker::refs::Hold;
 use crate::worker::state::{Dest, STREAM_STOPS};
 
@@ -44,6 +46,14 @@ impl Producers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(task, sender);
+    }
+
+    /// As [`open`](Self::open), for a stream that this process consumes too.
+    pub(super) fn open_here(&self, worker: &Worker, task: TaskId) {
+        self.open(task, 0);
+        // What is taken from now on is told; what was taken before is known by now.
+        let taken = worker.read(|state| state.items_taken(task));
+        self.consumed(task, taken);
     }
 
     fn subscribe(&self, task: TaskId, consumed: u64) -> watch::Receiver<u64> {
@@ -105,7 +115,11 @@ impl<'a> Producer<'a> {
                 return false;
             }
         }
-        !self.context.cancel.is_set() && *self.consumed.borrow() != STREAM_STOPS
+        !self.is_stopped()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.context.cancel.is_set() || *self.consumed.borrow() == STREAM_STOPS
     }
 
     /// Whether all that is wanted has been sent, although there may be more.
@@ -132,6 +146,10 @@ impl<'a> Producer<'a> {
                 continue;
             }
             let index = u32::try_from(self.made + 1).map_err(|_| fail(RayError::internal("over 2^32 items")))?;
+            if self.job.from == self.worker.identity.worker {
+                self.keep(value);
+                continue;
+            }
             let value = returned(self.worker, &self.job.spec, self.name, index, &value)?;
             self.send_value(value);
         }
@@ -142,25 +160,27 @@ impl<'a> Producer<'a> {
         let (task, attempt, index) = (self.job.spec.task, self.job.spec.attempt, self.made);
         self.made += 1;
         let inner = value.references();
-        let from = self.job.from;
-        let to_itself = from == self.worker.identity.worker;
+        let frame = Frame::StreamItem {
+            task,
+            attempt,
+            index,
+            value,
+        };
         self.worker.with(|state, _, out| {
-            if to_itself {
-                // At once: until then nobody else may hold the references inside.
-                state.stream_item(from, task, attempt, index, value, out);
-            } else {
-                let frame = Frame::StreamItem {
-                    task,
-                    attempt,
-                    index,
-                    value,
-                };
-                out.send(Dest::Worker(from), frame);
-            }
+            out.send(Dest::Worker(self.job.from), frame);
             inner
                 .iter()
                 .for_each(|(object, _)| state.unhold(*object, Hold::Task, out));
         });
+    }
+
+    /// The consumer is in this process: the item is its own as it is.
+    fn keep(&mut self, value: remote::NativeValue) {
+        let (task, attempt, index) = (self.job.spec.task, self.job.spec.attempt, self.made);
+        self.made += 1;
+        let value = NativeValue::new(value);
+        self.worker
+            .with(|state, _, out| state.native_item(task, attempt, index, value, out));
     }
 
     fn cancelled(&self) -> TaskOutcome {
@@ -197,13 +217,12 @@ pub(super) fn produce_iter<'a>(
     };
     while !producer.has_all() {
         // Who consumes may need the CPU to come to the next item.
-        let lent = if producer.has_room() {
-            None
+        let room = if producer.has_room() {
+            !producer.is_stopped()
         } else {
-            worker.release_cpu()
+            let _lent = worker.release_cpu();
+            worker.executor.runtime().block_on(producer.room())
         };
-        let room = worker.executor.runtime().block_on(producer.room());
-        drop(lent);
         if !room {
             return producer.cancelled();
         }

@@ -34,8 +34,11 @@ pub enum Unreconstructable {
         /// The limit.
         limit: usize,
     },
-    /// No specification was ever kept: the task may not be retried, or it is another process's.
-    #[error("task {task} cannot be run again: it may not be retried, or its lineage is not kept by this process")]
+    /// No specification was ever kept: the task may not be retried, has taken its arguments, or is another process's.
+    #[error(
+        "task {task} cannot be run again: it may not be retried, it was given values that never left its process \
+         (give references), or its lineage is not kept by this process"
+    )]
     NotKept {
         /// The task.
         task: TaskId,

@@ -201,9 +201,13 @@ impl Rings {
         waiter.is_done()
     }
 
+    /// This is the main thread of a worker: the consumer is kept for it from now on, before anything runs here.
+    pub(crate) fn keep_for_this_thread(&self) {
+        self.main.get_or_init(|| std::thread::current().id());
+    }
+
     /// The main thread of a worker waits for a task, if it takes any, or until `other` holds.
     pub(crate) fn next_task(&self, worker: &Arc<Worker>, takes_tasks: bool, other: impl Fn() -> bool) -> Arrival {
-        self.main.get_or_init(|| std::thread::current().id());
         let mut consumer = self.consumer();
         consumer.bell.disarm();
         self.unarmed.store(false, Ordering::Relaxed);

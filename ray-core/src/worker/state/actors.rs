@@ -58,6 +58,8 @@ pub(crate) struct ActorClient {
     pub(crate) local: Option<Box<LocalHost>>,
     /// It lives so in another process, the one that owns its handles.
     pub(crate) host: Option<WorkerId>,
+    /// The GCS knows it, and it will live in this process, beside other work.
+    comes_here: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +89,7 @@ impl ActorClient {
             driving: false,
             local: None,
             host: None,
+            comes_here: false,
         }
     }
 
@@ -143,6 +146,16 @@ impl ActorClient {
         place.is_some_and(|place| self.sent.remove(place).is_some())
     }
 
+    /// Whether it lives, or will live, in this process, if this is the host of shared work.
+    pub(super) fn is_of_host(&self) -> bool {
+        self.comes_here || self.local.is_some() || self.info.as_ref().is_some_and(|info| info.shared)
+    }
+
+    /// Whether calls of it go to a process that serves many.
+    pub(super) fn is_hosted(&self) -> bool {
+        self.host.is_some() || self.info.as_ref().is_some_and(|info| info.shared)
+    }
+
     fn name(&self) -> String {
         let given = self.info.as_ref().and_then(|info| info.name.clone());
         given.unwrap_or_else(|| self.type_name.clone().into_owned())
@@ -175,6 +188,9 @@ impl State {
                 client.remakes.push(task);
             } else {
                 client.queue.push_back(task);
+                if let Some(local) = &client.local {
+                    local.is_behind();
+                }
             }
         }
     }

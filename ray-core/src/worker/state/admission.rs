@@ -5,10 +5,55 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Out, State};
 use crate::error::RayError;
 use crate::worker::waiter::Waiter;
+
+/// How much work is pending, in bytes, and how much may be. What is added and removed is exact; who adds without the
+/// state's lock may find room that another one takes at the same time, and then gives it back.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    bytes: AtomicU64,
+    limit: u64,
+}
+
+impl Pending {
+    pub(super) fn new(limit: u64) -> Self {
+        let bytes = AtomicU64::new(0);
+        Self { bytes, limit }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn fits(&self, bytes: u64) -> bool {
+        let pending = self.bytes();
+        pending == 0 || pending.saturating_add(bytes) <= self.limit
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, bytes: u64) {
+        let less = |pending: u64| Some(pending.saturating_sub(bytes));
+        // The closure always has a value.
+        let _before = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Takes room for work of this size, if it is there.
+    pub(crate) fn try_add(&self, bytes: u64) -> bool {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before == 0 || before.saturating_add(bytes) <= self.limit;
+        if !fits {
+            self.remove(bytes);
+        }
+        fits
+    }
+}
 
 /// A place in the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,7 +69,7 @@ pub(super) struct Admissions {
 
 impl State {
     fn fits(&self, bytes: u64) -> bool {
-        self.pending_bytes == 0 || self.pending_bytes.saturating_add(bytes) <= self.max_pending_bytes
+        self.common.pending.fits(bytes)
     }
 
     /// Whether work of this size is taken now.
@@ -33,8 +78,8 @@ impl State {
             return Ok(());
         }
         Err(RayError::PendingTasksLimit {
-            pending_bytes: self.pending_bytes,
-            limit_bytes: self.max_pending_bytes,
+            pending_bytes: self.common.pending.bytes(),
+            limit_bytes: self.common.pending.limit,
         })
     }
 
@@ -53,7 +98,7 @@ impl State {
     pub(crate) fn leave_line(&mut self, ticket: Ticket, out: &mut Out) {
         self.admissions.line.retain(|(other, ..)| *other != ticket);
         if let Some(bytes) = self.admissions.granted.remove(&ticket) {
-            self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+            self.common.pending.remove(bytes);
         }
         self.grant_room(out);
     }
@@ -61,13 +106,13 @@ impl State {
     /// Takes the room that was granted, for the work that follows.
     pub(crate) fn use_room(&mut self, ticket: Ticket) {
         if let Some(bytes) = self.admissions.granted.remove(&ticket) {
-            self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+            self.common.pending.remove(bytes);
         }
     }
 
     /// Work of this size has ended.
     pub(super) fn room_freed(&mut self, bytes: u64, out: &mut Out) {
-        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+        self.common.pending.remove(bytes);
         self.grant_room(out);
     }
 
@@ -76,7 +121,7 @@ impl State {
             && self.fits(*bytes)
             && let Some((ticket, bytes, waiter)) = self.admissions.line.pop_front()
         {
-            self.pending_bytes += bytes;
+            self.common.pending.add(bytes);
             self.admissions.granted.insert(ticket, bytes);
             out.wakes.push(waiter);
         }
@@ -86,7 +131,6 @@ impl State {
     pub(super) fn dissolve_line(&mut self, out: &mut Out) {
         let line = std::mem::take(&mut self.admissions.line);
         out.wakes.extend(line.into_iter().map(|(.., waiter)| waiter));
-        self.pending_bytes = 0;
     }
 }
 
@@ -108,9 +152,9 @@ mod tests {
 
     #[test]
     fn ad_1_one_task_is_always_taken_and_no_more_than_the_bound() {
-        let mut state = state(100);
+        let state = state(100);
         assert!(state.admit(1000).is_ok());
-        state.pending_bytes = 60;
+        state.common.pending.add(60);
         assert!(state.admit(40).is_ok());
         let error = state.admit(41).unwrap_err();
         assert!(
@@ -129,18 +173,18 @@ mod tests {
     fn ad_2_room_goes_to_those_who_wait_in_order_and_comes_back_from_those_who_left() {
         let mut state = state(100);
         let mut out = Out::new(Instant::now());
-        state.pending_bytes = 100;
+        state.common.pending.add(100);
         let (large, _) = state.wait_for_room(80).unwrap();
         let (small, _) = state.wait_for_room(10).unwrap();
         state.room_freed(50, &mut out);
         assert!(out.wakes.is_empty(), "the small one does not overtake the large one");
         state.room_freed(30, &mut out);
-        assert_eq!((out.wakes.len(), state.pending_bytes), (1, 100));
+        assert_eq!((out.wakes.len(), state.common.pending.bytes()), (1, 100));
         // The large one has left without using its room.
         state.leave_line(large, &mut out);
-        assert_eq!((out.wakes.len(), state.pending_bytes), (2, 30));
+        assert_eq!((out.wakes.len(), state.common.pending.bytes()), (2, 30));
         state.use_room(small);
         state.leave_line(small, &mut out);
-        assert_eq!(state.pending_bytes, 20);
+        assert_eq!(state.common.pending.bytes(), 20);
     }
 }

@@ -121,6 +121,10 @@ impl State {
         inner.iter().for_each(|token| self.hold(token.object, Hold::Container));
         self.refs
             .contain(object, inner.iter().map(|token| token.object), &mut out.refs);
+        if matches!(slot, Slot::Stored { .. }) && self.objects.slot(&object).is_none() {
+            // Nobody holds it any more.
+            out.free.push(object);
+        }
         self.settle(object, slot, now, out);
     }
 

@@ -23,7 +23,7 @@ impl State {
         Holdings {
             running,
             lends: self.refs.is_lending(),
-            pending_bytes: self.pending_bytes,
+            pending_bytes: self.common.pending.bytes(),
             lineage_bytes: self.lineage.bytes() as u64,
             objects,
         }

@@ -15,6 +15,7 @@ mod groups;
 mod holdings;
 mod leases;
 mod lending;
+mod locals;
 mod recover;
 mod shared;
 pub(crate) mod streams;
@@ -28,8 +29,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use actors::ActorClient;
 pub(crate) use admission::Ticket;
+pub(crate) use locals::Common;
 pub(crate) use shared::{
-    Done, LocalActor, LocalOutcome, LocalQueue, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
+    Done, LocalActor, LocalOutcome, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Service, Started, What,
 };
 pub(crate) use streams::STREAM_STOPS;
 pub(crate) use submit::{Argument, NewCall, NewTask};
@@ -39,6 +41,7 @@ use crate::error::RayError;
 use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId};
 use crate::wire::Frame;
 use crate::worker::context::TaskContext;
+use crate::worker::local::{LocalLine, LocalTask};
 use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, LineageTable, RefTable};
 use crate::worker::shape::Shape;
@@ -83,6 +86,12 @@ pub(crate) struct Out {
     pub(crate) start_threads: u32,
     /// Tasks of this process that are to stop.
     pub(crate) cancelled: Vec<Arc<TaskContext>>,
+    /// Actors of this process that have ended, and how.
+    pub(crate) buried: Vec<(Arc<LocalActor>, RayError)>,
+    /// Calls that were too late for their session.
+    pub(crate) ended: Vec<Arc<LocalTask>>,
+    /// Lines whose tasks cannot run, and why.
+    pub(crate) refused: Vec<(Arc<LocalLine>, RayError)>,
     /// Values that are in memory as they are, of which somebody needs the encoded form.
     pub(crate) encode: Vec<ObjectId>,
     /// Values in the store that nobody can reach any more.
@@ -106,6 +115,9 @@ impl Out {
             rouse: SmallVec::new(),
             start_threads: 0,
             cancelled: Vec::new(),
+            buried: Vec::new(),
+            ended: Vec::new(),
+            refused: Vec::new(),
             encode: Vec::new(),
             free: Vec::new(),
             garbage: Vec::new(),
@@ -143,7 +155,8 @@ pub(crate) enum Timer {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) me: WorkerId,
-    next_task: u64,
+    /// What those that make tasks outside of the state share with it.
+    common: Arc<Common>,
     next_number: u64,
     /// How long an idle lease is kept.
     lease_linger: Duration,
@@ -176,14 +189,13 @@ pub(crate) struct State {
     ringed: HashSet<WorkerId, IdHasher>,
     /// The session is over, or its raylet is gone: with this error everything fails that would have to be waited for.
     pub(crate) ended: Option<RayError>,
-    /// Above this many bytes of pending work no more is taken.
-    max_pending_bytes: u64,
     /// The first pause after a kill for memory.
     oom_pause: Duration,
     /// Which tasks can make lost objects again; `kept` has them.
     lineage: LineageTable,
     kept: HashMap<TaskId, Box<PendingTask>, IdHasher>,
-    pending_bytes: u64,
+    /// Local tasks that have not ended and whose results are known here.
+    locals: HashMap<TaskId, Arc<LocalTask>, IdHasher>,
     admissions: admission::Admissions,
     /// Where in the program objects of this process were made, if that is recorded.
     sites: HashMap<ObjectId, &'static Location<'static>, IdHasher>,
@@ -192,9 +204,9 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(me: WorkerId, config: &config::Cluster) -> Self {
+        let common = Arc::new(Common::new(me, config));
         Self {
             me,
-            next_task: 1,
             next_number: 1,
             lease_linger: Duration::from_millis(config.worker_lease_timeout_milliseconds),
             timeout_grace: Duration::from_millis(config.timeout_grace_ms),
@@ -206,7 +218,8 @@ impl State {
             requests: HashMap::default(),
             idle_check_set: false,
             crowded_until: None,
-            shared: Shared::default(),
+            shared: Shared::new(common.clone()),
+            common,
             actors: HashMap::default(),
             creations: HashMap::new(),
             redirects: HashMap::default(),
@@ -219,9 +232,8 @@ impl State {
             ended: None,
             lineage: LineageTable::new(usize::try_from(config.max_lineage_bytes).unwrap_or(usize::MAX)),
             kept: HashMap::default(),
-            pending_bytes: 0,
+            locals: HashMap::default(),
             admissions: admission::Admissions::default(),
-            max_pending_bytes: config.max_pending_task_bytes.unwrap_or(u64::MAX),
             oom_pause: Duration::from_millis(config.task_oom_retry_delay_base_ms),
             sites: HashMap::default(),
             lending: lending::Lending::default(),
@@ -229,11 +241,10 @@ impl State {
     }
 
     pub(crate) fn new_task_id(&mut self) -> TaskId {
-        self.next_task += 1;
-        TaskId::new(self.me, self.next_task)
+        self.common.new_task_id()
     }
 
-    fn new_number(&mut self) -> u64 {
+    pub(crate) fn new_number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
     }
@@ -295,7 +306,7 @@ impl State {
             self.fail_stream(task, error, out);
         }
         let tasks = std::mem::take(&mut self.tasks);
-        out.garbage.push(Box::new(tasks));
+        out.garbage.push(Box::new((tasks, std::mem::take(&mut self.locals))));
         self.shared_end(out);
         self.dissolve_line(out);
     }

@@ -7,6 +7,9 @@
 //!   A call of an actor runs again in the actor as it is by then, and out of turn: no call that waits for its result may
 //!   hold it back.
 //! - LO-3: a task is kept for this while [`LineageTable`](crate::worker::refs::LineageTable) says so, and not otherwise.
+//! - LO-4: a value that has not left its process cannot be lost, but may go to the store later, when somebody else needs it:
+//!   its task is kept from its end on, unless the value is small by its type. A task that was given values which never left
+//!   the process cannot run again: it has taken them.
 
 use std::time::Instant;
 
@@ -24,10 +27,16 @@ impl State {
         let task = pending.id();
         // One that has run again is in the table.
         if pending.runs == 0 {
-            // An item may have been lost before the stream's end.
-            let can_be_lost =
-                |object: ObjectId| matches!(self.objects.slot(&object), Some(Slot::Stored { .. } | Slot::Pending));
-            if !pending.spec.retriable || self.ran_here(&pending) || !pending.made().any(can_be_lost) {
+            let repeatable = pending.spec.retriable
+                && !self.ran_as_it_is(&pending)
+                && !pending.spec.args.iter().any(was_given_native);
+            // An item may have been lost before the stream's end. And LO-4.
+            let can_be_lost = |object: ObjectId| match self.objects.slot(&object) {
+                Some(Slot::Stored { .. } | Slot::Pending) => true,
+                Some(Slot::Native(value)) => value.may_be_large(),
+                _ => false,
+            };
+            if !repeatable || !pending.made().any(can_be_lost) {
                 return;
             }
             take_apart(&mut pending);
@@ -46,11 +55,11 @@ impl State {
         self.lineage.finished(task, &mut out.refs);
     }
 
-    /// Whether it ran in this process as it is: then its arguments may be used up.
-    fn ran_here(&self, pending: &PendingTask) -> bool {
+    /// Whether it is a stream or a call that ran in this process: what these made is not made again.
+    fn ran_as_it_is(&self, pending: &PendingTask) -> bool {
         match pending.actor {
-            Some(actor) => self.hosts_actor(actor),
-            None => pending.template.shape.shared && self.shared.hosts,
+            Some(actor) => self.runs_actor(actor),
+            None => pending.spec.stream.is_some() && pending.template.shape.shared && self.shared.hosts,
         }
     }
 
@@ -168,7 +177,7 @@ impl State {
             call.sequence = 0;
         }
         let actor = pending.actor;
-        self.pending_bytes += pending.bytes;
+        self.common.pending.add(pending.bytes);
         if let Some(timeout) = pending.template.options.timeout {
             pending.due = now.checked_add(timeout);
             out.timers.push((timeout, Timer::Deadline(task, timeout, pending.runs)));
@@ -211,6 +220,12 @@ impl State {
         }
         self.await_dependencies(task, now, out);
     }
+}
+
+/// Whether the argument was a value that never left this process: its place in the specification is empty, which no object
+/// is.
+fn was_given_native(arg: &ArgSpec) -> bool {
+    matches!(arg, ArgSpec::Inline { object } if object.is_empty())
 }
 
 /// Sorts the references of a task anew: arguments that came inline are values now, with references inside.

@@ -12,6 +12,7 @@ use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::wire::{Frame, ObjectValue};
+use crate::worker::native::NativeValue;
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
 use crate::worker::task::Phase;
@@ -206,6 +207,8 @@ impl State {
         let waiter = stream.waiter.upgrade().filter(|waiter| !waiter.is_done());
         let waiter = waiter.unwrap_or_else(|| Arc::new(Waiter::new(1)));
         stream.waiter = Arc::downgrade(&waiter);
+        // The producer may be shared work that was left for somebody who waits.
+        self.shared_waits(out);
         NextItem::Wait(waiter)
     }
 
@@ -220,18 +223,13 @@ impl State {
         out: &mut Out,
     ) {
         let now = out.now;
-        let current = self
-            .tasks
-            .get(&task)
-            .is_some_and(|pending| pending.spec.attempt == attempt && !pending.cancelled);
         let Some(object) = item(task, index) else { return };
-        if current && self.objects.slot(&object).is_some_and(Slot::is_pending) {
+        if self.is_current(task, attempt) && self.objects.slot(&object).is_some_and(Slot::is_pending) {
             // SI-1.
             self.accept_value(object, from, value, now, out);
             return;
         }
-        let wanted = current && self.streams.get(&task).is_some_and(|stream| stream.received == index);
-        if !wanted {
+        if !self.expect_item(task, attempt, index, object) {
             self.drop_value(from, object, value, out);
             return;
         }
@@ -243,13 +241,48 @@ impl State {
                 items.received = index + 1;
             }
         }
-        self.refs.own(object, Hold::Handle);
-        self.objects.expect(object);
         self.accept_value(object, from, value, now, out);
+        self.item_came(task, out);
+    }
+
+    /// An item of a task that runs in this process: it stays as it is.
+    pub(crate) fn native_item(&mut self, task: TaskId, attempt: u32, index: u64, value: NativeValue, out: &mut Out) {
+        let slot = Slot::Native(Arc::new(value));
+        match item(task, index) {
+            Some(object) if self.expect_item(task, attempt, index, object) => {
+                self.settle(object, slot, out.now, out);
+                self.item_came(task, out);
+            }
+            _ => out.garbage.push(Box::new(slot)),
+        }
+    }
+
+    fn is_current(&self, task: TaskId, attempt: u32) -> bool {
+        let pending = self.tasks.get(&task);
+        pending.is_some_and(|pending| pending.spec.attempt == attempt && !pending.cancelled)
+    }
+
+    /// Makes the object of an item known, if it is the one that the consumer waits for.
+    fn expect_item(&mut self, task: TaskId, attempt: u32, index: u64, object: ObjectId) -> bool {
+        let next = self.streams.get(&task).is_some_and(|stream| stream.received == index);
+        let wanted = next && self.is_current(task, attempt);
+        if wanted {
+            self.refs.own(object, Hold::Handle);
+            self.objects.expect(object);
+        }
+        wanted
+    }
+
+    fn item_came(&mut self, task: TaskId, out: &mut Out) {
         if let Some(stream) = self.streams.get_mut(&task) {
             stream.received += 1;
             out.wakes.extend(stream.waiter.upgrade());
         }
+    }
+
+    /// How many items the consumer has taken.
+    pub(crate) fn items_taken(&self, task: TaskId) -> u64 {
+        self.streams.get(&task).map_or(0, |stream| stream.taken)
     }
 
     pub(super) fn finish_stream(&mut self, task: TaskId, items: u64, now: Instant, out: &mut Out) {

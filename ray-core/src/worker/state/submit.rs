@@ -83,7 +83,7 @@ impl State {
     pub(crate) fn submit(&mut self, new: NewTask, now: Instant, out: &mut Out) -> Submitted {
         let task = self.new_task_id();
         let bytes = new.bytes();
-        self.pending_bytes += bytes;
+        self.common.pending.add(bytes);
         let mut dependencies: SmallVec<[Dependency; 1]> = SmallVec::new();
         let mut args = Vec::with_capacity(new.args.len());
         let mut natives = Vec::new();
@@ -274,16 +274,22 @@ impl State {
             return true;
         };
         match pending.actor {
-            Some(actor) => self.hosts_actor(actor),
+            Some(actor) => self.runs_actor(actor),
             None => pending.template.shape.shared && self.shared.hosts,
         }
+    }
+
+    /// Whether the actor's calls run in this process, beside other work.
+    pub(super) fn runs_actor(&self, actor: ActorId) -> bool {
+        let of_host = || self.actors.get(&actor).is_some_and(|client| client.is_of_host());
+        self.hosts_actor(actor) || (self.shared.hosts && of_host())
     }
 
     /// Whether the process that runs it serves many: such a one takes no tasks by ring.
     fn goes_to_host(&self, task: TaskId) -> bool {
         self.tasks.get(&task).is_some_and(|pending| {
             let actor = pending.actor.and_then(|actor| self.actors.get(&actor));
-            pending.template.shape.shared || actor.is_some_and(|client| client.host.is_some())
+            pending.template.shape.shared || actor.is_some_and(|client| client.is_hosted())
         })
     }
 

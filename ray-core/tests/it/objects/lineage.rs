@@ -2,6 +2,7 @@
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ray_core::value::Buffer;
 use ray_core::{ObjectRef, Ray, RayError, get, put, remote};
@@ -317,6 +318,95 @@ fn shared_work_gets_a_lost_argument_on_one_cpu_and_what_it_made_for_others_is_ma
         lose(&ray, &of_task);
         assert!(get(&of_task).unwrap().as_slice() == pattern(6, MIB));
         drop((made, of_task));
+        all_is_freed();
+    });
+}
+
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+/// Without arguments: what a shared task is given as a value it takes.
+#[remote(isolation = "shared")]
+fn make_seven_here() -> Buffer {
+    RUNS.fetch_add(1, Ordering::SeqCst);
+    Buffer::from(pattern(7, MIB))
+}
+
+#[remote(isolation = "shared")]
+fn add_one_here(of: Buffer) -> Buffer {
+    RUNS.fetch_add(1, Ordering::SeqCst);
+    let number = u64::from_le_bytes(of.as_slice()[..8].try_into().unwrap());
+    Buffer::from(pattern(number + 1, MIB))
+}
+
+#[remote(isolation = "shared", num_returns = 2)]
+fn make_two_here() -> (Buffer, Buffer) {
+    RUNS.fetch_add(1, Ordering::SeqCst);
+    (Buffer::from(pattern(1, MIB)), Buffer::from(pattern(2, MIB)))
+}
+
+#[test]
+fn a_result_of_shared_work_that_went_to_the_store_for_others_is_made_again() {
+    in_own_process(|| {
+        let ray = session();
+        let runs = |expected| assert_eq!(RUNS.load(Ordering::SeqCst), expected);
+        // A process needs it, so that it goes to the store; there it is lost.
+        let made = make_seven_here::remote();
+        assert!(get(&check::remote(7, &made)).unwrap());
+        runs(1);
+        for lost in 1..=3 {
+            lose(&ray, &made);
+            match lost {
+                1 => assert!(get(&check::remote(7, &made)).unwrap()),
+                2 => assert!(get(&check_inside::remote(7, Inside(made.clone()))).unwrap()),
+                _ => assert!(get(&made).unwrap().as_slice() == pattern(7, MIB)),
+            }
+            runs(1 + lost);
+        }
+        // Its retries are used up.
+        lose(&ray, &made);
+        let error = get(&made).unwrap_err();
+        assert!(error.to_string().contains("max_retries"), "{error}");
+        drop(made);
+        all_is_freed();
+    });
+}
+
+#[test]
+fn the_arguments_of_a_shared_task_that_is_run_again_are_made_again_too() {
+    in_own_process(|| {
+        let ray = session();
+        // The argument is moved to the task, its only user.
+        let added = add_one_here::remote(make_seven_here::remote());
+        assert!(get(&check::remote(8, &added)).unwrap());
+        assert_eq!(RUNS.load(Ordering::SeqCst), 2);
+        lose(&ray, &added);
+        assert!(get(&check::remote(8, &added)).unwrap());
+        assert_eq!(RUNS.load(Ordering::SeqCst), 4);
+        // Of two results one is lost; the other stays as it is, here and in the store.
+        let (first, second) = make_two_here::remote();
+        assert!(get(&check::remote(1, &first)).unwrap());
+        lose(&ray, &first);
+        assert!(get(&check::remote(1, &first)).unwrap());
+        assert_eq!(RUNS.load(Ordering::SeqCst), 6);
+        assert!(get(&check::remote(2, &second)).unwrap());
+        drop((added, first, second));
+        all_is_freed();
+    });
+}
+
+#[test]
+fn a_shared_task_that_has_taken_its_values_is_not_run_again_and_the_error_says_so() {
+    in_own_process(|| {
+        let ray = session();
+        let made = make_here::remote(6);
+        // As it is, it cannot be lost.
+        let kept = make_here::remote(6);
+        assert!(get(&check::remote(6, &made)).unwrap());
+        lose(&ray, &made);
+        let error = get(&made).unwrap_err();
+        assert!(error.to_string().contains("never left its process"), "{error}");
+        assert!(get(kept).unwrap().as_slice() == pattern(6, MIB));
+        drop(made);
         all_is_freed();
     });
 }

@@ -1,4 +1,4 @@
-//! The creation of an actor that gets a process of its own: a question to the GCS once its constructor's arguments are
+//! The creation of an actor that the GCS is to know: a question to the GCS once its constructor's arguments are
 //! ready. They are held here until the actor is dead, since it may be constructed again.
 
 use std::time::Instant;
@@ -35,9 +35,12 @@ impl State {
             held.push(spec.handle);
         }
         held.iter().for_each(|object| self.hold(*object, Hold::Task));
+        let hosts = self.shared.hosts;
         let client = self.add_handle(spec.handle, actor, spec.type_name.clone(), true);
         client.set_limits(spec.max_pending_calls, spec.max_task_retries);
         client.held = held;
+        // Under `get_if_exists` it may be another one, that has a process of its own.
+        client.comes_here = hosts && spec.shared && !get_if_exists;
         client.creation = Some(Box::new((spec, get_if_exists)));
         for (object, owner) in waits_for {
             if self.objects.add_interest(&object, Interest::Creation(actor)).is_ok() {
@@ -103,6 +106,16 @@ impl State {
             self.hand_over(object, to, out);
         }
         true
+    }
+
+    /// The actor is about to be constructed in this process, which created it: the references inside the arguments are held
+    /// once more. `false`: nobody holds them any more, since nobody holds the actor.
+    pub(crate) fn hold_arguments(&mut self, actor: ActorId, references: &[(ObjectId, WorkerId)]) -> bool {
+        let wanted = self.actors.get(&actor).is_some_and(|client| !client.is_dead());
+        if wanted {
+            references.iter().for_each(|(object, _)| self.hold(*object, Hold::Task));
+        }
+        wanted
     }
 
     /// The GCS's answer to a creation or a question of this state.

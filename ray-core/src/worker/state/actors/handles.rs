@@ -65,10 +65,7 @@ impl State {
         owned: bool,
     ) -> &mut ActorClient {
         self.handles.insert(object, Handled { actor, owned });
-        let new = || ActorClient::new(type_name.into());
-        let client = self.actors.entry(actor).or_insert_with(new);
-        client.handles += 1;
-        client
+        self.keep_client(actor, type_name)
     }
 
     fn watch_actor(&mut self, actor: ActorId, out: &mut Out) {
@@ -138,6 +135,28 @@ impl State {
         let Some(Handled { actor, owned }) = self.handles.remove(&object) else {
             return;
         };
+        self.let_client_go(actor, out);
+        if owned {
+            let body = Box::new(GcsRequest::ActorOutOfScope { actor });
+            let (request, from) = (0, self.me);
+            out.send(Dest::Raylet, Frame::GcsRequest { request, from, body });
+        }
+    }
+
+    /// What is known of an actor is kept, as for a handle, until [`let_client_go`](Self::let_client_go).
+    pub(in super::super) fn keep_client(
+        &mut self,
+        actor: ActorId,
+        type_name: impl Into<Cow<'static, str>>,
+    ) -> &mut ActorClient {
+        let new = || ActorClient::new(type_name.into());
+        let client = self.actors.entry(actor).or_insert_with(new);
+        client.handles += 1;
+        client
+    }
+
+    /// One reason less to know the actor.
+    pub(in super::super) fn let_client_go(&mut self, actor: ActorId, out: &mut Out) {
         let Some(client) = self.actors.get_mut(&actor) else {
             return;
         };
@@ -153,11 +172,6 @@ impl State {
             for object in client.held {
                 self.unhold(object, Hold::Task, out);
             }
-        }
-        if owned {
-            let body = Box::new(GcsRequest::ActorOutOfScope { actor });
-            let (request, from) = (0, self.me);
-            out.send(Dest::Raylet, Frame::GcsRequest { request, from, body });
         }
     }
 }

@@ -105,6 +105,7 @@ impl State {
             max_pending_calls: -1,
             saves: None,
             calls_ahead: 0,
+            shared: false,
         };
         self.actor_changed(info, now, out);
     }
@@ -137,6 +138,7 @@ mod tests {
             max_pending_calls: -1,
             saves: None,
             calls_ahead: 0,
+            shared: false,
         };
         let cause = DeathCause::Signalled { signal: 9 };
         state.process_died(worker, &cause, &[], now, &mut out);

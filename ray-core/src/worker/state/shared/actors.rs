@@ -1,10 +1,15 @@
 //! Actors that live in this process beside other work: they belong to the process that created them, and the GCS does not
 //! know them.
 //!
-//! - LA-1: which calls start is the rule of [`ActorQueue`], as for an actor with a process of its own; the constructor is
+//! - LA-1: which calls start is the rule of [`Mailbox`], as for an actor with a process of its own; the constructor is
 //!   the first call, an exclusive one.
 //! - LA-2: an idle actor is its instance and a few hundred bytes: no thread, no runtime, no channel.
 //! - LA-3: it ends when its last handle is gone; its instance is dropped after the calls that still run, outside the lock.
+//!
+//! Actors that others look up by name, or that outlive their creator, live in the same way in the host of their job's shared
+//! work, and the GCS knows them ([`hosted`]).
+
+mod hosted;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,14 +17,16 @@ use std::time::Instant;
 
 use tokio::sync::RwLock;
 
-use super::super::{Dest, Out, State};
+use super::super::{Out, State};
 use super::{CALL_LINE, Entry};
 use crate::error::{RayError, Result};
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
 use crate::registry::{ActorMethod, ActorType, Receiver, RemoteItem};
 use crate::remote::Instance;
-use crate::wire::{ActorCallSpec, ActorInfo, ActorState, Frame, TaskSpec};
-use crate::worker::execute::actor_queue::{ActorQueue, Kind, Limits};
+use crate::wire::{ActorCallSpec, ActorInfo, ActorState, TaskSpec};
+use crate::worker::Worker;
+use crate::worker::execute::actor_queue::Kind;
+use crate::worker::local::{Called, Mailbox, Startable};
 use crate::worker::task::Phase;
 
 /// An actor of this process, as the threads that run its calls see it.
@@ -29,6 +36,7 @@ pub(crate) struct LocalActor {
     pub(crate) class: &'static ActorType,
     /// Never waited for: the queue starts no call that conflicts with a running one. Empty until it is constructed.
     pub(crate) instance: RwLock<Option<Instance>>,
+    pub(crate) mailbox: Mailbox,
 }
 
 impl fmt::Debug for LocalActor {
@@ -48,43 +56,35 @@ impl LocalActor {
     pub(crate) fn type_name(&self) -> &'static str {
         self.item.identity().name
     }
+
+    /// It has ended: local calls fail, and those that run are told to stop.
+    pub(crate) fn end_local(&self, worker: &Arc<Worker>, error: &RayError) {
+        self.mailbox.close();
+        for call in self.mailbox.local() {
+            if let Some(context) = call.fail(worker, error.clone()) {
+                context.cancel.set();
+            }
+        }
+    }
 }
 
 /// An actor to be.
 #[derive(Debug)]
 pub(crate) struct NewActor {
     pub(crate) host: Arc<LocalActor>,
-    pub(crate) queue: LocalQueue,
     pub(crate) construct_is_async: bool,
     pub(crate) max_pending: i64,
     pub(crate) max_task_retries: i64,
-}
-
-/// What the queue of an actor holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Called {
-    Own(TaskId),
-    /// The executor has it under this number.
-    Foreign(u64),
-}
-
-/// The calls of an actor that have arrived.
-#[derive(Debug)]
-pub(crate) struct LocalQueue(ActorQueue<Called>);
-
-impl LocalQueue {
-    pub(crate) fn new(max_concurrency: Option<u32>, groups: impl IntoIterator<Item = (String, u32)>) -> Self {
-        Self(ActorQueue::new(Limits::of_actor(max_concurrency.unwrap_or(0)), groups))
-    }
 }
 
 /// What the state knows of an actor that lives here.
 #[derive(Debug)]
 pub(crate) struct LocalHost {
     host: Arc<LocalActor>,
-    queue: LocalQueue,
     constructor: Option<TaskId>,
     construct_is_async: bool,
+    /// If the GCS knows it.
+    tenancy: Option<Box<hosted::Tenancy>>,
     /// Calls of this process that have arrived and not ended.
     pub(in super::super) calls: usize,
 }
@@ -94,7 +94,6 @@ impl State {
     pub(in super::super) fn insert_local_actor(&mut self, new: NewActor, task: TaskId) {
         let NewActor {
             host,
-            queue,
             construct_is_async,
             max_pending,
             max_task_retries,
@@ -105,9 +104,9 @@ impl State {
         client.set_limits(max_pending, max_task_retries);
         client.local = Some(Box::new(LocalHost {
             host,
-            queue,
             constructor: Some(task),
             construct_is_async,
+            tenancy: None,
             calls: 0,
         }));
     }
@@ -156,11 +155,16 @@ impl State {
                     pending.phase = Phase::Pushed(me);
                     if let Some(local) = client.local.as_mut() {
                         local.calls += 1;
-                        local.queue.0.push(kind, Called::Own(task));
+                        local.host.mailbox.push(kind, Called::Own(task));
                     }
                 }
                 Err(error) => self.finish_failed(task, &error, now, out),
             }
+        }
+        if let Some(client) = self.actors.get(&actor)
+            && let Some(local) = &client.local
+        {
+            local.host.mailbox.set_behind(client.next_queued().is_some());
         }
         self.start_local(actor, out);
     }
@@ -184,25 +188,43 @@ impl State {
         }
         let local = client.local.as_mut().ok_or_else(gone)?;
         let kind = local.kind_of(spec)?;
-        local.queue.0.push(kind, Called::Foreign(number));
+        local.host.mailbox.push(kind, Called::Foreign(number));
         self.start_local(actor, out);
         Ok(number)
     }
 
     fn start_local(&mut self, actor: ActorId, out: &mut Out) {
-        let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) else {
-            return;
-        };
-        for (kind, called) in local.queue.0.start() {
+        if let Some(local) = self.actors.get(&actor).and_then(|client| client.local.as_ref()) {
+            let startable = local.host.mailbox.start();
+            self.start_calls(actor, startable, out);
+        }
+    }
+
+    /// Puts calls in line whose turn at their actor has come.
+    pub(crate) fn start_calls(&mut self, actor: ActorId, startable: Startable, out: &mut Out) {
+        for (kind, called) in startable.of_state {
             self.shared_push(CALL_LINE, Entry::Call(actor, kind, called), out);
         }
+        if !startable.local.is_empty() {
+            self.local_calls(startable.local, out);
+        }
+    }
+
+    /// All actors that live here.
+    pub(crate) fn local_actors(&self) -> Vec<Arc<LocalActor>> {
+        let local = self.actors.values().filter_map(|client| client.local.as_ref());
+        local.map(|local| local.host.clone()).collect()
     }
 
     /// A call that was started has ended.
     pub(super) fn local_call_ended(&mut self, actor: ActorId, kind: Kind, out: &mut Out) {
         if let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) {
-            local.queue.0.ended(kind);
-            self.start_local(actor, out);
+            let startable = local.host.mailbox.ended(kind);
+            let may_leave = local.tenancy.is_some();
+            self.start_calls(actor, startable, out);
+            if may_leave {
+                self.leave_if_quiet(actor, out);
+            }
         }
     }
 
@@ -214,7 +236,7 @@ impl State {
         let arrived = matches!(pending.phase, Phase::Pushed(_)) && pending.context.is_none() && !pending.cancelled;
         let kind = local.kind_of(&pending.spec).ok()?;
         let on_thread = !kind.is_async && pending.spec.stream.is_none();
-        let in_line = arrived && on_thread && !local.queue.0.is_waiting(&Called::Own(task));
+        let in_line = arrived && on_thread && !local.host.mailbox.is_waiting(Called::Own(task));
         in_line.then_some((task, kind))
     }
 
@@ -226,7 +248,7 @@ impl State {
         let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) else {
             return false;
         };
-        let waited = local.queue.0.remove(|called| *called == Called::Own(task)).is_some();
+        let waited = local.host.mailbox.remove(Called::Own(task));
         if waited {
             self.forget_task(task, now, out);
             self.start_local(actor, out);
@@ -239,36 +261,38 @@ impl State {
         let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) else {
             return false;
         };
-        let waited = local
-            .queue
-            .0
-            .remove(|called| *called == Called::Foreign(number))
-            .is_some();
+        let waited = local.host.mailbox.remove(Called::Foreign(number));
         self.start_local(actor, out);
         waited
     }
 
     /// Ends an actor that lives here: what waits fails, what runs is told to stop.
-    pub(crate) fn end_local_actor(&mut self, actor: ActorId, cause: &str, now: Instant, out: &mut Out) -> bool {
-        let local = self.actors.get(&actor).and_then(|client| client.local.as_ref());
-        let Some(name) = local.map(|local| local.host.type_name().to_owned()) else {
-            return false;
-        };
+    /// Returns their error if it was there.
+    pub(crate) fn end_local_actor(
+        &mut self,
+        actor: ActorId,
+        cause: &str,
+        now: Instant,
+        out: &mut Out,
+    ) -> Option<RayError> {
+        let name = self.local_actor(actor)?.type_name().to_owned();
         let cause = cause.to_owned();
-        self.bury_local(actor, &RayError::ActorDied { actor, name, cause }, now, out);
-        true
+        let error = RayError::ActorDied { actor, name, cause };
+        self.bury_local(actor, &error, now, out);
+        Some(error)
     }
 
     /// The actor is dead: its calls fail with this error.
     pub(super) fn bury_local(&mut self, actor: ActorId, error: &RayError, now: Instant, out: &mut Out) {
         let local = self.actors.get_mut(&actor).and_then(|client| client.local.take());
-        if let Some(mut local) = local {
+        if let Some(local) = local {
             // Whoever runs what others have sent finds no actor, and tells them.
-            for called in local.queue.0.drain() {
+            for called in local.host.mailbox.close() {
                 if let Called::Foreign(number) = called {
                     self.shared_push(CALL_LINE, Entry::Foreign(number), out);
                 }
             }
+            out.buried.push((local.host.clone(), error.clone()));
             out.garbage.push(local);
         }
         self.actor_unknown(actor, error.clone(), now, out);
@@ -318,18 +342,13 @@ impl State {
             max_pending_calls: -1,
             saves: None,
             calls_ahead: 0,
+            shared: true,
         }));
     }
 
-    /// Ends an actor that was created without the GCS, wherever it lives. Returns whether it is one.
-    pub(crate) fn kill_local_actor(&mut self, actor: ActorId, now: Instant, out: &mut Out) -> bool {
-        match self.actors.get(&actor).and_then(|client| client.host) {
-            Some(host) => {
-                out.send(Dest::Worker(host), Frame::EndActor { actor });
-                true
-            }
-            None => self.end_local_actor(actor, "it was killed by kill()", now, out),
-        }
+    /// The process of an actor that was created without the GCS, if that is another one.
+    pub(crate) fn host_elsewhere(&self, actor: ActorId) -> Option<WorkerId> {
+        self.actors.get(&actor).and_then(|client| client.host)
     }
 
     /// The host of these actors is dead, and they with it.
@@ -346,6 +365,11 @@ impl State {
 }
 
 impl LocalHost {
+    /// A call of this process waits until it can arrive.
+    pub(in super::super) fn is_behind(&self) {
+        self.host.mailbox.set_behind(true);
+    }
+
     pub(in super::super) fn is_constructing(&self) -> bool {
         self.constructor.is_some()
     }
@@ -365,13 +389,10 @@ impl LocalHost {
         })?;
         let group = match call.group.as_deref().or(method.concurrency_group) {
             None => 0,
-            Some(name) => self.queue.0.group(name).ok_or_else(|| RayError::InvalidOption {
+            Some(name) => self.host.mailbox.group(name).map_err(|known| RayError::InvalidOption {
                 option: "concurrency_group".into(),
                 name: format!("{type_name}::{}", method.name),
-                why: format!(
-                    "the actor has no group `{name}`; it has {:?}",
-                    self.queue.0.group_names()
-                ),
+                why: format!("the actor has no group `{name}`; it has {:?}", known),
             })?,
         };
         Ok(Kind {

@@ -37,14 +37,14 @@ impl State {
         let wanted = if enough {
             0
         } else {
-            queue.live.saturating_sub(queue.free)
+            queue.in_line().saturating_sub(queue.free)
         };
         self.shared_request(line, wanted, out);
     }
 
     /// Short work does not move on: it was not short after all.
     pub(super) fn shared_request_more(&mut self, line: usize, out: &mut Out) {
-        let wanted = self.shared.lines.get(line).map_or(0, |queue| queue.live);
+        let wanted = self.shared.lines.get(line).map_or(0, |queue| queue.in_line());
         self.shared_request(line, wanted, out);
     }
 
@@ -190,7 +190,8 @@ impl State {
         let Some(queue) = self.shared.lines.get_mut(line).filter(|_| line != CALL_LINE) else {
             return;
         };
-        if queue.live == 0 && queue.leases.is_empty() && queue.requests.is_empty() {
+        let unused = queue.live == 0 && queue.leases.is_empty() && queue.requests.is_empty();
+        if unused && queue.local.as_ref().is_none_or(|local| local.close_if_unused()) {
             let unused = std::mem::take::<Line>(queue);
             if let Some(shape) = unused.shape {
                 self.shared.by_shape.remove(&shape);

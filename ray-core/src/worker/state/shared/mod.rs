@@ -16,6 +16,7 @@
 
 mod actors;
 mod leases;
+mod local;
 mod threads;
 
 use std::collections::{HashMap, VecDeque};
@@ -24,18 +25,19 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use actors::Called;
-pub(crate) use actors::{LocalActor, LocalHost, LocalQueue, NewActor};
+pub(crate) use actors::{LocalActor, LocalHost, NewActor};
+pub(crate) use local::Service;
 use threads::Threads;
 pub(crate) use threads::{Look, Next};
 
-use super::{Out, State};
+use super::{Common, Out, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, IdHasher, ObjectId, TaskId};
 use crate::remote;
 use crate::wire::{ArgSpec, TaskOutcome, TaskSpec};
 use crate::worker::context::{Hosting, Resources, TaskContext};
 use crate::worker::execute::actor_queue::Kind;
+use crate::worker::local::{Called, LocalLine};
 use crate::worker::native::NativeValue;
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
@@ -79,6 +81,10 @@ struct Line {
     waiting: VecDeque<Entry>,
     /// How many of `waiting` have not been started by their own caller or cancelled.
     live: usize,
+    /// Tasks of this shape that are outside the state stand here.
+    local: Option<Arc<LocalLine>>,
+    /// Local tasks were served last.
+    local_was_last: bool,
     leases: SmallVec<[leases::Lease; 2]>,
     /// Permits that are free.
     free: usize,
@@ -100,10 +106,22 @@ impl Line {
             Some(known) if known < time => known + (time - known) / 16,
             _ => time,
         });
+        if let Some(local) = &self.local {
+            local.set_short(self.is_short());
+        }
+    }
+
+    /// How much stands in line, local tasks included.
+    fn in_line(&self) -> usize {
+        self.live + self.local.as_ref().map_or(0, |local| local.waiting())
+    }
+
+    fn has_local_work(&self) -> bool {
+        self.free > 0 && self.local.as_ref().is_some_and(|local| local.has_work())
     }
 
     fn has_work(&self) -> bool {
-        self.live > 0 && self.free > 0
+        (self.live > 0 && self.free > 0) || self.has_local_work()
     }
 }
 
@@ -121,8 +139,8 @@ pub(crate) struct Shared {
     turn: usize,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    pub(super) fn new(common: Arc<Common>) -> Self {
         let calls = Line {
             free: CALLS,
             ..Line::default()
@@ -133,7 +151,7 @@ impl Default for Shared {
             by_shape: HashMap::default(),
             last: None,
             requests: HashMap::new(),
-            threads: Threads::default(),
+            threads: Threads::new(common),
             turn: 0,
         }
     }
@@ -200,6 +218,19 @@ pub(crate) struct Done {
     pub(crate) receipt: Receipt,
     /// For a task of this process; others have been answered.
     pub(crate) own: Option<(TaskId, u32, LocalOutcome)>,
+    /// How many local tasks it was.
+    pub(crate) locals: u32,
+}
+
+impl Done {
+    /// The end of work that has been answered.
+    pub(crate) fn of(receipt: Receipt) -> Self {
+        Self {
+            receipt,
+            own: None,
+            locals: 0,
+        }
+    }
 }
 
 impl Started {
@@ -407,6 +438,7 @@ impl State {
     ) -> Option<Box<OwnRun>> {
         let me = self.me;
         let args = self.run_args(task, out);
+        self.resume_stream(task);
         let pending = self.tasks.get_mut(&task)?;
         pending.phase = Phase::Pushed(me);
         let spec = &pending.spec;
@@ -482,6 +514,7 @@ impl State {
     /// A piece of work has ended.
     pub(crate) fn shared_done(&mut self, done: Done, now: Instant, out: &mut Out) {
         let Receipt { call, permit, at } = done.receipt;
+        self.locals_ended(done.locals, out);
         if let Some((task, attempt, outcome)) = done.own {
             self.local_task_done(task, attempt, outcome, now, out);
         }
@@ -490,7 +523,7 @@ impl State {
         }
         if let Some(permit) = permit {
             if let Some(line) = self.shared.lines.get_mut(permit.line) {
-                line.note_run_time(now.saturating_duration_since(at));
+                line.note_run_time(now.saturating_duration_since(at) / done.locals.max(1));
             }
             self.shared_permit_back(permit, now, out);
         }
@@ -513,8 +546,13 @@ impl State {
                 self.forget_task(task, now, out);
             }
             LocalOutcome::Returned(slots) => {
-                let results = pending.results();
+                let (results, again) = (pending.results(), pending.runs > 0);
                 for (object, slot) in results.zip(slots) {
+                    if again && self.objects.slot(&object).is_some_and(|there| !there.is_pending()) {
+                        // It ran again for another of its results; this one is there.
+                        out.garbage.push(Box::new(slot));
+                        continue;
+                    }
                     self.settle(object, slot, now, out);
                 }
                 self.forget_task(task, now, out);
@@ -540,18 +578,34 @@ impl State {
 
     /// The next piece of work for a thread of the pool, or how long it rests. `worked`: it comes from one.
     pub(crate) fn shared_next(&mut self, look: &mut Look, worked: bool, now: Instant, out: &mut Out) -> Next {
-        let timed_out = self.shared.threads.arrive(look, worked);
+        let mut timed_out = self.shared.threads.arrive(look, worked);
+        let mut worked = worked;
         if self.ended.is_some() {
             self.shared.threads.leave();
             return Next::End;
         }
+        loop {
+            if let Some(next) = self.shared_look(look, worked, now, out) {
+                return next;
+            }
+            let next = self.shared.threads.rest(look, timed_out, now);
+            if !self.shared.must_look_again() {
+                return next;
+            }
+            self.shared.threads.stay(look, &next);
+            (timed_out, worked) = (false, false);
+        }
+    }
+
+    /// Work for a thread of the pool, if there is some that it should do.
+    fn shared_look(&mut self, look: &mut Look, worked: bool, now: Instant, out: &mut Out) -> Option<Next> {
         let moving = self.shared.threads.has_moved_since(look);
         for step in 0..self.shared.lines.len() {
             let line = (self.shared.turn + step) % self.shared.lines.len();
             let Some(queue) = self.shared.lines.get(line) else {
                 continue;
             };
-            if queue.live > 0 && queue.free == 0 && !moving && !worked {
+            if queue.in_line() > 0 && queue.free == 0 && !moving && !worked {
                 self.shared_request_more(line, out);
                 continue;
             }
@@ -560,13 +614,17 @@ impl State {
             if !queue.has_work() || left_to_others {
                 continue;
             }
-            if let Some(started) = self.shared_take(line, now, out) {
+            let next = match self.shared_serve(line, now) {
+                Some(service) => Some(Next::Serve(service)),
+                None => self.shared_take(line, now, out).map(Next::Run),
+            };
+            if let Some(next) = next {
                 self.shared.turn = line + 1;
                 self.shared.threads.begins(look);
-                return Next::Run(started);
+                return Some(next);
             }
         }
-        self.shared.threads.rest(look, timed_out, now)
+        None
     }
 
     /// The thread of a piece of work waits for an object.
@@ -637,6 +695,9 @@ impl State {
             return;
         };
         queue.live = 0;
+        if let Some(local) = &queue.local {
+            out.refused.push((local.clone(), error.clone()));
+        }
         for entry in std::mem::take(&mut queue.waiting) {
             let Entry::Task(task) = entry else { continue };
             let Some(pending) = self.tasks.get(&task).filter(|pending| pending.phase == Phase::Queued) else {
@@ -658,7 +719,8 @@ impl Shared {
     /// Calls a thread for a line that has got work or a permit, where that helps. `now_waited_for`: no caller will come.
     fn summon(&mut self, line: usize, now_waited_for: bool, out: &mut Out) {
         let Some(queue) = self.lines.get(line) else { return };
-        if queue.live == 0 {
+        let in_line = queue.in_line();
+        if in_line == 0 {
             return;
         }
         if self.threads.runs_any() && queue.is_short() {
@@ -669,11 +731,11 @@ impl Shared {
             return;
         }
         // What is short is left, also in numbers, until somebody waits for it or the dozing thread looks.
-        let can_wait = (queue.live == 1 && queue.inlined) || queue.is_short();
+        let can_wait = (in_line == 1 && queue.inlined) || queue.is_short();
         if can_wait && !now_waited_for && self.threads.is_watched() {
             return;
         }
-        self.threads.call(queue.live.min(queue.free), out);
+        self.threads.call(in_line.min(queue.free), out);
     }
 
     fn line_of(&mut self, shape: &Shape) -> usize {

@@ -3,11 +3,13 @@
 //! At most one thread dozes: it sleeps for [`TICK`] at a time and looks by itself, for [`DOZE`] after the last work was
 //! started. The others sleep until they are called, and end when nobody has called them for [`IDLE`].
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use super::super::Out;
-use super::Started;
+use super::super::{Common, Out};
+use super::{Service, Started};
 
 /// How long the dozing thread sleeps at a time: the longest that work waits where it was left to others wrongly.
 pub(super) const TICK: Duration = Duration::from_micros(100);
@@ -18,8 +20,9 @@ const IDLE: Duration = Duration::from_secs(5);
 /// Threads at once, those that wait for objects not counted.
 const MOST: usize = 512;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Threads {
+    common: Arc<Common>,
     total: usize,
     running: usize,
     blocked: usize,
@@ -61,9 +64,31 @@ pub(crate) enum Next {
     /// Sleep, for this long at most.
     Rest(Duration),
     End,
+    /// Local tasks of a line.
+    Serve(Service),
 }
 
 impl Threads {
+    pub(super) fn new(common: Arc<Common>) -> Self {
+        Self {
+            common,
+            total: 0,
+            running: 0,
+            blocked: 0,
+            resting: Vec::new(),
+            last_number: 0,
+            starts: 0,
+        }
+    }
+
+    /// Who adds work outside of the state looks here whether somebody will see it.
+    fn publish(&self) {
+        let watched = self.is_watched();
+        if self.common.watched.load(Ordering::Relaxed) != watched {
+            self.common.watched.store(watched, Ordering::SeqCst);
+        }
+    }
+
     pub(super) fn note_start(&mut self) {
         self.starts = self.starts.wrapping_add(1);
     }
@@ -96,12 +121,15 @@ impl Threads {
             self.last_number
         });
         let place = self.resting.iter().position(|resting| resting.number == number);
-        place.is_some_and(|place| !self.resting.swap_remove(place).dozes)
+        let timed_out = place.is_some_and(|place| !self.resting.swap_remove(place).dozes);
+        self.publish();
+        timed_out
     }
 
     pub(super) fn begins(&mut self, look: &mut Look) {
         self.running += 1;
         look.seen = self.starts;
+        self.publish();
     }
 
     pub(super) fn blocks(&mut self, blocks: bool) {
@@ -112,11 +140,25 @@ impl Threads {
             self.running += 1;
             self.blocked = self.blocked.saturating_sub(1);
         }
+        self.publish();
     }
 
     /// A thread ends.
     pub(super) fn leave(&mut self) {
         self.total = self.total.saturating_sub(1);
+        self.publish();
+    }
+
+    /// It looks for work once more instead of doing this.
+    pub(super) fn stay(&mut self, look: &mut Look, instead: &Next) {
+        match instead {
+            Next::End => self.total += 1,
+            Next::Rest(_) | Next::Run(_) | Next::Serve(_) => {
+                let number = look.number;
+                self.resting.retain(|resting| Some(resting.number) != number);
+            }
+        }
+        self.publish();
     }
 
     /// There is nothing for it to do.
@@ -136,6 +178,7 @@ impl Threads {
             thread: std::thread::current(),
             dozes,
         });
+        self.publish();
         Next::Rest(if dozes { TICK } else { IDLE })
     }
 
@@ -162,9 +205,11 @@ impl Threads {
             self.total += 1;
             out.start_threads += 1;
         }
+        self.publish();
     }
 
     pub(super) fn rouse_all(&mut self, out: &mut Out) {
         out.rouse.extend(self.resting.drain(..).map(|resting| resting.thread));
+        self.publish();
     }
 }

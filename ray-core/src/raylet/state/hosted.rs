@@ -1,0 +1,81 @@
+//! Actors that live in a host, beside other work: on the driver's node, in the driver's process. They take nothing that is
+//! scheduled, so that none of them stands in line, and the end of one is not the end of its process.
+
+use super::{ActorPlace, Effect, Effects, State};
+use crate::error::RayError;
+use crate::ids::{ActorId, WorkerId};
+use crate::wire::{ActorSpec, DeathCause, Frame};
+
+impl State {
+    pub(super) fn start_hosted_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, out: &mut Effects) {
+        let actor = spec.actor;
+        let Some(host) = self.workers.driver() else {
+            let error = Some(RayError::Unschedulable {
+                name: spec.type_name,
+                why: "the driver, which hosts the shared actors of its job, has ended".into(),
+            });
+            return out.push(Effect::ToGcs(Frame::ActorStarted {
+                actor,
+                worker: WorkerId::default(),
+                pid: 0,
+                error,
+            }));
+        };
+        let place = ActorPlace {
+            restartable: false,
+            worker: host,
+            allocation: None,
+            pid: self.workers.get(&host).map_or(0, |process| process.pid),
+            hosted: true,
+            ended_for: None,
+            asked: None,
+        };
+        self.actors.insert(actor, place);
+        let frame = Frame::ConstructActor { spec, restarts };
+        out.push(Effect::Send { to: host, frame });
+    }
+
+    /// Tells the host to end it; the host tells when that is done.
+    pub(super) fn stop_hosted_actor(&mut self, actor: ActorId, force: bool, why: String, out: &mut Effects) {
+        let Some(place) = self.actors.get_mut(&actor) else {
+            return;
+        };
+        if force {
+            place.ended_for = Some(DeathCause::Killed { why: why.clone() });
+        }
+        let frame = Frame::StopActor { actor, force, why };
+        out.push(Effect::Send {
+            to: place.worker,
+            frame,
+        });
+    }
+
+    pub(super) fn is_hosted(&self, actor: ActorId, by: WorkerId) -> bool {
+        let place = self.actors.get(&actor);
+        place.is_some_and(|place| place.hosted && place.worker == by)
+    }
+
+    pub(super) fn hosted_actor_ended(&mut self, actor: ActorId, out: &mut Effects) {
+        let Some(place) = self.actors.remove(&actor) else {
+            return;
+        };
+        // No process has ended: nobody is named.
+        out.push(Effect::ToGcs(Frame::WorkerEnded {
+            worker: WorkerId::default(),
+            actor: Some(actor),
+            cause: place.ended_for.unwrap_or(DeathCause::Intended {}),
+        }));
+    }
+
+    /// A process is dead, and the actors that it hosted with it.
+    pub(super) fn hosted_actors_lost(&mut self, host: WorkerId, cause: &DeathCause, out: &mut Effects) {
+        let hosted = |place: &ActorPlace| place.hosted && place.worker == host;
+        for (actor, _) in self.actors.extract_if(|_, place| hosted(place)) {
+            out.push(Effect::ToGcs(Frame::WorkerEnded {
+                worker: WorkerId::default(),
+                actor: Some(actor),
+                cause: cause.clone(),
+            }));
+        }
+    }
+}
