@@ -30,6 +30,7 @@ impl State {
             pid: self.workers.get(&host).map_or(0, |process| process.pid),
             hosted: true,
             ended_for: None,
+            asked: None,
         };
         self.actors.insert(actor, place);
         let frame = Frame::ConstructActor { spec, restarts };
@@ -133,7 +134,7 @@ mod tests {
         fn new() -> Self {
             let total = from_numbers(&BTreeMap::from([("CPU".to_owned(), 0.0)])).unwrap();
             let resources = NodeResources::new(&total).unwrap();
-            let mut state = State::new(NodeId::random(), resources, 0, Duration::ZERO);
+            let mut state = State::new(NodeId::random(), resources, 0, Duration::ZERO, Duration::ZERO);
             let driver = WorkerId::random();
             state.driver_joined(driver, 7);
             Self { state, driver }
@@ -171,6 +172,7 @@ mod tests {
         let stop = Frame::StopActor {
             actor,
             force: true,
+            saves: false,
             why,
         };
         node.state.gcs_frame(stop, Duration::ZERO, &mut out);
