@@ -181,6 +181,6 @@ mod tests {
         assert!(!granted(&out).unwrap().1);
 
         // Nobody waits any more.
-        assert_eq!(node.0.crowd.due(0 * MS), None);
+        assert_eq!(node.0.crowd.due(Duration::ZERO), None);
     }
 }

@@ -429,7 +429,7 @@ mod tests {
     fn rg_3_two_groups_that_wait_are_placed_one_after_the_other() {
         let mut busy = Busy::new();
         let groups = [busy.group(), busy.group()];
-        for place in 0..2 {
+        for group in groups {
             for _ in 0..1000 {
                 busy.step();
                 if !busy.out.is_empty() {
@@ -437,8 +437,8 @@ mod tests {
                 }
             }
             let placed = busy.placed();
-            assert_eq!(placed, [groups[place]]);
-            busy.release(groups[place]);
+            assert_eq!(placed, [group]);
+            busy.release(group);
         }
         // One that is removed leaves the line.
         let group = busy.group();

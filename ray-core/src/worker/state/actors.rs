@@ -248,7 +248,7 @@ impl State {
             let pending = self.tasks.get(task);
             pending.is_none_or(|pending| pending.phase == Phase::Queued)
         };
-        let remake = client.remakes.iter().position(|task| is_ready(task));
+        let remake = client.remakes.iter().position(&is_ready);
         if remake.is_none() && !client.queue.front().is_some_and(is_ready) {
             return false;
         }

@@ -136,8 +136,8 @@ impl State {
             // It is being made again already, or has failed.
             return;
         }
-        let first_course = |pending: &Box<PendingTask>| pending.spec.stream.is_some() && pending.runs == 0;
-        if !object.is_put() && self.tasks.get(&object.task()).is_some_and(first_course) {
+        let making = self.tasks.get(&object.task()).filter(|_| !object.is_put());
+        if making.is_some_and(|pending| pending.spec.stream.is_some() && pending.runs == 0) {
             if let Err(reason) = self.item_lost(object, out) {
                 let reason = format!("{why}; and it cannot be made again: {reason}");
                 self.lost_for_good(object, reason, now, out);
