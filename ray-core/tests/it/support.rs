@@ -134,7 +134,7 @@ pub(crate) fn is_object_memory(text: &str) -> bool {
 }
 
 /// Open or mapped memory of object stores.
-fn object_memory() -> Vec<String> {
+pub(crate) fn object_memory() -> Vec<String> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let open = open.filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.display().to_string()));
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

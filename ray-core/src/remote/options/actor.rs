@@ -12,7 +12,7 @@ pub enum Lifetime {
     /// Until its last handle drops.
     #[default]
     NonDetached,
-    /// Until it is killed, also when its job has ended.
+    /// Until it is killed, also when its job has ended. One of isolation `shared` ends with the process that hosts it.
     Detached,
 }
 

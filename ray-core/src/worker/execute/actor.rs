@@ -312,6 +312,9 @@ impl ActorHost {
                 // A call runs where the actor is.
                 job.spec.group = self.spec.strategy.group();
                 job.spec.captures = self.spec.strategy.captures();
+                if !self.spec.resources.is_empty() {
+                    job.spec.resources = Some(self.spec.resources.clone());
+                }
                 let kind = match self.kind_of(&job, &calls.queue) {
                     Ok(kind) => kind,
                     Err(error) => {
