@@ -274,7 +274,6 @@ fn open_stream(worker: &Arc<Worker>, (new, mut held): (NewTask, Prepared)) -> Re
     let task = worker.with(|state, now, out| {
         state.admit(new.bytes())?;
         let task = state.submit(new, now, out).task;
-        state.open_stream(task);
         held.let_go(worker, state, out);
         Ok(task)
     });

@@ -109,6 +109,9 @@ settings! {
     Cluster {
         /// How long an owner keeps an idle lease: asking for a worker costs a round trip to the raylet.
         worker_lease_timeout_milliseconds: u64 = 500,
+        /// Whether a task that waits in `get` for a task of its own, which no worker has yet, runs that one itself, where
+        /// both need CPUs only. Turn it off for tasks that hold a lock while they wait for others that take it too.
+        run_waited_tasks_inline: bool = true,
         /// Up to this size in bytes a result travels in the reply and lives in its owner's process.
         max_direct_call_object_size: u64 = 100 << 10,
         /// Bytes of task specifications that a process keeps to make lost objects again.

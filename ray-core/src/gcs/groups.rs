@@ -2,6 +2,9 @@
 //!
 //! - GG-1: a group is `Created` only while every one of its bundles is reserved.
 //! - GG-2: a group that cannot be placed waits, and is tried again when a node joins or resources come free.
+//! - GG-3: one that fits a single node, but not what is free there, waits in that node's line of requests, as one for all of
+//!   it: so neither tasks nor other groups keep it waiting for ever, and as it gets all or nothing there, two groups never
+//!   wait for what the other one has. Nothing is held back for groups that need several nodes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -52,9 +55,36 @@ struct Attempt {
     open: HashSet<NodeId>,
     reserved: HashSet<NodeId>,
     refused: bool,
+    /// It waits in the line of its node (GG-3).
+    waits: bool,
 }
 
 impl Group {
+    /// Asks the chosen nodes to set the bundles aside.
+    fn ask(&mut self, group: PlacementGroupId, chosen: Vec<NodeId>, waits: bool, out: &mut Outbox) {
+        let open: HashSet<NodeId> = chosen.iter().copied().collect();
+        for node in &open {
+            let of_node = (0..)
+                .zip(&chosen)
+                .zip(&self.wanted.bundles)
+                .filter(|((_, at), _)| *at == node);
+            let bundles = of_node.map(|((index, _), bundle)| (index, bundle.clone())).collect();
+            let frame = Frame::ReserveBundles {
+                group,
+                bundles,
+                wait: waits,
+            };
+            out.send(*node, frame);
+        }
+        self.attempt = Some(Attempt {
+            nodes: chosen,
+            open,
+            reserved: HashSet::new(),
+            refused: false,
+            waits,
+        });
+    }
+
     fn set_state(&mut self, group: PlacementGroupId, state: GroupState, out: &mut Outbox) {
         if self.state == state {
             return;
@@ -115,9 +145,11 @@ fn set_of(numbers: &BTreeMap<String, f64>) -> Result<ResourceSet, ResourceError>
     ResourceSet::from_f64(parsed?)
 }
 
-fn views(nodes: &BTreeMap<NodeId, Node>) -> Vec<NodeView> {
+/// The nodes as they are, or as they will be when nothing runs there.
+fn views(nodes: &BTreeMap<NodeId, Node>, empty: bool) -> Vec<NodeView> {
     let view = |(id, node): (&NodeId, &Node)| {
-        NodeView::new(*id, &set_of(&node.total).ok()?, &set_of(&node.available).ok()?).ok()
+        let free = if empty { &node.total } else { &node.available };
+        NodeView::new(*id, &set_of(&node.total).ok()?, &set_of(free).ok()?).ok()
     };
     nodes.iter().filter_map(view).collect()
 }
@@ -176,26 +208,16 @@ impl Groups {
         if group.attempt.is_some() || matches!(group.state, GroupState::Created { .. } | GroupState::Removed {}) {
             return;
         }
-        match bundles::plan(&views(nodes), &group.sets, group.strategy) {
-            Ok(chosen) => {
-                let open: HashSet<NodeId> = chosen.iter().copied().collect();
-                for node in &open {
-                    let of_node = (0..)
-                        .zip(&chosen)
-                        .zip(&group.wanted.bundles)
-                        .filter(|((_, at), _)| *at == node);
-                    let bundles = of_node.map(|((index, _), bundle)| (index, bundle.clone())).collect();
-                    out.send(*node, Frame::ReserveBundles { group: id, bundles });
-                }
-                group.attempt = Some(Attempt {
-                    nodes: chosen,
-                    open,
-                    reserved: HashSet::new(),
-                    refused: false,
-                });
-            }
+        match bundles::plan(&views(nodes, false), &group.sets, group.strategy) {
+            Ok(chosen) => group.ask(id, chosen, false, out),
             Err(error @ PlanError::Unavailable) => {
                 group.set_state(id, GroupState::Pending { why: error.to_string() }, out);
+                let later = bundles::plan(&views(nodes, true), &group.sets, group.strategy);
+                if let Ok(chosen) = later
+                    && chosen.windows(2).all(|pair| pair[0] == pair[1])
+                {
+                    group.ask(id, chosen, true, out);
+                }
             }
             Err(error) => group.set_state(id, GroupState::Infeasible { why: error.to_string() }, out),
         }
@@ -253,8 +275,10 @@ impl Groups {
         if let Some(name) = &group.wanted.name {
             self.names.remove(name);
         }
-        let placed = match &group.state {
-            GroupState::Created { nodes } => nodes.iter().copied().collect(),
+        let placed: HashSet<NodeId> = match (&group.state, &group.attempt) {
+            (GroupState::Created { nodes }, _) => nodes.iter().copied().collect(),
+            // It leaves the line. What is set aside by then is released when the node says so.
+            (_, Some(attempt)) if attempt.waits => attempt.open.clone(),
             _ => HashSet::new(),
         };
         for node in placed {
@@ -452,6 +476,47 @@ mod tests {
         assert_eq!(seen(&gcs.handle(nodes[0], remove)), [(nodes[0], "removed".to_owned())]);
         let late = gcs.handle(nodes[0], Frame::BundlesReserved { group, reserved: true });
         assert_eq!(seen(&late), [(nodes[0], "release".to_owned())]);
+    }
+
+    #[test]
+    fn gg3_a_group_waits_in_the_line_of_its_node_until_it_is_placed_or_removed() {
+        let (mut gcs, nodes) = cluster(&[2.0]);
+        free(&mut gcs, nodes[0], 1.0);
+        let waits = |effects: &[Effect]| {
+            let waits = |Effect::Send { frame, .. }: &Effect| matches!(frame, Frame::ReserveBundles { wait: true, .. });
+            effects.iter().any(waits)
+        };
+        let (first, effects) = create(&mut gcs, nodes[0], 2, "PACK");
+        assert!(waits(&effects));
+        // The node knows best when there is room.
+        assert!(seen(&free(&mut gcs, nodes[0], 2.0)).is_empty());
+        let answer = Frame::BundlesReserved {
+            group: first,
+            reserved: true,
+        };
+        assert_eq!(seen(&gcs.handle(nodes[0], answer)), [(nodes[0], "created".to_owned())]);
+
+        free(&mut gcs, nodes[0], 0.0);
+        let (second, effects) = create(&mut gcs, nodes[0], 1, "STRICT_PACK");
+        assert!(waits(&effects));
+        let remove = Frame::GcsRequest {
+            request: 2,
+            from: OWNER,
+            body: Box::new(GcsRequest::RemoveGroup { group: second }),
+        };
+        let told = seen(&gcs.handle(nodes[0], remove));
+        assert_eq!(
+            told,
+            [(nodes[0], "release".to_owned()), (nodes[0], "removed".to_owned())]
+        );
+    }
+
+    #[test]
+    fn nothing_is_held_back_for_a_group_of_several_nodes() {
+        let (mut gcs, nodes) = cluster(&[1.0, 1.0]);
+        free(&mut gcs, nodes[1], 0.0);
+        let (_, effects) = create(&mut gcs, nodes[0], 2, "STRICT_SPREAD");
+        assert_eq!(seen(&effects), [(nodes[0], "pending".to_owned())]);
     }
 
     #[test]

@@ -22,9 +22,6 @@ use crate::wire::connection::over_socket;
 use crate::wire::{DeathCause, Frame, Hello, Packet, Receiver, Sender, Welcome};
 use crate::{clock, config};
 
-/// While something can be due, it is looked for this often.
-const TICK: Duration = Duration::from_millis(100);
-
 /// What a raylet needs to start.
 #[derive(Debug)]
 pub struct Options {
@@ -235,10 +232,15 @@ impl Raylet {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         let refresh = Duration::from_millis(self.options.config.memory_monitor_refresh_ms);
         let mut looked = clock::monotonic();
+        let mut ticked = looked;
         loop {
             let watches = !refresh.is_zero() && self.state.has_work();
             let look = watches.then(|| (looked + refresh).saturating_sub(clock::monotonic()));
-            let tick = self.state.needs_ticks().then_some(TICK);
+            let due = self.state.tick_due(ticked);
+            if due.is_none() {
+                ticked = clock::monotonic();
+            }
+            let tick = due.map(|due| due.saturating_sub(clock::monotonic()));
             let next = match look.into_iter().chain(tick).min() {
                 Some(pause) => match tokio::time::timeout(pause, inputs.recv()).await {
                     Ok(input) => input.map(Some),
@@ -251,9 +253,14 @@ impl Raylet {
                 looked = clock::monotonic();
                 self.look_at_memory(&mut out);
             }
+            // Also while frames come without a pause.
+            if due.is_some_and(|due| clock::monotonic() >= due) {
+                ticked = clock::monotonic();
+                self.state.tick(ticked, &mut out);
+            }
             match next {
                 None => return,
-                Some(None) => self.state.tick(clock::monotonic(), &mut out),
+                Some(None) => {}
                 Some(Some(Input::Shutdown(done))) => {
                     self.end(&mut inputs).await;
                     // Who asked may have stopped waiting.

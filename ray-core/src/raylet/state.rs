@@ -4,10 +4,14 @@
 //!   its worker or its requester is dead.
 //! - RL-2: a grant is told only once its worker is up and linked with the requester.
 //! - RL-3: each process that was linked with, or asks for, a dead worker hears of its death once.
+//! - RL-4: a worker that lends is neither ended for want of work, nor made an actor, whose end would be the end of what it
+//!   lends (`lending`).
 
+mod crowd;
 mod groups;
 mod hosted;
 mod last_saves;
+mod lending;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,14 +27,17 @@ use crate::ids::{ActorId, NodeId, WorkerId};
 use crate::scheduling::queue::{Added, Grant, LeaseQueue, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, NodeResources, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
+use crowd::Crowd;
 use groups::Groups;
 use last_saves::LastSaves;
 pub(super) use last_saves::warn_unsaved;
+use lending::Asked;
 
 /// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
 const STILLBORN: u32 = 5;
-/// While requests wait, lease holders are asked this often to let others have a turn.
-const RECLAIM_EVERY: Duration = Duration::from_millis(100);
+
+/// While something can be due, it is looked for this often.
+const TICK: Duration = Duration::from_millis(100);
 
 /// What the raylet wants done.
 #[derive(Debug)]
@@ -124,7 +131,7 @@ pub(super) struct State {
     /// Workers that died before they were up, since the last that came up.
     stillborn: u32,
     next: u64,
-    last_reclaim: Option<Duration>,
+    crowd: Crowd,
     groups: Groups,
     /// What the GCS was last told is free.
     reported: BTreeMap<String, f64>,
@@ -146,6 +153,8 @@ struct ActorPlace {
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
+    /// Until the worker has said that it takes the actor.
+    asked: Option<Asked>,
     /// It lives in a host, beside other work.
     hosted: bool,
     /// Why its host was told to end it.
@@ -192,7 +201,7 @@ impl State {
             idle_time,
             stillborn: 0,
             next: 1,
-            last_reclaim: None,
+            crowd: Crowd::default(),
             groups: Groups::default(),
             reported: BTreeMap::new(),
             unreported: false,
@@ -275,6 +284,9 @@ impl State {
                 }
             }
             Frame::ActorConstructed { actor, error } => self.actor_constructed(from, actor, error, out),
+            Frame::Lending { lends } => self.lending(from, lends, now, out),
+            Frame::ActorTaken { actor } => self.actor_taken(from, actor, out),
+            Frame::ActorDeclined { spec, restarts } => self.actor_declined(from, spec, restarts, now, out),
             Frame::ActorExiting { actor, .. } if self.is_hosted(actor, from) => self.hosted_actor_ended(actor, out),
             Frame::ActorExiting { intended, .. } => {
                 if let Some(process) = self.workers.get_mut(&from)
@@ -321,7 +333,7 @@ impl State {
                     self.stop_actor(actor, force, why, out);
                 }
             }
-            Frame::ReserveBundles { group, bundles } => self.reserve(group, &bundles, now, out),
+            Frame::ReserveBundles { group, bundles, wait } => self.reserve(group, bundles, wait, now, out),
             Frame::ReleaseBundles { group } => self.release_group(group, now, out),
             Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
             other => tracing::warn!(target: "ray_core::raylet", ?other, "a frame that a GCS does not send"),
@@ -421,7 +433,22 @@ impl State {
 
     /// Grants what can be granted, and asks for turns where requests still wait.
     fn schedule(&mut self, now: Duration, out: &mut Effects) {
+        while self.grant(now, out) {}
+        self.match_workers(now, out);
+        // What waits for its placement group is not helped by turns.
+        let waits = self.queue.waiting().any(|(_, _, infeasible)| infeasible.is_none());
+        self.note_waiting(waits, now, out);
+        self.note_resources(out);
+    }
+
+    /// Grants what can be granted. Returns whether that made bundles, in which more may be granted.
+    fn grant(&mut self, now: Duration, out: &mut Effects) -> bool {
+        let mut bundles_made = false;
         for Grant { request, allocation } in self.queue.grantable(&mut self.resources, now) {
+            let Some(allocation) = self.grant_to_group(&request, allocation, out) else {
+                bundles_made = true;
+                continue;
+            };
             let gpus: Vec<u32> = allocation.gpus().iter().map(|(index, _)| *index).collect();
             let Some(wanted) = self.who_asked(&request) else {
                 self.resources.release(allocation);
@@ -433,12 +460,7 @@ impl State {
                 gpus,
             });
         }
-        self.match_workers(now, out);
-        // What waits for its placement group is not helped by turns.
-        if self.queue.waiting().any(|(_, _, infeasible)| infeasible.is_none()) {
-            self.reclaim(now, out);
-        }
-        self.note_resources(out);
+        bundles_made
     }
 
     /// Who made a request that has left the queue; nobody if it is an actor's that was stopped.
@@ -457,20 +479,6 @@ impl State {
         })
     }
 
-    fn reclaim(&mut self, now: Duration, out: &mut Effects) {
-        if self.last_reclaim.is_some_and(|last| now < last + RECLAIM_EVERY) {
-            return;
-        }
-        self.last_reclaim = Some(now);
-        let mut holders: Vec<WorkerId> = self.leases.values().map(|lease| lease.requester).collect();
-        holders.sort_unstable();
-        holders.dedup();
-        out.extend(holders.into_iter().map(|to| Effect::Send {
-            to,
-            frame: Frame::ReclaimIdle {},
-        }));
-    }
-
     /// RL-2: gives each grant a worker, and starts as many as are missing.
     fn match_workers(&mut self, now: Duration, out: &mut Effects) {
         let mut unmatched = VecDeque::new();
@@ -486,7 +494,8 @@ impl State {
                 self.hand_out(granted, host, now, out);
                 continue;
             }
-            match self.workers.take_idle(&granted.gpus) {
+            let for_life = matches!(granted.wanted, For::Actor { .. });
+            match self.workers.take_idle(&granted.gpus, for_life) {
                 Some(worker) => self.hand_out(granted, worker, now, out),
                 None => unmatched.push_back(granted),
             }
@@ -547,6 +556,7 @@ impl State {
                     worker,
                     pid,
                     gpus: granted.gpus,
+                    crowded: self.is_crowded_for(requester, now),
                 };
                 out.push(Effect::Send { to: requester, frame });
             }
@@ -572,6 +582,7 @@ impl State {
                         worker,
                         allocation: Some(allocation),
                         pid,
+                        asked: Some(Asked::at(now)),
                         hosted: false,
                         ended_for: None,
                     },
@@ -605,17 +616,13 @@ impl State {
 
     fn stop_actor(&mut self, actor: ActorId, force: bool, why: String, out: &mut Effects) {
         if let Some(place) = self.actors.get(&actor) {
-            let worker = place.worker;
             if place.hosted {
                 self.stop_hosted_actor(actor, force, why, out);
             } else if force {
                 let why = "kill() was called, or its creator or its job has ended".to_owned();
-                self.kill(worker, DeathCause::Killed { why }, out);
+                self.end_placed(actor, Some(DeathCause::Killed { why }), out);
             } else {
-                out.push(Effect::Send {
-                    to: worker,
-                    frame: Frame::Exit {},
-                });
+                self.end_placed(actor, None, out);
             }
             return;
         }
@@ -663,7 +670,7 @@ impl State {
         self.schedule(now, out);
     }
 
-    /// Asks an idle worker to end. One that still owns objects in use does so later.
+    /// Asks an idle worker to end. One that has begun to lend does so when it has ceased to (RL-4).
     fn retire(&mut self, worker: WorkerId, out: &mut Effects) {
         if let Some(process) = self.workers.get_mut(&worker) {
             process.role = Role::Ending;
@@ -810,19 +817,26 @@ impl State {
         for worker in superfluous.unwrap_or_default() {
             self.retire(worker, out);
         }
+        self.end_unanswered(now, out);
         self.end_censuses(now, out);
         self.end_last_saves(now, out);
         self.schedule(now, out);
         self.report_resources(out);
     }
 
-    /// Whether a tick could change anything.
-    pub(super) fn needs_ticks(&self) -> bool {
+    /// When the next tick is due, if one could change anything; the last was at `ticked`.
+    pub(super) fn tick_due(&self, ticked: Duration) -> Option<Duration> {
+        let regular = self.needs_ticks().then(|| ticked + TICK);
+        regular.into_iter().chain(self.crowd.due(ticked)).min()
+    }
+
+    fn needs_ticks(&self) -> bool {
         !self.queue.is_empty()
             || !self.censuses.is_empty()
             || self.unreported
             || !self.last_saves.is_empty()
-            || self.workers.idle_count() > self.keep_idle
+            || self.workers.spare_count() > self.keep_idle
+            || self.has_unanswered()
     }
 
     pub(super) fn report(&self) -> NodeReport {

@@ -38,6 +38,8 @@ pub(super) struct Process {
     pub(super) serves: String,
     /// Why it was ended, if the raylet did.
     pub(super) ended_for: Option<DeathCause>,
+    /// Others hold its objects, or run its tasks: these would end with it.
+    pub(super) lends: bool,
     peers: HashSet<WorkerId, IdHasher>,
 }
 
@@ -60,6 +62,7 @@ impl Workers {
             gpus,
             serves: String::new(),
             ended_for: None,
+            lends: false,
             peers: HashSet::default(),
         };
         self.processes.insert(worker, process);
@@ -93,17 +96,27 @@ impl Workers {
         }
     }
 
-    /// Takes an idle worker that sees exactly these GPUs.
-    pub(super) fn take_idle(&mut self, gpus: &[u32]) -> Option<WorkerId> {
+    /// Takes an idle worker that sees exactly these GPUs, for a lease or `for_life`: one that lends serves leases only.
+    pub(super) fn take_idle(&mut self, gpus: &[u32], for_life: bool) -> Option<WorkerId> {
+        let fits = |it: &Process| it.gpus == gpus && !(for_life && it.lends);
         let place = self
             .idle
             .iter()
-            .rposition(|id| self.processes.get(id).is_some_and(|it| it.gpus == gpus))?;
+            .rposition(|id| self.processes.get(id).is_some_and(fits))?;
         Some(self.idle.remove(place))
     }
 
     pub(super) fn idle_count(&self) -> usize {
         self.idle.len()
+    }
+
+    /// Idle workers that nobody would miss.
+    pub(super) fn spare_count(&self) -> usize {
+        self.idle.iter().filter(|id| self.is_spare(id)).count()
+    }
+
+    fn is_spare(&self, worker: &WorkerId) -> bool {
+        self.processes.get(worker).is_some_and(|process| !process.lends)
     }
 
     pub(super) fn starting_count(&self) -> usize {
@@ -113,9 +126,10 @@ impl Workers {
             .count()
     }
 
-    /// Idle workers over `keep` that have been idle since before `before`, longest idle first.
+    /// Idle workers over `keep` that have been idle since before `before`, longest idle first. Those that lend are left
+    /// out of account.
     pub(super) fn superfluous(&mut self, keep: usize, before: Duration) -> Vec<WorkerId> {
-        let spare = self.idle.len().saturating_sub(keep);
+        let spare = self.spare_count().saturating_sub(keep);
         let since = |id: &WorkerId| match self.processes.get(id).map(|process| &process.role) {
             Some(Role::Idle(since)) => *since,
             _ => Duration::MAX,
@@ -123,7 +137,7 @@ impl Workers {
         let expired: Vec<WorkerId> = self
             .idle
             .iter()
-            .filter(|id| since(id) <= before)
+            .filter(|id| self.is_spare(id) && since(id) <= before)
             .take(spare)
             .copied()
             .collect();

@@ -128,6 +128,26 @@ wire_types! {
             /// What the process holds.
             holdings: Box<Holdings>,
         },
+        22 =>
+        /// The worker begins, or ceases, to have what others use: objects that they hold, tasks that they run.
+        Lending {
+            /// Whether it has such things.
+            lends: bool,
+        },
+        23 =>
+        /// The worker becomes the actor that it was asked to be.
+        ActorTaken {
+            /// The actor.
+            actor: ActorId,
+        },
+        24 =>
+        /// The worker lends, and so does not become an actor: its objects would end with the actor.
+        ActorDeclined {
+            /// What it was to construct.
+            spec: Box<ActorSpec>,
+            /// How often the actor was restarted.
+            restarts: u32,
+        },
         30 =>
         /// A worker for a request.
         LeaseGranted {
@@ -141,6 +161,8 @@ wire_types! {
             pid: u32,
             /// Which GPUs it may use.
             gpus: Vec<u32>,
+            /// Whether other processes wait for leases: then it goes back as soon as it is idle.
+            crowded: bool,
         },
         31 =>
         /// No worker will come for this request.
@@ -151,8 +173,11 @@ wire_types! {
             error: RayError,
         },
         32 =>
-        /// Others wait for resources: idle leases go back now.
-        ReclaimIdle {},
+        /// Requests wait for resources: idle leases go back now.
+        ReclaimIdle {
+            /// Whether requests of other processes do: for a while leases go back as soon as they are idle.
+            crowded: bool,
+        },
         33 =>
         /// A connection to another worker: one end of a socket pair comes with this frame.
         PeerLink {
@@ -310,7 +335,8 @@ wire_types! {
         StreamConsumed {
             /// The task that produces the stream.
             task: TaskId,
-            /// The number of items consumed.
+            /// The number of items consumed. The largest number there is ends the attempt: a further one makes items again
+            /// that were lost.
             consumed: u64,
         },
         61 =>
@@ -441,6 +467,8 @@ wire_types! {
             group: PlacementGroupId,
             /// The index and the resources of each bundle for this node.
             bundles: Vec<(u32, BTreeMap<String, f64>)>,
+            /// Whether the node answers only when it has room for them, as it has not now.
+            wait: bool,
         },
         89 =>
         /// A node's answer to `ReserveBundles`.
@@ -664,7 +692,7 @@ wire_types! {
         /// How many objects it returns.
         returns: u32,
         /// For a task that returns a stream.
-        stream: Option<StreamSpec>,
+        stream: Option<Box<StreamSpec>>,
         /// Which errors of the task's own code are retried.
         retry_exceptions: RetryExceptions,
         /// The time it may still run.
@@ -680,7 +708,7 @@ wire_types! {
     }
 
     /// How a stream is produced. A further attempt goes on where the one before it came to.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
     struct StreamSpec {
         /// After how many unconsumed items it pauses (0: never).
         ahead: u32,
@@ -688,6 +716,10 @@ wire_types! {
         received: u64,
         /// Items that the consumer has taken.
         consumed: u64,
+        /// Items among those received that were lost, in order: they are sent once more.
+        missing: Vec<u64>,
+        /// Whether nothing but these is wanted: then the task ends after the last of them.
+        only_missing: bool,
     }
 
     /// Which errors of a task's own code are retried.

@@ -38,7 +38,7 @@ use gcs_client::GcsClient;
 use links::{Departure, Links, Parcel};
 use local::{LocalLines, Startable};
 use rings::Rings;
-use state::{Dest, Out, Outgoing, State};
+use state::{Dest, Out, Outgoing, State, Timer};
 
 pub(crate) use join::{JoinError, join};
 pub(crate) use service::serve;
@@ -133,6 +133,9 @@ impl Worker {
         let locals = LocalLines::new(state.common());
         state.local_line(&locals.calls);
         state.shared.hosts = identity.is_driver();
+        if !identity.is_driver() {
+            state.tell_of_lending();
+        }
         Ok(Arc::new(Self {
             state: Mutex::new(state),
             links: Mutex::new(Links::new(raylet)),
@@ -164,6 +167,7 @@ impl Worker {
         let mut state = self.state();
         let result = change(&mut state, now, &mut out);
         state.apply_ref_effects(&mut out);
+        state.note_lending(&mut out);
         let leaving = if out.sends.is_empty() {
             Leaving::default()
         } else {
@@ -244,7 +248,11 @@ impl Worker {
             self.io.spawn(async move {
                 tokio::time::sleep(pause).await;
                 if let Some(worker) = worker.upgrade() {
+                    let may_end = matches!(timer, Timer::LendsNoMore);
                     worker.with(|state, now, out| state.timer(timer, now, out));
+                    if may_end {
+                        worker.executor.recheck_exit(&worker);
+                    }
                 }
             });
         }

@@ -270,6 +270,16 @@ impl Worker {
             if timeout.is_none() && (self.run_inline(first) || execute::local::help(self, &targets[place..])) {
                 continue;
             }
+            if timeout.is_none()
+                && let Target::Known(object, _) = first
+                && let Some(task) = execute::inline::may_run(self, *object)
+            {
+                // It runs on the CPU of the one that waits.
+                drop(released.take());
+                if execute::inline::run_for_waiter(self, task) {
+                    continue;
+                }
+            }
             let waiter = self.values_waiter(&targets[place..targets.len().min(place + TOGETHER)]);
             if waiter.is_done() {
                 continue;

@@ -32,14 +32,21 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
             lease,
             worker: granted,
             pid,
+            crowded,
             ..
         } => {
-            worker.with(|state, now, out| state.lease_granted(request, lease, granted, pid, now, out));
+            worker.with(|state, now, out| {
+                state.note_crowd(crowded, now);
+                state.lease_granted(request, lease, granted, pid, now, out);
+            });
         }
         Frame::LeaseRefused { request, error } => {
             worker.with(|state, now, out| state.lease_refused(request, &error, now, out));
         }
-        Frame::ReclaimIdle {} => worker.with(|state, now, out| state.reclaim_idle(now, out)),
+        Frame::ReclaimIdle { crowded } => worker.with(|state, now, out| {
+            state.note_crowd(crowded, now);
+            state.reclaim_idle(now, out);
+        }),
         Frame::PeerLink { worker: peer, pid } => match packet.fds.into_iter().next() {
             Some(socket) => link_up(worker, peer, pid, socket),
             None => tracing::error!(target: "ray_core::worker", %peer, "a link came without its socket"),

@@ -1,11 +1,22 @@
 //! The shape of a task's lease, as a key that is hashed and compared at every step of every task.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::ids::IdHasher;
 use crate::wire::LeaseShape;
+
+/// How much CPU these resources are, if they are nothing else.
+pub(crate) fn cpus_alone(resources: &BTreeMap<String, i64>) -> Option<i64> {
+    let mut amounts = resources.iter().filter(|(_, amount)| **amount != 0);
+    match (amounts.next(), amounts.next()) {
+        (None, _) => Some(0),
+        (Some((name, amount)), None) if name == "CPU" => Some(*amount),
+        _ => None,
+    }
+}
 
 /// A shared [`LeaseShape`] that knows its hash. Tasks of one template have the very same one, which makes equality cheap too.
 #[derive(Debug, Clone)]

@@ -61,6 +61,16 @@ pub(crate) struct Dependency {
     pub(crate) owner: WorkerId,
 }
 
+/// What has come of a stream some of whose items lie in the store, and so can be lost.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    /// As many have come, without gaps.
+    pub(crate) received: u64,
+    /// Those that were made again since a retry was taken for that. One by one they are found to be lost, and one retry
+    /// is for each of them once.
+    pub(crate) remade: Vec<u64>,
+}
+
 /// A task from its submission until its results are known.
 #[derive(Debug)]
 pub(crate) struct PendingTask {
@@ -79,6 +89,8 @@ pub(crate) struct PendingTask {
     pub(crate) phase: Phase,
     /// Somebody gave up on it: its results are settled, what still comes is dropped.
     pub(crate) cancelled: bool,
+    /// What has come of the stream that it yields, once something has that lies in the store.
+    pub(crate) items: Option<Box<Items>>,
     /// Pauses before the next attempt so far, for the back-off.
     pub(crate) failures: u32,
     /// How often its worker was killed for memory: counted apart from the retries.
@@ -118,6 +130,26 @@ impl PendingTask {
         (1..=self.spec.returns).map(move |index| task.object(index))
     }
 
+    /// The objects it has made: what it returns, or the items that have come.
+    pub(crate) fn made(&self) -> impl Iterator<Item = ObjectId> + use<> {
+        let task = self.spec.task;
+        let items = self.items.as_deref();
+        let made = items.map_or(self.spec.returns, |items| {
+            u32::try_from(items.received).unwrap_or(u32::MAX)
+        });
+        (1..=made).map(move |index| task.object(index))
+    }
+
+    /// Why it is not run again to make lost results again.
+    pub(crate) fn no_retries(&self) -> String {
+        let option = if self.actor.is_some() {
+            "max_task_retries"
+        } else {
+            "max_retries"
+        };
+        format!("task `{}` ({}) has used up its {option}", self.name(), self.spec.task)
+    }
+
     /// Whether the task's own code may fail and be run again: then its arguments stay here.
     pub(crate) fn may_fail_again(&self) -> bool {
         self.retries_left != Some(0) && self.template.options.retry_exceptions != RetryExceptions::Never
@@ -129,6 +161,30 @@ impl PendingTask {
             return Duration::ZERO;
         };
         back_off.delay(self.failures + 1, random)
+    }
+
+    /// Whether it may run again to make this object again.
+    pub(crate) fn may_remake(&self, object: &ObjectId) -> bool {
+        self.retries_left.is_some_and(|left| left != 0) || self.has_paid_for(object)
+    }
+
+    /// Takes a retry for a run that makes this object again, unless one was taken for it.
+    pub(crate) fn pay_for(&mut self, object: &ObjectId) -> bool {
+        if self.has_paid_for(object) {
+            return true;
+        }
+        if let Some(items) = &mut self.items {
+            items.remade.clear();
+        }
+        self.take_retry()
+    }
+
+    fn has_paid_for(&self, object: &ObjectId) -> bool {
+        let index = u64::from(object.index()).checked_sub(1);
+        object.task() == self.spec.task
+            && self.items.as_deref().is_some_and(|items| {
+                !items.remade.is_empty() && index.is_some_and(|index| !items.remade.contains(&index))
+            })
     }
 
     /// Takes one of the retries that are left.

@@ -15,6 +15,7 @@ mod checkpoint;
 mod crash;
 mod harness;
 mod head;
+mod inline;
 mod local;
 mod logs;
 mod nesting;

@@ -480,3 +480,37 @@ fn the_options_of_an_actor_name_a_group_as_its_builder_does() {
         assert!(matches!(queue.get(), Err(RayError::ActorDied { .. })));
     });
 }
+
+#[remote]
+fn short(stop: Gate) -> bool {
+    std::thread::sleep(Duration::from_millis(2));
+    stop.is_open()
+}
+
+#[test]
+fn a_stream_of_tasks_and_other_groups_do_not_keep_a_group_waiting_for_ever() {
+    in_own_process(|| {
+        let _ray = session();
+        let signs = Signs::new();
+        let stop = signs.gate("stop");
+        std::thread::scope(|scope| {
+            // So many that one is always in line.
+            for _ in 0..6 {
+                scope.spawn(|| while !get(&short::remote(stop.clone())).unwrap() {});
+            }
+            let groups = [(); 2].map(|()| placement_group([one_cpu(), one_cpu()], PlacementStrategy::Pack).unwrap());
+            // Each needs the whole node, and they are placed one after another, whichever is first.
+            let mut waiting: Vec<&PlacementGroup> = groups.iter().collect();
+            while !waiting.is_empty() {
+                wait_until(|| waiting.iter().any(|group| state_of(group).0 == "CREATED"));
+                let (created, others): (Vec<_>, Vec<_>) =
+                    waiting.into_iter().partition(|group| state_of(group).0 == "CREATED");
+                assert_eq!(created.len(), 1);
+                remove_placement_group(created[0]).unwrap();
+                waiting = others;
+            }
+            stop.open();
+        });
+        wait_until(|| cpus() == 2.0);
+    });
+}

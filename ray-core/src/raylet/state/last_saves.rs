@@ -122,6 +122,7 @@ mod tests {
             allocation: None,
             pid: 7,
             hosted: false,
+            asked: None,
             ended_for: None,
         };
         state.actors.insert(actor, place);

@@ -41,7 +41,8 @@ pub struct ActorOptions {
     pub concurrency_groups: BTreeMap<String, u32>,
     /// Restarts after a death; 0, [`UNLIMITED`] for no limit.
     pub max_restarts: i32,
-    /// Attempts of a call after the first one, when the actor died under it; 0, [`UNLIMITED`] for no limit.
+    /// Attempts of a call after the first one, when the actor died under it, or its result was lost; 0, [`UNLIMITED`] for
+    /// no limit.
     pub max_task_retries: i32,
     /// Calls that may wait at one handle; no limit ([`UNLIMITED`]).
     pub max_pending_calls: i32,

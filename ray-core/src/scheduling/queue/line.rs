@@ -46,6 +46,11 @@ impl Line {
         self.len == 0
     }
 
+    /// Whether somebody else than this one waits.
+    pub(super) fn has_others(&self, requester: WorkerId) -> bool {
+        self.turns.iter().any(|turn| *turn != requester)
+    }
+
     pub(super) fn push(&mut self, place: u64, request: LeaseRequest) {
         let requester = request.requester;
         let line = self.requests.entry(requester).or_default();

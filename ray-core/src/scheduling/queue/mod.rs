@@ -366,6 +366,12 @@ impl LeaseQueue {
         lines.map(|line| (&line.shape, line.len(), line.infeasible.as_ref()))
     }
 
+    /// Whether somebody else than this requester waits for what the node has.
+    pub fn others_wait(&self, requester: WorkerId) -> bool {
+        let mut lines = self.lines.values().filter(|line| line.infeasible.is_none());
+        lines.any(|line| line.has_others(requester))
+    }
+
     /// The requests that can never be granted as the node is.
     pub fn infeasible(&self) -> impl Iterator<Item = (&LeaseRequest, &Shortfall)> {
         self.lines

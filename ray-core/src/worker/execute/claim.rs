@@ -41,8 +41,11 @@ impl Claim {
 }
 
 impl Worker {
-    /// Makes this worker an actor.
+    /// Makes this worker an actor, unless it lends something.
     pub(crate) fn construct(self: &Arc<Self>, spec: ActorSpec, restarts: u32) {
+        if !self.with(|state, _, out| state.takes_actor(&spec, restarts, out)) {
+            return;
+        }
         let spec = Box::new(spec);
         let references: Vec<_> = spec.args.iter().flat_map(ArgSpec::references).collect();
         if references.is_empty() {

@@ -8,6 +8,7 @@ mod actor_pace;
 pub(crate) mod actor_queue;
 mod claim;
 mod hosted;
+pub(crate) mod inline;
 pub(crate) mod local;
 mod outcome;
 mod panic;
@@ -167,8 +168,8 @@ impl Executor {
             self.look.store(true, Ordering::Release);
             return Some(order);
         }
-        // A worker that owns what others use is not idle: its objects would die with it.
-        let ends = orders.ending && worker.read(|state| !state.refs.is_lending());
+        // A worker that has what others use is not idle: it would end with it.
+        let ends = orders.ending && worker.read(|state| !state.lends());
         ends.then_some(Order::Exit(0))
     }
 
@@ -441,19 +442,28 @@ fn answer_after(worker: &Arc<Worker>, job: Job, outcome: TaskOutcome, reusable: 
     if !reusable {
         worker.executor.orders().retired = true;
     }
-    let answer = Frame::TaskDone {
-        task,
-        attempt,
-        outcome,
-        reusable,
-        ran,
-    };
+    let to_itself = job.from == worker.identity.worker;
+    let mut outcome = outcome;
+    if to_itself {
+        worker.find_losses(&mut outcome);
+    }
     worker.with(|state, _, out| {
-        if job.spec.stream.is_some() {
+        let answer = |outcome| Frame::TaskDone {
+            task,
+            attempt,
+            outcome,
+            reusable,
+            ran,
+        };
+        if to_itself {
+            // At once: until then nobody else may hold the references inside.
+            state.task_done(job.from, (task, attempt), outcome, (reusable, ran), out);
+        } else if job.spec.stream.is_some() {
             // Behind its items, which go by socket.
-            out.sends.push((Dest::Worker(job.from), Outgoing::Ordered(answer)));
+            out.sends
+                .push((Dest::Worker(job.from), Outgoing::Ordered(answer(outcome))));
         } else {
-            out.send(Dest::Worker(job.from), answer);
+            out.send(Dest::Worker(job.from), answer(outcome));
         }
         for (object, _) in job.held.iter().chain(&returned) {
             state.unhold(*object, Hold::Task, out);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
+use super::inline::{MAX_DEPTH, MIN_STACK};
 use super::outcome::{Ended, failed, panicked, told};
 use super::run::{caught, caught_async, registered};
 use super::{Job, answer, hosted, let_go, local, panic, stream};
@@ -25,11 +26,6 @@ use crate::worker::objects::Slot;
 use crate::worker::state::{
     Done, LocalActor, LocalOutcome, Look, Next, OwnRun, Permit, Receipt, RunArg, Started, What,
 };
-
-/// How deep a caller runs what it waits for, which may itself wait.
-const MAX_DEPTH: u32 = 16;
-/// The stack that is left to what a caller runs.
-const MIN_STACK: usize = 512 << 10;
 
 thread_local! {
     static IN_POOL: Cell<bool> = const { Cell::new(false) };

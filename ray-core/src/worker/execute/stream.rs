@@ -1,7 +1,8 @@
 //! Tasks that yield a stream: each item becomes an object of the caller, which tells how far it has come. Where the caller
 //! is this process itself, the items stay as they are.
 //!
-//! - ST-1: an item is sent once. A further attempt makes the items again that the caller has, and sends those after them.
+//! - ST-1: an item is sent once. A further attempt makes the items again that the caller has, and sends those after them;
+//!   and once more those of the former that the store has lost since.
 //! - ST-2: the producer is at most so many items ahead of the consumer, and knows how far it is from the task's arrival on.
 
 use std::collections::HashMap;
@@ -16,12 +17,12 @@ use super::{Job, panic};
 use crate::error::RayError;
 use crate::ids::TaskId;
 use crate::remote::{self, ItemIterator, ItemStream, Outcome, TaskError};
-use crate::wire::{Frame, ObjectValue, TaskOutcome};
+use crate::wire::{Frame, ObjectValue, StreamSpec, TaskOutcome};
 use crate::worker::Worker;
 use crate::worker::context::{self, TaskContext, WithContext};
 use crate::worker::native::NativeValue;
 use crate::worker::refs::Hold;
-use crate::worker::state::Dest;
+use crate::worker::state::{Dest, STREAM_STOPS};
 
 /// How far the consumers of this process's streams have come.
 #[derive(Debug, Default)]
@@ -74,46 +75,62 @@ struct Producer<'a> {
     name: &'a str,
     context: &'a Arc<TaskContext>,
     consumed: watch::Receiver<u64>,
-    /// Items that the owner had before this attempt.
-    received: u64,
-    ahead: u64,
+    /// What the owner said at the beginning of this attempt.
+    stream: StreamSpec,
     made: u64,
 }
 
 impl<'a> Producer<'a> {
     fn new(worker: &'a Arc<Worker>, job: &'a Job, name: &'a str, context: &'a Arc<TaskContext>) -> Self {
-        let stream = job.spec.stream;
-        let consumed = stream.map_or(0, |stream| stream.consumed);
-        let consumed = worker.executor.streams.subscribe(job.spec.task, consumed);
+        let stream = job.spec.stream.as_deref().cloned().unwrap_or_default();
+        let consumed = worker.executor.streams.subscribe(job.spec.task, stream.consumed);
         Self {
             worker,
             job,
             name,
             context,
             consumed,
-            received: stream.map_or(0, |stream| stream.received),
-            ahead: stream.map_or(0, |stream| u64::from(stream.ahead)),
+            stream,
             made: 0,
         }
     }
 
     /// Whether there is room for the next item now.
     fn has_room(&self) -> bool {
-        self.ahead == 0 || self.made < self.consumed.borrow().saturating_add(self.ahead)
+        let (made, ahead) = (self.made, u64::from(self.stream.ahead));
+        ahead == 0 || made < self.consumed.borrow().saturating_add(ahead)
     }
 
-    /// Waits until the consumer has room. `false`: the stream was cancelled or dropped.
+    /// Waits until the consumer has room. `false`: the stream was cancelled or dropped, or a further attempt is to come.
     async fn room(&mut self) -> bool {
-        if self.has_room() {
-            return !self.context.cancel.is_set();
+        if !self.has_room() {
+            let (made, ahead) = (self.made, u64::from(self.stream.ahead));
+            let _awaiting = self.context.await_others();
+            let room = tokio::select! {
+                biased;
+                () = self.context.cancel.wait() => false,
+                room = self.consumed.wait_for(|consumed| made < consumed.saturating_add(ahead)) => room.is_ok(),
+            };
+            if !room {
+                return false;
+            }
         }
-        let (made, ahead) = (self.made, self.ahead);
-        let _awaiting = self.context.await_others();
-        tokio::select! {
-            biased;
-            () = self.context.cancel.wait() => false,
-            room = self.consumed.wait_for(|consumed| made < consumed.saturating_add(ahead)) => room.is_ok(),
-        }
+        !self.is_stopped()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.context.cancel.is_set() || *self.consumed.borrow() == STREAM_STOPS
+    }
+
+    /// Whether all that is wanted has been sent, although there may be more.
+    fn has_all(&self) -> bool {
+        let last = self.stream.missing.last();
+        self.stream.only_missing && last.is_none_or(|last| self.made > *last)
+    }
+
+    fn is_wanted(&self, index: u64) -> bool {
+        let new = !self.stream.only_missing && index >= self.stream.received;
+        new || self.stream.missing.binary_search(&index).is_ok()
     }
 
     /// Sends one item, unless the owner has it (ST-1). An item that is an error ends the stream.
@@ -124,7 +141,7 @@ impl<'a> Producer<'a> {
         };
         let fail = |error| TaskOutcome::Failed { error, retry: false };
         for value in values {
-            if self.made < self.received {
+            if !self.is_wanted(self.made) {
                 self.made += 1;
                 continue;
             }
@@ -198,10 +215,10 @@ pub(super) fn produce_iter<'a>(
         Ok(Err(error)) => return producer.refused(&error),
         Err(_payload) => return producer.panicked(),
     };
-    loop {
+    while !producer.has_all() {
         // Who consumes may need the CPU to come to the next item.
         let room = if producer.has_room() {
-            !context.cancel.is_set()
+            !producer.is_stopped()
         } else {
             let _lent = worker.release_cpu();
             worker.executor.runtime().block_on(producer.room())
@@ -237,7 +254,7 @@ pub(super) async fn produce_stream<'a>(
         Some(Ok(items)) => items,
         Some(Err(error)) => return producer.refused(&error),
     };
-    loop {
+    while !producer.has_all() {
         if !producer.room().await {
             return producer.cancelled();
         }
@@ -256,6 +273,7 @@ pub(super) async fn produce_stream<'a>(
             }
         }
     }
+    TaskOutcome::StreamEnded { items: producer.made }
 }
 
 /// Runs user code that waits, in its context; `None` if it panicked.

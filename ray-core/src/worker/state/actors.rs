@@ -1,7 +1,8 @@
 //! Calls to actors, seen from the caller: order, limits, and what becomes of calls when the actor is lost.
 //!
 //! - AC-1: calls of this process start at the actor in the order of submission: a call whose arguments are not ready holds
-//!   back those after it.
+//!   back those after it. Calls that run once more, for lost results, stand in no line: what waits for them must not hold
+//!   them back.
 //! - AC-2: a call whose worker died may have run: it is sent again only while it has retries, before all later calls.
 //! - AC-3: an answered call is never sent again: calls count as lost only when the last word of their worker was read.
 //! - AC-4: as long as a call has not ended, it holds the object of the handle it was made with.
@@ -32,6 +33,8 @@ pub(crate) struct ActorClient {
     handles: usize,
     /// Calls that have not been sent, in order.
     queue: VecDeque<TaskId>,
+    /// Calls that make lost results again and have not been sent.
+    remakes: Vec<TaskId>,
     /// Calls that have been sent and not answered, in order; all to one worker.
     sent: VecDeque<Sent>,
     /// The worker that calls were sent to last, and how many.
@@ -73,6 +76,7 @@ impl ActorClient {
             type_name,
             handles: 0,
             queue: VecDeque::new(),
+            remakes: Vec::new(),
             sent: VecDeque::new(),
             serving: None,
             lost: None,
@@ -157,7 +161,17 @@ impl ActorClient {
         given.unwrap_or_else(|| self.type_name.clone().into_owned())
     }
 
-    fn is_dead(&self) -> bool {
+    /// Takes a call out of those that were not sent. Returns whether it was among them.
+    fn leave(&mut self, task: TaskId) -> bool {
+        if let Some(place) = self.queue.iter().position(|queued| *queued == task) {
+            return self.queue.remove(place).is_some();
+        }
+        let before = self.remakes.len();
+        self.remakes.retain(|remake| *remake != task);
+        self.remakes.len() < before
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
         matches!(
             self.info.as_ref().map(|info| &info.state),
             Some(ActorState::Dead { .. })
@@ -168,12 +182,34 @@ impl ActorClient {
 impl State {
     /// Puts a call in line.
     pub(super) fn enqueue_call(&mut self, actor: ActorId, task: TaskId) {
+        let remakes = self.remakes(task);
         if let Some(client) = self.actors.get_mut(&actor) {
-            client.queue.push_back(task);
-            if let Some(local) = &client.local {
-                local.is_behind();
+            if remakes {
+                client.remakes.push(task);
+            } else {
+                client.queue.push_back(task);
+                if let Some(local) = &client.local {
+                    local.is_behind();
+                }
             }
         }
+    }
+
+    /// A call that was sent comes again before all that were not.
+    fn enqueue_first(&mut self, actor: ActorId, task: TaskId) {
+        let remakes = self.remakes(task);
+        if let Some(client) = self.actors.get_mut(&actor) {
+            if remakes {
+                client.remakes.push(task);
+            } else {
+                client.queue.push_front(task);
+            }
+        }
+    }
+
+    /// Whether a task runs once more to make lost results again.
+    fn remakes(&self, task: TaskId) -> bool {
+        self.tasks.get(&task).is_some_and(|pending| pending.runs > 0)
     }
 
     /// Sends the calls whose turn it is; fails them if the actor is dead.
@@ -201,26 +237,33 @@ impl State {
             self.drive_local(actor, now, out);
             return false;
         }
-        let Some(task) = client.queue.front().copied() else {
-            return false;
-        };
         if let Some(error) = dead.cloned() {
-            client.queue.pop_front();
+            let Some(task) = client.remakes.pop().or_else(|| client.queue.pop_front()) else {
+                return false;
+            };
             self.finish_failed(task, &error, now, out);
             return true;
+        }
+        let is_ready = |task: &TaskId| {
+            let pending = self.tasks.get(task);
+            pending.is_none_or(|pending| pending.phase == Phase::Queued)
+        };
+        let remake = client.remakes.iter().position(&is_ready);
+        if remake.is_none() && !client.queue.front().is_some_and(is_ready) {
+            return false;
         }
         let Some(worker) = client.worker() else { return false };
         if client.calls_ahead > 0 && client.sent.len() >= client.calls_ahead as usize {
             return false;
         }
+        let next = match remake {
+            Some(place) => Some(client.remakes.remove(place)),
+            None => client.queue.pop_front(),
+        };
+        let Some(task) = next else { return false };
         let Some(pending) = self.tasks.get_mut(&task) else {
-            client.queue.pop_front();
             return true;
         };
-        if pending.phase != Phase::Queued {
-            return false;
-        }
-        client.queue.pop_front();
         if pending.retries_left.is_none() {
             pending.retries_left = Some(client.max_task_retries);
             pending.spec.retriable = client.max_task_retries != 0;
@@ -245,12 +288,11 @@ impl State {
         let Some(client) = self.actors.get_mut(&actor) else {
             return;
         };
-        if !client.take_back(task) {
-            if let Some(place) = client.queue.iter().position(|queued| *queued == task) {
-                client.queue.remove(place);
-            } else if let Some(local) = &mut client.local {
-                local.calls = local.calls.saturating_sub(1);
-            }
+        if !client.take_back(task)
+            && !client.leave(task)
+            && let Some(local) = &mut client.local
+        {
+            local.calls = local.calls.saturating_sub(1);
         }
         self.drive_actor(actor, now, out);
     }
@@ -278,7 +320,7 @@ impl State {
             local.calls = local.calls.saturating_sub(1);
         }
         if was_there || client.local.is_some() {
-            client.queue.push_front(task);
+            self.enqueue_first(actor, task);
         }
     }
 

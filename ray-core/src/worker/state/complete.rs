@@ -133,11 +133,13 @@ impl State {
 
     /// The task's own code failed.
     fn attempt_failed(&mut self, task: TaskId, error: RayError, retry: bool, now: Instant, out: &mut Out) {
+        let restarts = self.ended_to_restart(task);
         let Some(pending) = self.tasks.get_mut(&task) else {
             return;
         };
-        if retry && !pending.cancelled && pending.take_retry() {
+        if !pending.cancelled && (restarts || (retry && pending.take_retry())) {
             let pause = pending.pause(random_unit(task, pending.failures));
+            let pause = if restarts { Duration::ZERO } else { pause };
             self.retry_after(task, pause, now, out);
         } else {
             self.finish_failed(task, &error, now, out);
@@ -224,11 +226,12 @@ impl State {
                 self.settle(object, Slot::failed(error.clone()), now, out);
             }
         }
-        self.fail_stream(task, error, out);
+        self.fail_course(task, error, now, out);
     }
 
     /// CO-3.
     pub(super) fn forget_task(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+        let missing = self.missing_objects(task);
         let Some(mut pending) = self.tasks.remove(&task) else {
             return;
         };
@@ -248,6 +251,7 @@ impl State {
         if let Some(actor) = actor {
             self.call_ended(actor, task, now, out);
         }
+        self.remake_items(&missing, now, out);
         self.room_freed(bytes, out);
     }
 
@@ -287,6 +291,10 @@ impl State {
 
     /// Has the worker killed that still runs a cancelled task, once what stands behind that task is taken back.
     pub(crate) fn kill_worker(&mut self, worker: WorkerId, task: TaskId, out: &mut Out) {
+        if worker == self.me {
+            // It runs within a task that waits for it, and was asked to end (`execute/inline.rs`).
+            return;
+        }
         // The worker ends itself, and only while it runs this very task: the next one must not die in its place. What was
         // sent after it goes elsewhere meanwhile.
         self.use_no_more(worker);
@@ -299,6 +307,7 @@ impl State {
     pub(crate) fn timer(&mut self, timer: Timer, now: Instant, out: &mut Out) {
         match timer {
             Timer::IdleLeases => self.check_idle_leases(now, out),
+            Timer::LendsNoMore => self.lends_no_more(out),
             Timer::Retry(task) => {
                 if self
                     .tasks

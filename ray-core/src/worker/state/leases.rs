@@ -2,7 +2,9 @@
 //!
 //! - LE-1: a task is in the line of its shape or on one lease, never both.
 //! - LE-2: a lease is returned when its shape has no task left and it was idle for `worker_lease_timeout_milliseconds`, or
-//!   at once when the raylet says that others wait; then a busy lease is returned after the task that it runs.
+//!   at once when the raylet says that others wait; then a busy lease is returned after the task that it runs. While other
+//!   processes wait, a lease with nothing to do is never kept ([`CROWD_LASTS`]): of the owners that wait for their own
+//!   tasks in turn each would else hold a CPU for nothing.
 //! - LE-3: never more requests are open than tasks wait.
 //! - LE-4: more than one task is sent to a worker at a time only while tasks of the shape have lately been short
 //!   ([`SHORT`]), and only by ring, where it is known of each whether it has begun; what has not begun is taken back when
@@ -11,17 +13,20 @@
 //!   sent where it came from, to be taken back again without end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::borrow::contained;
 use super::{Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{IdHasher, TaskId, WorkerId};
-use crate::wire::{DeathCause, Frame};
-use crate::worker::shape::Shape;
-use crate::worker::task::Phase;
+use crate::wire::{ArgSpec, DeathCause, Frame, SchedulingStrategy, TaskSpec};
+use crate::worker::shape::{Shape, cpus_alone};
+use crate::worker::task::{Phase, Template};
 
 /// A task that runs this long costs more than the round trip that sending it ahead saves.
 const SHORT: u32 = 200;
+/// So long others are taken to wait after the raylet has said so; while they do, it says so twice in this time.
+const CROWD_LASTS: Duration = Duration::from_millis(200);
 /// Tasks at a worker at a time, at most.
 const MAX_WINDOW: usize = 128;
 /// Open requests a shape, at most: more would only lengthen the raylet's queue.
@@ -132,7 +137,26 @@ impl State {
             self.idle_check_set = true;
             out.timers.push((self.lease_linger, Timer::IdleLeases));
         }
-        let _ = now;
+        if self.crowded_until.is_some_and(|until| now < until) {
+            self.return_workless(shape, now, out);
+        }
+    }
+
+    /// Other processes wait for leases, or none of them does as far as the raylet knows.
+    pub(crate) fn note_crowd(&mut self, crowded: bool, now: Instant) {
+        if crowded {
+            self.crowded_until = now.checked_add(CROWD_LASTS);
+        }
+    }
+
+    /// Returns the leases of a shape that have nothing to do.
+    fn return_workless(&mut self, shape: &Shape, now: Instant, out: &mut Out) {
+        let Some(queue) = self.shapes.get(shape).filter(|queue| queue.waiting.is_empty()) else {
+            return;
+        };
+        let is_idle = |id: &&u64| self.leases.get(id).is_some_and(|lease| lease.running.is_empty());
+        let idle: Vec<u64> = queue.leases.iter().filter(is_idle).copied().collect();
+        idle.into_iter().for_each(|id| self.return_lease(id, true, now, out));
     }
 
     /// The raylet grants a worker.
@@ -369,6 +393,47 @@ impl State {
         for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
             lease.yielding = true;
         }
+    }
+
+    /// The CPUs that a task needs which stands in line and needs nothing else, nor a process of its own (IL-2).
+    pub(crate) fn inline_cpus(&self, task: TaskId) -> Option<i64> {
+        let pending = self.tasks.get(&task)?;
+        let Template {
+            shape,
+            runs_on_caller,
+            item,
+            ..
+        } = &*pending.template;
+        let in_line = pending.phase == Phase::Queued && pending.actor.is_none() && !pending.cancelled;
+        let plain = *runs_on_caller && pending.due.is_none() && !shape.shared;
+        let anywhere = shape.strategy == SchedulingStrategy::Default {};
+        let stays = item.as_function()?.defaults().max_calls == 0;
+        if !(in_line && plain && anywhere && stays) {
+            return None;
+        }
+        cpus_alone(&shape.resources)
+    }
+
+    /// Takes a task out of its line, for this thread to run it. `None` if it has left the line, or stands within it.
+    pub(crate) fn take_inline(&mut self, task: TaskId, now: Instant, out: &mut Out) -> Option<TaskSpec> {
+        let shape = self.tasks.get(&task)?.template.shape.clone();
+        let queue = self.shapes.get_mut(&shape)?;
+        if queue.waiting.front() == Some(&task) {
+            queue.waiting.pop_front();
+        } else if queue.waiting.back() == Some(&task) {
+            queue.waiting.pop_back();
+        } else {
+            return None;
+        }
+        self.drive(&shape, now, out);
+        let pending = self.tasks.get_mut(&task)?;
+        pending.phase = Phase::Pushed(self.me);
+        for arg in &mut pending.spec.args {
+            if let ArgSpec::Stored { object, refs, .. } = arg {
+                *refs = contained(&self.refs, object);
+            }
+        }
+        Some(pending.spec.clone())
     }
 
     /// Takes a task out of its line. Returns whether it stood there.

@@ -14,6 +14,7 @@ mod complete;
 mod groups;
 mod holdings;
 mod leases;
+mod lending;
 mod locals;
 mod recover;
 mod shared;
@@ -32,6 +33,7 @@ pub(crate) use locals::Common;
 pub(crate) use shared::{
     Done, LocalActor, LocalOutcome, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Service, Started, What,
 };
+pub(crate) use streams::STREAM_STOPS;
 pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::config;
@@ -145,6 +147,8 @@ pub(crate) enum Timer {
     Force(TaskId, WorkerId),
     /// Look for leases that have been idle for long.
     IdleLeases,
+    /// Look whether nothing is lent any more.
+    LendsNoMore,
 }
 
 /// What the process knows. One per process.
@@ -165,6 +169,8 @@ pub(crate) struct State {
     leases: HashMap<u64, Lease, IdHasher>,
     requests: HashMap<u64, Shape, IdHasher>,
     idle_check_set: bool,
+    /// Until then other processes are taken to wait for leases.
+    crowded_until: Option<Instant>,
     pub(crate) shared: Shared,
     pub(crate) actors: HashMap<ActorId, ActorClient, IdHasher>,
     /// Questions to the GCS that create an actor.
@@ -193,6 +199,7 @@ pub(crate) struct State {
     admissions: admission::Admissions,
     /// Where in the program objects of this process were made, if that is recorded.
     sites: HashMap<ObjectId, &'static Location<'static>, IdHasher>,
+    lending: lending::Lending,
 }
 
 impl State {
@@ -210,6 +217,7 @@ impl State {
             leases: HashMap::default(),
             requests: HashMap::default(),
             idle_check_set: false,
+            crowded_until: None,
             shared: Shared::new(common.clone()),
             common,
             actors: HashMap::default(),
@@ -228,6 +236,7 @@ impl State {
             admissions: admission::Admissions::default(),
             oom_pause: Duration::from_millis(config.task_oom_retry_delay_base_ms),
             sites: HashMap::default(),
+            lending: lending::Lending::default(),
         }
     }
 

@@ -2,7 +2,10 @@
 //! the tasks that make what that one needs.
 //!
 //! - LO-1: only a value that was in the store is ever made again; who waits for it meanwhile waits on.
-//! - LO-2: each such run takes one of the task's retries.
+//! - LO-2: each such run takes one of the task's retries; for several items of one stream, which are found to be lost one
+//!   by one, one retry is taken.
+//!   A call of an actor runs again in the actor as it is by then, and out of turn: no call that waits for its result may
+//!   hold it back.
 //! - LO-3: a task is kept for this while [`LineageTable`](crate::worker::refs::LineageTable) says so, and not otherwise.
 //! - LO-4: a value that has not left its process cannot be lost, but may go to the store later, when somebody else needs it:
 //!   its task is kept from its end on, unless the value is small by its type. A task that was given values which never left
@@ -12,7 +15,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::{Dest, Out, State, Timer};
+use super::{ActorClient, Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
 use crate::wire::{ArgSpec, Frame, TaskSpec};
@@ -27,23 +30,21 @@ impl State {
         let task = pending.id();
         // One that has run again is in the table.
         if pending.runs == 0 {
-            // A stream's items and an actor's state are not made by one run alone.
             let repeatable = pending.spec.retriable
-                && pending.actor.is_none()
-                && pending.spec.stream.is_none()
+                && !self.ran_as_it_is(&pending)
                 && !pending.spec.args.iter().any(was_given_native);
-            // LO-4.
+            // An item may have been lost before the stream's end. And LO-4.
             let can_be_lost = |object: ObjectId| match self.objects.slot(&object) {
-                Some(Slot::Stored { .. }) => true,
+                Some(Slot::Stored { .. } | Slot::Pending) => true,
                 Some(Slot::Native(value)) => value.may_be_large(),
                 _ => false,
             };
-            if !repeatable || !pending.results().any(can_be_lost) {
+            if !repeatable || !pending.made().any(can_be_lost) {
                 return;
             }
             take_apart(&mut pending);
             let mine = pending.references().filter(|(_, owner)| *owner == self.me);
-            let results = pending.results().filter(|object| self.refs.contains(object)).count();
+            let results = pending.made().filter(|object| self.refs.contains(object)).count();
             let bytes = usize::try_from(pending.bytes).unwrap_or(usize::MAX);
             self.lineage.submitted(
                 task,
@@ -93,6 +94,7 @@ impl State {
             retries_left: Some(template.max_retries),
             phase: Phase::Waiting,
             cancelled: false,
+            items: None,
             failures: 0,
             oom_failures: 0,
             runs: 0,
@@ -103,6 +105,14 @@ impl State {
             context: None,
         };
         self.keep_lineage(Box::new(pending), out);
+    }
+
+    /// Whether it is a stream or a call that ran in this process: what these made is not made again.
+    fn ran_as_it_is(&self, pending: &PendingTask) -> bool {
+        match pending.actor {
+            Some(actor) => self.runs_actor(actor),
+            None => pending.spec.stream.is_some() && pending.template.shape.shared && self.shared.hosts,
+        }
     }
 
     /// The store could not give an object to this process.
@@ -126,25 +136,37 @@ impl State {
             // It is being made again already, or has failed.
             return;
         }
+        let making = self.tasks.get(&object.task()).filter(|_| !object.is_put());
+        if making.is_some_and(|pending| pending.spec.stream.is_some() && pending.runs == 0) {
+            if let Err(reason) = self.item_lost(object, out) {
+                let reason = format!("{why}; and it cannot be made again: {reason}");
+                self.lost_for_good(object, reason, now, out);
+            }
+            return;
+        }
         match self.plan(object) {
             Ok(order) => {
                 tracing::warn!(target: "ray_core::worker", %object, why, tasks = order.len(), "making a lost object again");
                 self.objects.reset(&object);
                 for task in order {
-                    self.run_again(task, now, out);
+                    self.run_again(task, object, now, out);
                 }
             }
             Err(reason) => {
                 let reason = format!("{why}; and it cannot be made again: {reason}");
-                self.settle(object, Slot::failed(RayError::ObjectLost { object, reason }), now, out);
-                // The store remembers lost objects until they are freed.
-                out.free.push(object);
+                self.lost_for_good(object, reason, now, out);
             }
         }
     }
 
+    pub(super) fn lost_for_good(&mut self, object: ObjectId, reason: String, now: Instant, out: &mut Out) {
+        self.settle(object, Slot::failed(RayError::ObjectLost { object, reason }), now, out);
+        // The store remembers lost objects until they are freed.
+        out.free.push(object);
+    }
+
     /// The tasks to run again, in order, or why that cannot be.
-    fn plan(&self, object: ObjectId) -> Result<Vec<TaskId>, String> {
+    pub(super) fn plan(&self, object: ObjectId) -> Result<Vec<TaskId>, String> {
         let has_value = |arg: &ObjectId| self.objects.slot(arg).is_some();
         let order = self.lineage.tasks_to_rerun(object, has_value);
         let order = order.map_err(|error| error.to_string())?;
@@ -152,11 +174,17 @@ impl State {
             let Some(pending) = self.kept.get(task) else {
                 return Err(format!("task {task} is not kept"));
             };
-            if pending.retries_left == Some(0) {
-                return Err(format!(
-                    "task `{}` ({task}) has used up its max_retries",
-                    pending.name()
-                ));
+            if !pending.may_remake(&object) {
+                return Err(pending.no_retries());
+            }
+            if let Some(actor) = pending.actor {
+                let held = pending.handle.is_some_and(|handle| self.refs.contains(&handle));
+                if !held || self.actors.get(&actor).is_none_or(ActorClient::is_dead) {
+                    let name = pending.name();
+                    return Err(format!(
+                        "the actor of call `{name}` ({task}) has ended, or this process has no handle of it any more"
+                    ));
+                }
             }
             let foreign = pending
                 .references()
@@ -172,7 +200,7 @@ impl State {
     }
 
     /// LO-2.
-    fn run_again(&mut self, task: TaskId, now: Instant, out: &mut Out) {
+    pub(super) fn run_again(&mut self, task: TaskId, for_object: ObjectId, now: Instant, out: &mut Out) {
         let Some(mut pending) = self.kept.remove(&task) else {
             return;
         };
@@ -180,7 +208,7 @@ impl State {
             tracing::error!(target: "ray_core::worker", %error, "a kept task is not in the lineage");
             return;
         }
-        pending.take_retry();
+        pending.pay_for(&for_object);
         pending.spec.attempt += 1;
         pending.runs += 1;
         pending.phase = Phase::Waiting;
@@ -193,12 +221,23 @@ impl State {
                 self.lineage.back_in_scope(object);
             }
         }
+        if let Some(handle) = pending.handle {
+            self.hold(handle, Hold::Task);
+        }
+        if let Some(call) = &mut pending.spec.call {
+            // As a new call: its turn was long ago.
+            call.sequence = 0;
+        }
+        let actor = pending.actor;
         self.common.pending.add(pending.bytes);
         if let Some(timeout) = pending.template.options.timeout {
             pending.due = now.checked_add(timeout);
             out.timers.push((timeout, Timer::Deadline(task, timeout, pending.runs)));
         }
         self.tasks.insert(task, pending);
+        if let Some(actor) = actor {
+            self.enqueue_call(actor, task);
+        }
         self.await_dependencies(task, now, out);
     }
 

@@ -141,10 +141,11 @@ impl State {
             name: new.name,
             args,
             returns: new.returns,
-            stream: new.stream.map(|ahead| StreamSpec {
-                ahead,
-                received: 0,
-                consumed: 0,
+            stream: new.stream.map(|ahead| {
+                Box::new(StreamSpec {
+                    ahead,
+                    ..StreamSpec::default()
+                })
             }),
             retry_exceptions: options.retry_exceptions.into(),
             deadline: None,
@@ -171,6 +172,7 @@ impl State {
             retries_left: new.max_retries,
             phase: Phase::Waiting,
             cancelled: false,
+            items: None,
             failures: 0,
             oom_failures: 0,
             runs: 0,
@@ -180,6 +182,9 @@ impl State {
             natives,
             context: None,
         };
+        if new.stream.is_some() {
+            self.open_stream(task);
+        }
         self.tasks.insert(task, Box::new(pending));
         if let Some(timeout) = new.timeout {
             out.timers.push((timeout, Timer::Deadline(task, timeout, 0)));
@@ -264,17 +269,20 @@ impl State {
         true
     }
 
-    fn runs_here(&self, task: TaskId) -> bool {
+    pub(super) fn runs_here(&self, task: TaskId) -> bool {
         let Some(pending) = self.tasks.get(&task) else {
             return true;
         };
         match pending.actor {
-            Some(actor) => {
-                self.shared.hosts && self.actors.get(&actor).is_some_and(|client| client.is_of_host())
-                    || self.hosts_actor(actor)
-            }
+            Some(actor) => self.runs_actor(actor),
             None => pending.template.shape.shared && self.shared.hosts,
         }
+    }
+
+    /// Whether the actor's calls run in this process, beside other work.
+    pub(super) fn runs_actor(&self, actor: ActorId) -> bool {
+        let of_host = || self.actors.get(&actor).is_some_and(|client| client.is_of_host());
+        self.hosts_actor(actor) || (self.shared.hosts && of_host())
     }
 
     /// Whether the process that runs it serves many: such a one takes no tasks by ring.
@@ -334,9 +342,12 @@ impl State {
         };
         pending.phase = Phase::Pushed(worker);
         pending.spec.deadline = pending.due.map(|due| due.saturating_duration_since(out.now));
-        if let (Some(stream), Some(incoming)) = (&mut pending.spec.stream, self.streams.get(&task)) {
-            incoming.resume(stream);
+        if pending.spec.stream.is_some() {
+            self.resume_stream(task);
         }
+        let Some(pending) = self.tasks.get_mut(&task) else {
+            return;
+        };
         let mut inner = Vec::new();
         for arg in &mut pending.spec.args {
             if let ArgSpec::Stored { object, refs, .. } = arg {

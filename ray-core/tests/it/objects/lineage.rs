@@ -35,7 +35,7 @@ fn make_twice(number: u64) -> Buffer {
 }
 
 #[remote]
-fn check(number: u64, buffer: Buffer) -> bool {
+pub(super) fn check(number: u64, buffer: Buffer) -> bool {
     buffer.as_slice() == pattern(number, MIB)
 }
 
@@ -63,7 +63,7 @@ fn spill_files(ray: &Ray) -> Vec<PathBuf> {
 }
 
 /// Moves an object to disk and loses it there.
-fn lose<T>(ray: &Ray, reference: &ObjectRef<T>) {
+pub(super) fn lose<T>(ray: &Ray, reference: &ObjectRef<T>) {
     push_out(reference);
     for file in spill_files(ray) {
         // The store removes files too, of objects that were dropped.
@@ -86,7 +86,7 @@ fn damage<T>(ray: &Ray, reference: &ObjectRef<T>) {
     }
 }
 
-fn session() -> Ray {
+pub(super) fn session() -> Ray {
     small_store(16).init().unwrap()
 }
 
@@ -180,7 +180,7 @@ fn an_argument_that_was_dropped_is_made_again_first_and_its_lineage_goes_with_th
     });
 }
 
-fn reason(reference: &ObjectRef<Buffer>) -> String {
+pub(super) fn reason(reference: &ObjectRef<Buffer>) -> String {
     match get(reference).unwrap_err() {
         RayError::ObjectLost { object, reason } => {
             assert_eq!(object, reference.id());

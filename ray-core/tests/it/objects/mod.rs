@@ -2,7 +2,10 @@
 
 mod driver_death;
 mod in_place;
+mod lending;
 mod lineage;
+mod lineage_of_calls;
+mod lineage_of_streams;
 mod monitor;
 mod pending;
 mod references;

@@ -11,7 +11,7 @@ use super::saving::{WRITES, shown_name};
 use super::{ActorHost, Calls};
 use crate::error::RayError;
 use crate::remote::CheckpointVTable;
-use crate::wire::{Frame, GcsRequest, ObjectValue, TaskOutcome};
+use crate::wire::{Frame, GcsRequest, ObjectValue, StreamSpec, TaskOutcome};
 use crate::worker::Worker;
 use crate::worker::context::{self, TaskContext};
 use crate::worker::execute::{Job, answer, panic};
@@ -236,7 +236,10 @@ impl ActorHost {
             Some(TaskOutcome::Returned { values }) => (1..).zip(values).all(|(index, value)| {
                 !matches!(value, ObjectValue::Stored { .. }) || worker.is_stored(job.spec.task.object(index))
             }),
-            Some(TaskOutcome::StreamEnded { items }) => job.spec.stream.is_some_and(|stream| stream.received >= *items),
+            Some(TaskOutcome::StreamEnded { items }) => {
+                let has_all = |stream: &StreamSpec| stream.received >= *items && stream.missing.is_empty();
+                job.spec.stream.as_deref().is_some_and(has_all)
+            }
             Some(_) => true,
         };
         match known.filter(|_| is_whole) {

@@ -114,7 +114,7 @@ impl State {
                 owned: false,
             };
         }
-        for task in &old.queue {
+        for task in old.queue.iter().chain(&old.remakes) {
             if let Some(pending) = self.tasks.get_mut(task) {
                 pending.actor = Some(real);
             }
@@ -123,6 +123,7 @@ impl State {
         let client = self.actors.entry(real).or_insert_with(new);
         client.handles += old.handles;
         client.queue.extend(old.queue);
+        client.remakes.extend(old.remakes);
         for object in old.held {
             self.unhold(object, Hold::Task, out);
         }

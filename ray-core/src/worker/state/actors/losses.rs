@@ -79,7 +79,7 @@ impl State {
             }
         }
         for task in again.into_iter().rev() {
-            client.queue.push_front(task);
+            self.enqueue_first(actor, task);
         }
         for task in failed {
             self.free_untold(task, out);

@@ -438,8 +438,7 @@ impl State {
     ) -> Option<Box<OwnRun>> {
         let me = self.me;
         let args = self.run_args(task, out);
-        let stream = self.tasks.get(&task)?.spec.stream;
-        let stream = self.resumed(task, stream);
+        self.resume_stream(task);
         let pending = self.tasks.get_mut(&task)?;
         pending.phase = Phase::Pushed(me);
         let spec = &pending.spec;
@@ -470,7 +469,7 @@ impl State {
             name: spec.name.clone(),
             call: spec.call.clone(),
             resources: None,
-            stream,
+            stream: spec.stream.clone(),
             ..*spec
         };
         let template = pending.template.clone();

@@ -1,0 +1,143 @@
+//! Lost results of actors' calls are made again by calling once more, where that was allowed by `max_task_retries`.
+
+use ray_core::value::Buffer;
+use ray_core::{RayError, get, kill, remote};
+
+use super::lineage::{lose, reason, session};
+use super::{MIB, all_is_freed, pattern};
+use crate::support::{Gate, Signs, Tally, in_own_process, wait_until};
+
+struct Maker {
+    made: u64,
+}
+
+#[remote(max_task_retries = 3)]
+impl Maker {
+    fn new() -> Self {
+        Self { made: 0 }
+    }
+
+    fn make(&mut self, number: u64, runs: Tally) -> Buffer {
+        runs.add();
+        self.made += 1;
+        Buffer::from(pattern(number, MIB))
+    }
+
+    fn add_one(&mut self, of: Buffer, runs: Tally) -> Buffer {
+        runs.add();
+        let number = u64::from_le_bytes(of.as_slice()[..8].try_into().unwrap());
+        Buffer::from(pattern(number + 1, MIB))
+    }
+
+    fn check(&mut self, number: u64, buffer: Buffer) -> bool {
+        buffer.as_slice() == pattern(number, MIB)
+    }
+
+    fn wait(&mut self, gate: Gate) {
+        gate.wait();
+    }
+
+    fn made(&self) -> u64 {
+        self.made
+    }
+
+    fn items(&self, count: u64, runs: Tally) -> impl Iterator<Item = Buffer> {
+        runs.add();
+        (0..count).map(|number| Buffer::from(pattern(number, MIB)))
+    }
+}
+
+#[test]
+fn a_lost_result_of_a_call_is_made_again_by_the_actor_as_it_is_then() {
+    in_own_process(|| {
+        let ray = session();
+        let signs = Signs::new();
+        let runs = signs.tally("runs");
+        let maker = Maker::remote();
+        let made = maker.make(5, runs.clone());
+        assert!(get(&made).unwrap().as_slice() == pattern(5, MIB));
+        lose(&ray, &made);
+        assert!(get(&made).unwrap().as_slice() == pattern(5, MIB));
+        assert_eq!((runs.count(), get(&maker.made()).unwrap()), (2, 2));
+        drop((made, maker));
+        all_is_freed();
+    });
+}
+
+#[test]
+fn calls_that_wait_for_lost_results_of_earlier_ones_do_not_hold_these_back() {
+    in_own_process(|| {
+        let ray = session();
+        let signs = Signs::new();
+        let [first_runs, second_runs] = ["first", "second"].map(|name| signs.tally(name));
+        let gate = signs.gate("go on");
+        let maker = Maker::remote();
+        let first = maker.make(5, first_runs.clone());
+        let second = maker.add_one(&first, second_runs.clone());
+        get(&second).unwrap();
+        // The first goes with its last handle, and is made again for the second.
+        let gone = first.id();
+        drop(first);
+        wait_until(|| !super::report().objects.iter().any(|object| object.object == gone));
+        lose(&ray, &second);
+        // All stand in line before anybody notices.
+        let waits = maker.wait(gate.clone());
+        let checks: Vec<_> = (0..3).map(|_| maker.check(6, &second)).collect();
+        let again = maker.add_one(&second, second_runs.clone());
+        gate.open();
+        get(&waits).unwrap();
+        assert_eq!(get(&checks).unwrap(), [true; 3]);
+        assert!(get(&again).unwrap().as_slice() == pattern(7, MIB));
+        assert_eq!((first_runs.count(), second_runs.count()), (2, 3));
+        drop((second, waits, checks, again, maker));
+        all_is_freed();
+    });
+}
+
+#[test]
+fn a_call_that_may_not_run_again_or_whose_actor_has_ended_says_so() {
+    in_own_process(|| {
+        let ray = session();
+        let signs = Signs::new();
+        let maker = Maker::remote();
+        let once = maker.options().max_task_retries(0).make(1, signs.tally("once"));
+        get(&once).unwrap();
+        lose(&ray, &once);
+        assert!(reason(&once).contains("may not be retried"), "{}", reason(&once));
+
+        let made = maker.make(2, signs.tally("killed"));
+        get(&made).unwrap();
+        kill(&maker, true).unwrap();
+        wait_until(|| matches!(get(&maker.made()), Err(RayError::ActorDied { .. })));
+        lose(&ray, &made);
+        assert!(reason(&made).contains("has ended"), "{}", reason(&made));
+
+        let another = Maker::remote();
+        let left = another.make(3, signs.tally("dropped"));
+        get(&left).unwrap();
+        drop((maker, another));
+        lose(&ray, &left);
+        assert!(reason(&left).contains("no handle of it"), "{}", reason(&left));
+        drop((once, made, left));
+        all_is_freed();
+    });
+}
+
+#[test]
+fn an_item_of_an_actors_stream_is_made_again() {
+    in_own_process(|| {
+        let ray = session();
+        let signs = Signs::new();
+        let runs = signs.tally("runs");
+        let maker = Maker::remote();
+        let items: Vec<_> = maker.items(3, runs.clone()).collect();
+        get(&items).unwrap();
+        lose(&ray, &items[1]);
+        for (number, item) in (0..).zip(&items) {
+            assert!(get(item).unwrap().as_slice() == pattern(number, MIB));
+        }
+        assert!(runs.count() > 1);
+        drop((items, maker));
+        all_is_freed();
+    });
+}
