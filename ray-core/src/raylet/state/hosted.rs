@@ -172,7 +172,7 @@ mod tests {
         let stop = Frame::StopActor {
             actor,
             force: true,
-            saves: false,
+            saves: true,
             why,
         };
         node.state.gcs_frame(stop, Duration::ZERO, &mut out);

@@ -91,3 +91,105 @@ impl State {
 pub(in crate::raylet) fn warn_unsaved(actor: &str, within: Duration) {
     tracing::warn!(target: "ray_core::raylet", "the actor `{actor}` was ended before its last state was saved: a call ran, or the save took, longer than {within:?}; `checkpoint_at_end_ms` sets the time");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::ActorPlace;
+    use super::*;
+    use crate::ids::NodeId;
+    use crate::raylet::convert::from_numbers;
+    use crate::raylet::workers::Role;
+    use crate::scheduling::NodeResources;
+
+    const WITHIN: Duration = Duration::from_secs(10);
+
+    fn node() -> State {
+        let total = from_numbers(&BTreeMap::from([("CPU".to_owned(), 1.0)])).unwrap();
+        let resources = NodeResources::new(&total).unwrap();
+        State::new(NodeId::random(), resources, 0, Duration::ZERO, WITHIN)
+    }
+
+    fn add_actor(state: &mut State, saved: bool, constructed: bool) -> (ActorId, WorkerId) {
+        let (actor, worker) = (ActorId::random(), WorkerId::random());
+        state.workers.add(worker, 7, Role::Actor(actor), Vec::new());
+        let place = ActorPlace {
+            restartable: true,
+            saved,
+            constructed,
+            worker,
+            allocation: None,
+            pid: 7,
+            hosted: false,
+            asked: None,
+            ended_for: None,
+        };
+        state.actors.insert(actor, place);
+        (actor, worker)
+    }
+
+    fn stop(state: &mut State, actor: ActorId, saves: bool) -> Effects {
+        let mut out = Effects::new();
+        let frame = Frame::StopActor {
+            actor,
+            force: true,
+            saves,
+            why: "its job has ended".into(),
+        };
+        state.gcs_frame(frame, Duration::ZERO, &mut out);
+        out
+    }
+
+    fn is_save(effect: &Effect, worker: WorkerId) -> bool {
+        matches!(effect, Effect::Send { to, frame: Frame::SaveAndExit {} } if *to == worker)
+    }
+
+    #[test]
+    fn an_actor_that_is_saved_gets_its_time_once_and_is_killed_then() {
+        let mut state = node();
+        let (actor, worker) = add_actor(&mut state, true, true);
+        let out = stop(&mut state, actor, true);
+        assert!(matches!(&out[..], [effect] if is_save(effect, worker)), "{out:?}");
+        assert!(stop(&mut state, actor, true).is_empty() && state.needs_ticks());
+        let killed_at = |state: &mut State, now: Duration| {
+            let mut out = Effects::new();
+            state.tick(now, &mut out);
+            out.iter()
+                .any(|effect| matches!(effect, Effect::Kill { worker: killed } if *killed == worker))
+        };
+        assert!(!killed_at(&mut state, WITHIN / 2));
+        assert!(killed_at(&mut state, WITHIN));
+        assert!(state.last_saves.is_empty());
+    }
+
+    #[test]
+    fn one_that_has_nothing_to_save_or_is_killed_ends_at_once() {
+        let mut state = node();
+        for (saved, constructed, saves) in [(false, true, true), (true, false, true), (true, true, false)] {
+            let (actor, worker) = add_actor(&mut state, saved, constructed);
+            let out = stop(&mut state, actor, saves);
+            assert!(
+                matches!(out[..], [Effect::Kill { worker: killed }] if killed == worker),
+                "{out:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn at_the_end_of_the_session_those_that_save_are_waited_for_by_name_until_they_have_died() {
+        let mut state = node();
+        add_actor(&mut state, false, true);
+        let (_, first) = add_actor(&mut state, true, true);
+        let (_, second) = add_actor(&mut state, true, true);
+        let mut out = Effects::new();
+        let cause = DeathCause::Exited { code: 0 };
+        let (named, until) = state.save_all(Duration::ZERO, &mut out);
+        assert!(named.len() == 2 && named.contains_key(&first) && named.contains_key(&second));
+        assert_eq!((until, out.len()), (WITHIN, 2));
+        state.process_ended(first, cause, Duration::ZERO, &mut out);
+        let mut again = Effects::new();
+        let (named, _) = state.save_all(Duration::ZERO, &mut again);
+        assert!(named.len() == 1 && named.contains_key(&second) && again.is_empty());
+    }
+}
