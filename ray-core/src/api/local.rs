@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::template;
 use crate::api::object_ref::{RawActorHandle, RawRef};
-use crate::error::RayError;
 use crate::registry::{Receiver, RemoteItem};
 use crate::remote::{CallBuilder, MethodBody};
 use crate::worker::Worker;
@@ -97,17 +96,13 @@ pub(super) fn call(
     };
     let parent = worker.parent_task();
     let task = LocalTask::new(Arc::downgrade(worker), id, parent, template, Some(of_actor), arguments);
-    let reference = RawRef::of_local(task.clone());
-    match host.mailbox.push_local(kind, task.clone(), handle.handle.clone()) {
-        Some(startable) => worker.start_calls(handle.actor, startable),
-        None => {
-            let error = RayError::ActorDied {
-                actor: handle.actor,
-                name: host.type_name().to_owned(),
-                cause: "it has ended".into(),
-            };
-            task.fail(worker, error);
-        }
-    }
+    let Some(startable) = host.mailbox.push_local(kind, task.clone(), handle.handle.clone()) else {
+        // It has ended: the state knows how.
+        worker.locals.common.pending.remove(LocalTask::BYTES);
+        call.give_back(task.withdraw());
+        return None;
+    };
+    let reference = RawRef::of_local(task);
+    worker.start_calls(handle.actor, startable);
     Some(reference)
 }

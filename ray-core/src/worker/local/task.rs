@@ -166,6 +166,14 @@ impl LocalTask {
         self.status.load(Ordering::Acquire) == FAILED
     }
 
+    /// A task that nobody else knows is not to be: its arguments go back.
+    pub(crate) fn withdraw(&self) -> Arguments {
+        match std::mem::replace(&mut self.cell().stage, Stage::Gone) {
+            Stage::Waiting(arguments) => arguments,
+            _ => Arguments::new(),
+        }
+    }
+
     /// The turn of a call has come: whoever comes first may claim it.
     pub(super) fn release(&self) {
         // One that was cancelled stays so.

@@ -38,7 +38,7 @@ impl Pending {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn remove(&self, bytes: u64) {
+    pub(crate) fn remove(&self, bytes: u64) {
         let less = |pending: u64| Some(pending.saturating_sub(bytes));
         // The closure always has a value.
         let _before = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
