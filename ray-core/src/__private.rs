@@ -29,9 +29,9 @@ pub use crate::remote::failure::{self, require_error};
 pub use crate::remote::returns::FromReturns;
 pub use crate::remote::{
     Actor, ActorHandle, ActorOptions, Amount, AnyActor, Arg, Arguments, BoxFuture, CallBuilder, CheckpointPolicy,
-    ConstructBody, FunctionBody, Instance, Isolation, ItemIterator, ItemStream, Lifetime, MethodBody, MethodOptions,
-    NativeValue, Outcome, RemoteValue, RetryBackoff, RetryExceptions, SchedulingStrategy, Submission, TaskError,
-    TaskOptions, checkpoint, streaming,
+    ConstructBody, FunctionBody, Instance, Isolation, ItemIterator, ItemStream, Lifetime, MethodBody, MethodChanges,
+    MethodOptions, NativeValue, Outcome, RemoteValue, RetryBackoff, RetryExceptions, SchedulingStrategy, Submission,
+    TaskError, TaskOptions, checkpoint, streaming,
 };
 pub use crate::testing;
 pub use crate::{

@@ -334,6 +334,17 @@ wire_types! {
             /// What failed, with the file, and the way out.
             why: String,
         },
+        36 =>
+        /// `kill` was called on an actor whose constructor's arguments are not ready, and which the cluster does not know yet.
+        #[error("RAY0036: actor `{name}` ({actor}) was not registered within {waited:?}, since the arguments of its constructor are not ready: cancel or await the tasks that make them, and call kill() again")]
+        ActorPending {
+            /// The actor.
+            actor: ActorId,
+            /// Its type.
+            name: String,
+            /// How long it was waited for.
+            waited: Duration,
+        },
     }
 
     /// How a task's own code failed.
@@ -486,6 +497,7 @@ codes! {
     "RAY0033" => QueueEmpty,
     "RAY0034" => QueueFull,
     "RAY0035" => Checkpoint,
+    "RAY0036" => ActorPending,
 }
 
 impl RayError {

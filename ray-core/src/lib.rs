@@ -28,6 +28,7 @@ pub mod remote;
 pub mod scheduling;
 #[doc(hidden)]
 pub mod session;
+mod storage;
 #[doc(hidden)]
 pub mod testing;
 pub mod util;

@@ -43,5 +43,6 @@ pages! {
     Ray0033: "../../docs/errors/RAY0033.md",
     Ray0034: "../../docs/errors/RAY0034.md",
     Ray0035: "../../docs/errors/RAY0035.md",
+    Ray0036: "../../docs/errors/RAY0036.md",
     Checkpoints: "../../docs/checkpoints.md",
 }

@@ -2,26 +2,25 @@
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::checkpoint::CheckpointSummary;
 use super::submit::prepare;
-use super::template::{of_construction, steps, strategy};
+use super::template::{limit, of_construction, steps, strategy};
 use crate::api::blocking;
 use crate::api::object_ref::{RawActorHandle, RawRef};
 use crate::error::{RayError, Result};
 use crate::ids::ActorId;
 use crate::registry::{ActorType, RemoteItem};
-use crate::remote::{
-    ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, SchedulingStrategy, UNLIMITED,
-};
+use crate::remote::{ActorHandle, ActorOptions, CallBuilder, ConstructBody, Isolation, Lifetime, SchedulingStrategy};
 use crate::wire::{ActorInfo, ActorSpec, ActorState, ArgSpec, Frame, GcsReply, GcsRequest};
 use crate::worker::execute::actor_queue::Limits;
 use crate::worker::local::Mailbox;
 use crate::worker::refs::Hold;
 use crate::worker::resolve::Target;
-use crate::worker::state::{Argument, Dest, LocalActor, NewActor, NewTask, State};
+use crate::worker::state::{Argument, Dest, LocalActor, NewActor, NewTask, Out, State};
 use crate::worker::{Worker, current};
 
 /// Creates an actor. What goes wrong becomes the error of its calls.
@@ -201,10 +200,6 @@ pub(super) fn invalid(name: &str, why: &str) -> RayError {
     }
 }
 
-fn limit(number: i32) -> i64 {
-    if number == UNLIMITED { -1 } else { i64::from(number) }
-}
-
 /// Calls that are sent ahead of those that run: what the ring holds, so that the actor never waits for the next one.
 const AHEAD: u32 = 256;
 
@@ -339,7 +334,8 @@ fn adopt(worker: &Arc<Worker>, item: &'static RemoteItem, info: &ActorInfo) -> R
 /// Ends an actor at once, without waiting for its calls. With `no_restart` it stays dead although it has restarts left.
 ///
 /// # Errors
-/// [`RayError::SessionEnded`], [`RayError::Disconnected`].
+/// [`RayError::SessionEnded`], [`RayError::Disconnected`]; [`RayError::ActorPending`] if the arguments of its constructor are
+/// not ready in time, and only the cluster can tell which actor the handle stands for.
 pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
     let raw = handle.raw();
     let (object, owner, worker) = raw.handle.target()?;
@@ -350,10 +346,22 @@ pub fn kill<H: ActorHandle>(handle: &H, no_restart: bool) -> Result<()> {
         }
         return Ok(());
     }
+    let never = |state: &mut State, now, out: &mut Out| state.abandon_creation(raw.actor, no_restart, now, out);
+    if worker.with(never) {
+        return Ok(());
+    }
     // Which actor it is, is known once it is created: under `get_if_exists` it may be an older one.
-    blocking::allow("kill()", "a blocking thread", || {
-        worker.block_until(&[Target::Known(object, owner)], 1, None)
+    let limit = Duration::from_secs(worker.config.gcs_server_request_timeout_seconds);
+    let known = blocking::allow("kill()", "a blocking thread", || {
+        worker.block_until(&[Target::Known(object, owner)], 1, Some(limit))
     })?;
+    if !known {
+        return Err(RayError::ActorPending {
+            actor: raw.actor,
+            name: raw.type_name.as_ref().to_owned(),
+            waited: limit,
+        });
+    }
     let actor = worker.read(|state| state.real_actor(raw.actor));
     worker
         .ask_blocking(GcsRequest::KillActor { actor, no_restart })

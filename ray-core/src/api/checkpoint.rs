@@ -9,6 +9,7 @@ use crate::ids::ActorId;
 use crate::registry::RemoteItem;
 use crate::remote::{ActorOptions, CheckpointPolicy};
 use crate::session::CHECKPOINTS;
+use crate::storage::{self, Location};
 use crate::wire::{CheckpointSpec, SaveState};
 use crate::worker::Worker;
 
@@ -67,25 +68,35 @@ pub(super) fn spec(
         return Err(invalid(type_name, why));
     }
     let place = match &options.checkpoint_place {
-        None => worker.identity.session_dir.join(CHECKPOINTS),
-        Some(url) if url.contains("://") => {
-            return Err(RayError::Unsupported {
-                call: format!("checkpoint_place `{url}` of an actor `{type_name}`"),
-                why: "states of actors are saved in directories only, URLs of object storage are not supported yet: give a directory".into(),
-            });
-        }
-        Some(directory) => std::path::absolute(Path::new(directory))
-            .map_err(|error| invalid(type_name, &format!("checkpoint_place `{directory}`: {error}")))?,
+        None => path_text(&worker.identity.session_dir.join(CHECKPOINTS)),
+        Some(place) => located(type_name, place)?,
     };
     // A session's own directory ends with the session, and so do the states in it.
     let name = options.name.as_deref().filter(|_| options.checkpoint_place.is_some());
     Ok(Some(CheckpointSpec {
         every_calls: policy.every_calls.map_or(0, u64::from),
         every: policy.every,
-        place: place.to_string_lossy().into_owned(),
+        place,
         key: name.map_or_else(|| actor.to_string(), |name| named_key(namespace, name)),
         lasting: name.is_some(),
     }))
+}
+
+/// The place that a user gave, as its process will read it.
+fn located(type_name: &str, place: &str) -> Result<String> {
+    match storage::locate(place) {
+        Ok(Location::Directory(directory)) => Ok(path_text(&directory)),
+        Ok(Location::Url(url)) => Ok(url),
+        Err(why) if storage::is_url(place) => Err(RayError::Unsupported {
+            call: format!("checkpoint_place `{place}` of an actor `{type_name}`"),
+            why: why.to_string(),
+        }),
+        Err(why) => Err(invalid(type_name, &format!("checkpoint_place `{place}`: {why}"))),
+    }
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// The directory of a named actor, the same in a later run. Where no namespace was chosen it is one for all runs.

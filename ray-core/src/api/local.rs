@@ -29,7 +29,14 @@ pub(super) fn submit(worker: &Arc<Worker>, template: &Arc<Template>, call: &mut 
         return None;
     }
     let id = worker.locals.common.new_task_id();
-    let mut task = LocalTask::new(worker, id, worker.parent_task(), template.clone(), None, arguments);
+    let mut task = LocalTask::new(
+        Arc::downgrade(worker),
+        id,
+        worker.parent_task(),
+        template.clone(),
+        None,
+        arguments,
+    );
     let reference = RawRef::of_local(task.clone());
     while let Err(back) = line.push(task) {
         task = back;
@@ -89,7 +96,7 @@ pub(super) fn call(
         kind,
     };
     let parent = worker.parent_task();
-    let task = LocalTask::new(worker, id, parent, template, Some(of_actor), arguments);
+    let task = LocalTask::new(Arc::downgrade(worker), id, parent, template, Some(of_actor), arguments);
     let reference = RawRef::of_local(task.clone());
     match host.mailbox.push_local(kind, task.clone(), handle.handle.clone()) {
         Some(startable) => worker.start_calls(handle.actor, startable),

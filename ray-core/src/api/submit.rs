@@ -16,7 +16,8 @@ use crate::error::{RayError, Result};
 use crate::ids::{ObjectId, WorkerId};
 use crate::registry::RemoteItem;
 use crate::remote::{
-    ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodOptions, RetryExceptions, TaskOptions, UNLIMITED,
+    ActorOptions, Argument, Call, CallBuilder, Isolation, Lane, MethodChanges, MethodOptions, RetryExceptions,
+    TaskOptions, UNLIMITED,
 };
 use crate::value::Parts;
 use crate::worker::state::{self, NewCall, NewTask, Out, State};
@@ -49,6 +50,12 @@ pub fn actor_lane(item: &'static RemoteItem, options: Option<&Arc<ActorOptions>>
         Some(options) if lives_here(options) => Lane::Native,
         _ => Lane::Process,
     }
+}
+
+/// The options of a call with these changes to those of the method's attribute.
+pub fn changed_options(item: &'static RemoteItem, method: u32, changes: &MethodChanges) -> Option<Arc<MethodOptions>> {
+    let method = item.as_actor()?.method(method)?;
+    Some(Arc::new(changes.over(method.defaults())))
 }
 
 /// Whether what the code of a task fails with is a reason to run it again: then its arguments are kept encoded.
@@ -366,7 +373,7 @@ fn new_call(
         nested: std::mem::take(&mut prepared.nested),
         returns,
         stream: is_stream.then_some(worker.config.generator_backpressure_num_objects),
-        max_retries: options.max_task_retries.map(template::retries),
+        max_retries: options.max_task_retries.map(template::limit),
         timeout,
     };
     Ok((worker, (new, prepared)))

@@ -58,7 +58,7 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         shared: options.isolation == Isolation::Shared,
         name: name.clone(),
     };
-    let max_retries = retries(options.max_retries);
+    let max_retries = limit(options.max_retries);
     let options = CallOptions {
         timeout: options.timeout,
         retry_exceptions: options.retry_exceptions,
@@ -77,6 +77,11 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         runs_on_caller: matches!(body, Some(FunctionBody::Sync(_))),
         can_be_local,
     })
+}
+
+/// A limit as frames have it.
+pub(super) fn limit(number: i32) -> i64 {
+    if number == UNLIMITED { -1 } else { i64::from(number) }
 }
 
 /// Refuses what only a process of its own can give.
@@ -109,11 +114,6 @@ pub(super) fn of_default_call(item: &'static RemoteItem, method: &'static ActorM
     let template = Arc::new(of_call(item, call_name(item, method, options), options)?);
     KNOWN.with_borrow_mut(|known| known.insert(key, template.clone()));
     Ok(template)
-}
-
-/// A number of retries as the runtime counts them.
-pub(super) fn retries(number: i32) -> i64 {
-    if number == UNLIMITED { -1 } else { i64::from(number) }
 }
 
 /// The name of a call that is shown to people.

@@ -98,6 +98,9 @@ settings! {
         memory_limit: Option<u64> = None,
         /// How long a put or a get waits for space in the object store before it is an error.
         object_store_full_wait_ms: u64 = 30_000,
+        /// How long actors that are saved may take for their last save when their session ends, or what has created them;
+        /// then they are killed, and a warning names them.
+        checkpoint_at_end_ms: u64 = 10_000,
         /// How often the memory in use is looked at; 0 turns the memory monitor off.
         memory_monitor_refresh_ms: u64 = 250,
     }
@@ -126,6 +129,8 @@ settings! {
         timeout_grace_ms: u64 = 5_000,
         /// How long the head may take for an answer.
         gcs_server_request_timeout_seconds: u64 = 60,
+        /// How long a request of a saved actor to object storage may take, with all attempts, before it is an error.
+        checkpoint_storage_timeout_ms: u64 = 30_000,
         /// Which lines are logged.
         log_level: LogLevel = LogLevel::info(),
         /// How log lines are written.

@@ -4,10 +4,12 @@
 //! - GA-2: a constructor that fails makes the actor dead; it is not restarted.
 //! - GA-3: a name belongs to at most one actor that is not dead.
 //! - GA-4: an actor that was told to end (killed for good, out of scope, owner gone) is never restarted.
+//! - GA-5: an actor that goes on from a saved state begins when those before it that save there are dead.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::error::RayError;
+use crate::gcs::heirs::Heirs;
 use crate::gcs::state::{Asker, Node, Outbox, refuse};
 use crate::ids::{ActorId, JobId, NodeId, WorkerId};
 use crate::wire::{
@@ -22,6 +24,7 @@ pub(super) struct Actors {
     actors: HashMap<ActorId, Actor>,
     names: HashMap<(String, String), ActorId>,
     dead: VecDeque<ActorId>,
+    heirs: Heirs,
 }
 
 #[derive(Debug)]
@@ -152,7 +155,9 @@ impl Actors {
             ending: None,
             watchers: HashSet::from([asker]),
         };
-        actor.place(nodes, out);
+        if self.heirs.created(&actor.spec) {
+            actor.place(nodes, out);
+        }
         let info = actor.info();
         self.actors.insert(id, actor);
         GcsReply::Actor { info }
@@ -207,8 +212,13 @@ impl Actors {
                 actor.publish(out);
                 if let (Some(why), Some(node)) = (actor.ending.clone(), actor.node) {
                     // It was told to end while it was being constructed.
-                    let force = false;
-                    out.send(node, Frame::StopActor { actor: id, force, why });
+                    let stop = Frame::StopActor {
+                        actor: id,
+                        force: false,
+                        saves: false,
+                        why,
+                    };
+                    out.send(node, stop);
                 }
             }
             Some(error) => self.bury(id, error, out),
@@ -263,8 +273,13 @@ impl Actors {
         }
         let cause = "it was killed by kill()".to_owned();
         if let Some(node) = actor.node {
-            let (force, why) = (true, cause.clone());
-            out.send(node, Frame::StopActor { actor: id, force, why });
+            let stop = Frame::StopActor {
+                actor: id,
+                force: true,
+                saves: false,
+                why: cause.clone(),
+            };
+            out.send(node, stop);
         }
         if no_restart {
             actor.ending = Some(cause.clone());
@@ -308,8 +323,13 @@ impl Actors {
         }
         match actor.node {
             Some(node) => {
-                let why = reason.to_owned();
-                out.send(node, Frame::StopActor { actor: id, force, why });
+                let stop = Frame::StopActor {
+                    actor: id,
+                    force,
+                    saves: true,
+                    why: reason.to_owned(),
+                };
+                out.send(node, stop);
             }
             None => {
                 let error = RayError::ActorDied {
@@ -364,8 +384,17 @@ impl Actors {
         let waiting = self
             .actors
             .values_mut()
-            .filter(|actor| actor.node.is_none() && !actor.is_dead());
+            .filter(|actor| actor.node.is_none() && !actor.is_dead() && !self.heirs.waits(actor.spec.actor));
         waiting.for_each(|actor| actor.place(nodes, out));
+    }
+
+    /// GA-5: after anything that may have ended an actor.
+    pub(super) fn place_heirs(&mut self, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
+        for heir in self.heirs.take_ready() {
+            if let Some(actor) = self.actors.get_mut(&heir) {
+                actor.place(nodes, out);
+            }
+        }
     }
 
     pub(super) fn forget_watcher(&mut self, worker: WorkerId) {
@@ -377,6 +406,7 @@ impl Actors {
     fn bury(&mut self, id: ActorId, error: RayError, out: &mut Outbox) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         actor.state = ActorState::Dead { error };
+        self.heirs.died(&actor.spec);
         actor.publish(out);
         actor.watchers.clear();
         actor.spec.args.clear();
@@ -400,7 +430,7 @@ mod tests {
     use super::*;
     use crate::gcs::state::{Effect, Gcs};
     use crate::ids::ObjectId;
-    use crate::wire::GcsRequest;
+    use crate::wire::{CheckpointSpec, GcsRequest};
 
     struct Cluster {
         gcs: Gcs,
@@ -441,6 +471,16 @@ mod tests {
         }
 
         fn create(&mut self, name: Option<&str>, max_restarts: i64) -> (ActorId, GcsReply) {
+            let (actor, _, reply) = self.create_saved(name, max_restarts, None);
+            (actor, reply)
+        }
+
+        fn create_saved(
+            &mut self,
+            name: Option<&str>,
+            max_restarts: i64,
+            checkpoint: Option<CheckpointSpec>,
+        ) -> (ActorId, Vec<Frame>, GcsReply) {
             let actor = ActorId::random();
             let spec = ActorSpec {
                 actor,
@@ -462,14 +502,14 @@ mod tests {
                 resources: BTreeMap::new(),
                 placement: BTreeMap::new(),
                 strategy: SchedulingStrategy::Default {},
-                checkpoint: None,
+                checkpoint,
                 shared: false,
             };
-            let (_, reply) = self.ask(GcsRequest::CreateActor {
+            let (frames, reply) = self.ask(GcsRequest::CreateActor {
                 spec,
                 get_if_exists: false,
             });
-            (actor, reply)
+            (actor, frames, reply)
         }
 
         fn alive(&mut self, actor: ActorId) -> Vec<Frame> {
@@ -567,6 +607,42 @@ mod tests {
     }
 
     #[test]
+    fn ga5_who_goes_on_from_a_saved_state_begins_after_those_that_still_save_there() {
+        let mut cluster = Cluster::new();
+        let saved = || {
+            Some(CheckpointSpec {
+                every_calls: 1,
+                every: None,
+                place: "s3://bucket".into(),
+                key: "n.x".into(),
+                lasting: true,
+            })
+        };
+        let starts = |frames: &[Frame], actor: ActorId| {
+            let mut frames = frames.iter();
+            frames.any(|frame| matches!(frame, Frame::StartActor { spec, .. } if spec.actor == actor))
+        };
+        let (first, frames, _) = cluster.create_saved(Some("x"), -1, saved());
+        assert!(starts(&frames, first));
+        cluster.alive(first);
+        cluster.ask(GcsRequest::ActorOutOfScope { actor: first });
+        let (second, frames, _) = cluster.create_saved(Some("x"), -1, saved());
+        assert!(!starts(&frames, second));
+        // A third one does not pass the first either.
+        cluster.ask(GcsRequest::ActorOutOfScope { actor: second });
+        let (third, frames, _) = cluster.create_saved(Some("x"), -1, saved());
+        assert!(!starts(&frames, third));
+        let resources = BTreeMap::new();
+        let frames = cluster.send(Frame::RegisterNode {
+            node: NodeId::random(),
+            resources,
+        });
+        assert!(!starts(&frames, third));
+        let frames = cluster.crash(first);
+        assert!(starts(&frames, third) && !starts(&frames, second));
+    }
+
+    #[test]
     fn the_actors_of_a_process_that_ended_end_too() {
         let mut cluster = Cluster::new();
         let (actor, _) = cluster.create(None, -1);
@@ -577,6 +653,13 @@ mod tests {
             actor: None,
             cause,
         });
-        assert!(matches!(frames[..], [Frame::StopActor { force: true, .. }]));
+        assert!(matches!(
+            frames[..],
+            [Frame::StopActor {
+                force: true,
+                saves: true,
+                ..
+            }]
+        ));
     }
 }

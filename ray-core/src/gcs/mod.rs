@@ -7,6 +7,7 @@
 
 mod actors;
 mod groups;
+mod heirs;
 mod kv;
 mod service;
 mod state;

@@ -128,6 +128,7 @@ impl Gcs {
             Frame::JobEnded { job } => self.actors.job_ended(job, &mut out),
             other => tracing::warn!(target: "ray_core::gcs", ?other, "a frame that the GCS does not take"),
         }
+        self.actors.place_heirs(&self.nodes, &mut out);
         out.0
     }
 
@@ -136,6 +137,7 @@ impl Gcs {
         let mut out = Outbox::default();
         self.nodes.remove(&node);
         self.actors.node_lost(node, &self.nodes, &mut out);
+        self.actors.place_heirs(&self.nodes, &mut out);
         out.0
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) shown: Option<logs::Options>,
     /// Whether it gets a process of its own.
     pub(crate) own_process: bool,
+    /// How long it waits for the last saves of actors when it ends.
+    pub(crate) saves_within: Duration,
 }
 
 /// Plans the head of a session from its settings, further resources, and what this process may use of the machine.
@@ -72,6 +74,7 @@ pub(crate) fn plan(
         }
     }
     let shown = process.log_to_driver.then(|| shown(&process));
+    let saves_within = Duration::from_millis(node.checkpoint_at_end_ms);
     let setup = HeadSetup {
         node: NodeId::random(),
         resources,
@@ -93,6 +96,7 @@ pub(crate) fn plan(
         session,
         shown,
         own_process: process.head_process,
+        saves_within,
     })
 }
 

@@ -13,7 +13,8 @@ use crate::session::Session;
 use crate::wire::connection::over_socket;
 use crate::wire::{Frame, Receiver, Sender};
 
-/// How long a head may take to end its workers and free its memory: more than it gives to all of them.
+/// How long a head may take to end its workers and free its memory, beside the last saves of actors: more than it gives to
+/// all of them.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 /// How long the death of a head is waited for whose connection has ended.
 const DIES_WITHIN: Duration = Duration::from_secs(5);
@@ -26,6 +27,7 @@ pub(crate) struct HeadProcess {
     process: Spawned,
     session: Arc<Session>,
     printing: Option<JoinHandle<()>>,
+    ends_within: Duration,
     /// Lives longer than the process: the parent-death signal follows its thread (PR-1).
     _spawner: Spawner,
 }
@@ -34,7 +36,11 @@ impl HeadProcess {
     /// Starts the process and tells it what to be. Must be called within the runtime that will receive.
     pub(super) async fn start(plan: Plan) -> Result<(Self, (Sender, Receiver)), Error> {
         let Plan {
-            setup, session, shown, ..
+            setup,
+            session,
+            shown,
+            saves_within,
+            ..
         } = plan;
         let spawner = Spawner::start()?;
         let (ours, theirs) = UnixStream::pair()?;
@@ -61,6 +67,7 @@ impl HeadProcess {
             process,
             session,
             printing,
+            ends_within: ENDS_WITHIN + saves_within,
             _spawner: spawner,
         };
         Ok((head, (sender, receiver)))
@@ -69,14 +76,15 @@ impl HeadProcess {
     /// Waits until the head has ended everything, which it does once the driver's connection is closed.
     pub(super) async fn shutdown(mut self) {
         let pid = self.process.pid();
-        match tokio::time::timeout(ENDS_WITHIN, self.process.wait()).await {
+        let ends_within = self.ends_within;
+        match tokio::time::timeout(ends_within, self.process.wait()).await {
             Ok(Ok(death)) if death.is_success() => {}
             Ok(Ok(death)) => {
                 tracing::error!(target: "ray_core::head", pid, %death, "the head's process did not end by itself");
             }
             Ok(Err(error)) => tracing::error!(target: "ray_core::head", pid, %error, "the head's process"),
             Err(_elapsed) => {
-                tracing::error!(target: "ray_core::head", pid, "the head does not end within {ENDS_WITHIN:?}: killed");
+                tracing::error!(target: "ray_core::head", pid, "the head does not end within {ends_within:?}: killed");
                 self.process.kill();
                 // Killed, it goes as soon as the kernel has taken its memory down.
                 let _death = tokio::time::timeout(DIES_WITHIN, self.process.wait()).await;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::convert::from_numbers;
 use super::memory::{self, Answers, Watched};
-use super::state::{Effect, Effects, State};
+use super::state::{Effect, Effects, State, warn_unsaved};
 use crate::host::{Memory, MemoryUsage};
 use crate::ids::{IdHasher, JobId, NodeId, WorkerId};
 use crate::process::{self, Death, Executable, Output, SpawnRequest, SpawnRole, Spawned, Spawner};
@@ -197,7 +197,13 @@ impl Raylet {
         let (inputs, received) = mpsc::channel(4096);
         let (gcs_sender, gcs_receiver) = gcs;
         let idle_time = Duration::from_millis(options.config.idle_worker_killing_time_threshold_ms);
-        let mut state = State::new(options.node, resources, options.idle_workers, idle_time);
+        let mut state = State::new(
+            options.node,
+            resources,
+            options.idle_workers,
+            idle_time,
+            Duration::from_millis(options.config.checkpoint_at_end_ms),
+        );
         gcs_sender.send(state.registration());
         tokio::spawn(read_gcs(gcs_receiver, inputs.clone()));
         let handle = Handle {
@@ -545,15 +551,40 @@ impl Raylet {
         Some((crate::host::gpus::VISIBLE_DEVICES_VARIABLE.into(), list.into()))
     }
 
+    /// Has the actors saved that can be, and waits until these have ended, or their time is over.
+    async fn save_actors(&mut self, inputs: &mut mpsc::Receiver<Input>) {
+        let mut out = Effects::new();
+        let (mut saving, until) = self.state.save_all(clock::monotonic(), &mut out);
+        self.carry_out(out);
+        while !saving.is_empty() {
+            let left = until.saturating_sub(clock::monotonic());
+            match tokio::time::timeout(left, inputs.recv()).await {
+                Ok(Some(Input::Died { worker, .. })) => {
+                    saving.remove(&worker);
+                }
+                Ok(Some(Input::Spawned { worker, spawned })) => self.born(worker, spawned),
+                // What else comes is of a session that is over. In particular, nothing is restarted.
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let within = Duration::from_millis(self.options.config.checkpoint_at_end_ms);
+        saving.values().for_each(|actor| warn_unsaved(actor, within));
+    }
+
+    /// A worker whose birth the session's end has overtaken.
+    fn born(&mut self, worker: WorkerId, spawned: Result<Arc<Spawned>, process::Error>) {
+        self.births -= 1;
+        self.processes.entry(worker).or_default().spawned = spawned.ok();
+    }
+
     /// Kills what still runs and waits until it is gone.
     async fn end(mut self, inputs: &mut mpsc::Receiver<Input>) {
+        self.save_actors(inputs).await;
         // Those that are being born are not known yet.
         while self.births > 0 {
             match tokio::time::timeout(Duration::from_secs(5), inputs.recv()).await {
-                Ok(Some(Input::Spawned { worker, spawned })) => {
-                    self.births -= 1;
-                    self.processes.entry(worker).or_default().spawned = spawned.ok();
-                }
+                Ok(Some(Input::Spawned { worker, spawned })) => self.born(worker, spawned),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => break,
             }

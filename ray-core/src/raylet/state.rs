@@ -10,6 +10,7 @@
 mod crowd;
 mod groups;
 mod hosted;
+mod last_saves;
 mod lending;
 mod memory;
 
@@ -28,6 +29,8 @@ use crate::scheduling::{Allocation, LeaseKind, NodeResources, Shape};
 use crate::wire::{ActorSpec, DeathCause, Frame, LeaseShape, NodeReport, WorkerReport};
 use crowd::Crowd;
 use groups::Groups;
+use last_saves::LastSaves;
+pub(super) use last_saves::warn_unsaved;
 use lending::Asked;
 
 /// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
@@ -137,12 +140,16 @@ pub(super) struct State {
     censuses: Censuses,
     /// Killed because memory is short, and not gone yet.
     victim: Option<WorkerId>,
+    last_saves: LastSaves,
 }
 
 #[derive(Debug)]
 struct ActorPlace {
     /// Whether it would be restarted.
     restartable: bool,
+    /// Whether its state is saved.
+    saved: bool,
+    constructed: bool,
     worker: WorkerId,
     allocation: Option<Allocation>,
     pid: u32,
@@ -173,7 +180,13 @@ fn refuse(wanted: For, error: RayError, out: &mut Effects) {
 }
 
 impl State {
-    pub(super) fn new(node: NodeId, resources: NodeResources, keep_idle: usize, idle_time: Duration) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        resources: NodeResources,
+        keep_idle: usize,
+        idle_time: Duration,
+        saves_within: Duration,
+    ) -> Self {
         Self {
             node,
             resources,
@@ -194,6 +207,7 @@ impl State {
             unreported: false,
             censuses: Censuses::default(),
             victim: None,
+            last_saves: LastSaves::new(saves_within),
         }
     }
 
@@ -308,7 +322,19 @@ impl State {
         match frame {
             Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
             Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
-            Frame::StopActor { actor, force, why } => self.stop_actor(actor, force, why, out),
+            Frame::StopActor {
+                actor,
+                force,
+                saves,
+                why,
+            } => {
+                // One that no worker has taken yet has nothing to save.
+                let taken = self.actors.get(&actor).is_none_or(|place| place.asked.is_none());
+                let saves = force && saves && taken && self.save_and_end(actor, &why, now, out);
+                if !saves {
+                    self.stop_actor(actor, force, why, out);
+                }
+            }
             Frame::ReserveBundles { group, bundles, wait } => self.reserve(group, bundles, wait, now, out),
             Frame::ReleaseBundles { group } => self.release_group(group, now, out),
             Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
@@ -552,6 +578,8 @@ impl State {
                 self.actors.insert(
                     spec.actor,
                     ActorPlace {
+                        saved: spec.checkpoint.is_some(),
+                        constructed: false,
                         restartable: spec.max_restarts < 0 || i64::from(restarts) < spec.max_restarts,
                         worker,
                         allocation: Some(allocation),
@@ -570,7 +598,10 @@ impl State {
     }
 
     fn actor_constructed(&mut self, from: WorkerId, actor: ActorId, error: Option<RayError>, out: &mut Effects) {
-        let Some(place) = self.actors.get(&actor) else { return };
+        let Some(place) = self.actors.get_mut(&actor) else {
+            return;
+        };
+        place.constructed = error.is_none();
         let (worker, pid) = (place.worker, place.pid);
         if error.is_some() && place.hosted {
             self.actors.remove(&actor);
@@ -703,6 +734,7 @@ impl State {
         if self.victim == Some(worker) {
             self.victim = None;
         }
+        self.last_saves.died(worker);
         let Some((process, peers)) = self.workers.remove(worker, &cause) else {
             return;
         };
@@ -789,6 +821,7 @@ impl State {
         }
         self.end_unanswered(now, out);
         self.end_censuses(now, out);
+        self.end_last_saves(now, out);
         self.schedule(now, out);
         self.report_resources(out);
     }
@@ -803,6 +836,7 @@ impl State {
         !self.queue.is_empty()
             || !self.censuses.is_empty()
             || self.unreported
+            || !self.last_saves.is_empty()
             || self.workers.spare_count() > self.keep_idle
             || self.has_unanswered()
     }

@@ -18,8 +18,8 @@ use crate::value::{self, Encoded};
 /// while the state is written. After a restore, calls that the saved state contains are not run again, and their results
 /// are known; later ones are sent again where `max_task_retries` allows it. Calls that were answered after the last save
 /// are lost, except under `checkpoint = 1`, where an answer leaves after the save. The place is the session's directory,
-/// which ends with the session; in a directory given by `checkpoint_place`, an actor with the same name and namespace goes
-/// on where the last one was saved, also in a later run.
+/// which ends with the session; in a directory or object storage given by `checkpoint_place`, an actor with the same name
+/// and namespace goes on where the last one was saved, also in a later run.
 ///
 /// The state holds values: references and handles end with the process that holds them, so a state with any is not
 /// saved. A save that fails ends neither the actor nor what was saved before;

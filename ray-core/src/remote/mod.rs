@@ -29,8 +29,8 @@ pub use checkpoint::{Checkpoint, CheckpointVTable};
 pub use failure::RemoteError;
 pub use native::{ErasedValue, NativeValue, RemoteValue};
 pub use options::{
-    ActorOptions, Amount, CheckpointPolicy, Isolation, Lifetime, MethodOptions, OptionsError, RetryBackoff,
-    RetryExceptions, SchedulingStrategy, TaskOptions, UNLIMITED,
+    ActorOptions, Amount, CheckpointPolicy, Isolation, Lifetime, MethodChanges, MethodOptions, OptionsError,
+    RetryBackoff, RetryExceptions, SchedulingStrategy, TaskOptions, UNLIMITED,
 };
 pub use outcome::{Outcome, ReturnValues};
 pub use returns::Submission;

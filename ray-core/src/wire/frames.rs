@@ -241,6 +241,9 @@ wire_types! {
             /// The line without its end.
             text: String,
         },
+        41 =>
+        /// Asks an actor that is saved to save what is not, and to end: no further call begins.
+        SaveAndExit {},
         50 =>
         /// A task for the leased worker.
         PushTask {
@@ -452,6 +455,8 @@ wire_types! {
             actor: ActorId,
             /// Whether at once (SIGKILL), or after the calls that have arrived.
             force: bool,
+            /// Whether an actor that is saved is saved once more before that.
+            saves: bool,
             /// Why, for the errors of its calls.
             why: String,
         },

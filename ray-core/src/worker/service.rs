@@ -78,9 +78,10 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
         }
         Frame::TellHoldings { census, objects } => tell_holdings(worker, census, objects),
         Frame::Exit {} => worker.executor.exit_when_idle(worker),
+        Frame::SaveAndExit {} => worker.executor.save_and_exit(worker),
         Frame::ConstructActor { spec, restarts } if spec.shared => worker.host(*spec, restarts),
         Frame::ConstructActor { spec, restarts } => worker.construct(*spec, restarts),
-        Frame::StopActor { actor, force, why } => worker.stop_hosted(actor, force, &why),
+        Frame::StopActor { actor, force, why, .. } => worker.stop_hosted(actor, force, &why),
         other => tracing::warn!(target: "ray_core::worker", ?other, "a frame that a raylet does not send"),
     }
 }

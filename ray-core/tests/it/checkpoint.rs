@@ -331,6 +331,137 @@ fn an_actor_that_ends_as_it_should_is_saved_at_its_end() {
     assert_eq!(get(&register().add(1)).unwrap(), 4);
 }
 
+/// An actor that is not due for a save for long.
+fn lazy(place: &Path) -> RegisterHandle {
+    let options = Register::options().name("lazy").checkpoint(1_000_u32);
+    options.checkpoint_place(text(place)).remote(None)
+}
+
+#[test]
+fn a_session_that_ends_saves_what_was_answered() {
+    in_own_process(|| {
+        let place = tempfile::tempdir().unwrap();
+        for run in 0..3 {
+            let ray = ray_core::init().unwrap();
+            let register = lazy(place.path());
+            for call in 1..=3 {
+                assert_eq!(get(&register.add(1)).unwrap(), run * 3 + call);
+            }
+            // Whether a handle lives or not.
+            match run {
+                0 => ray.shutdown(),
+                _ => drop((register, ray)),
+            }
+        }
+        // Nothing new is saved by one that was only asked.
+        let ray = ray_core::init().unwrap();
+        let register = lazy(place.path());
+        assert!(get(&register.pid()).unwrap() > 0);
+        drop(ray);
+    });
+}
+
+#[test]
+fn at_the_end_of_a_session_the_running_call_ends_and_those_behind_it_are_given_up() {
+    in_own_process(|| {
+        let (place, signs) = (tempfile::tempdir().unwrap(), Signs::new());
+        let ray = ray_core::init().unwrap();
+        let register = lazy(place.path());
+        assert_eq!(get(&register.add(1)).unwrap(), 1);
+        let (runs, gate) = (signs.tally("runs"), signs.gate("go on"));
+        let running = register.add_noted(runs.clone(), gate.clone());
+        let behind: Vec<_> = (0..5).map(|_| register.add_noted(runs.clone(), gate.clone())).collect();
+        wait_until(|| runs.count() == 1);
+        let opener = std::thread::spawn(move || {
+            std::thread::sleep(A_WHILE);
+            gate.open();
+        });
+        drop(ray);
+        opener.join().unwrap();
+        assert!(get(&running).is_err() && behind.iter().all(|call| get(call).is_err()));
+        assert_eq!(runs.count(), 1);
+        let _ray = ray_core::init().unwrap();
+        assert_eq!(get(&lazy(place.path()).add(1)).unwrap(), 3);
+    });
+}
+
+/// What this process logs.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_last_save_that_takes_too_long_is_given_up_with_a_warning_that_names_the_actor() {
+    in_own_process(|| {
+        let (place, signs, log) = (tempfile::tempdir().unwrap(), Signs::new(), Log::default());
+        let writer = log.clone();
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).init();
+        let builder = ray_core::Builder::default().config("checkpoint_at_end_ms", "300");
+        let ray = builder.init().unwrap();
+        let head_log = ray.session_dir().join("logs/head.err");
+        let register = lazy(place.path());
+        assert_eq!(get(&register.add(1)).unwrap(), 1);
+        let runs = signs.tally("runs");
+        let _never_ends = register.add_noted(runs.clone(), signs.gate("never"));
+        wait_until(|| runs.count() == 1);
+        drop(ray);
+        let mut said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        said += &std::fs::read_to_string(head_log).unwrap_or_default();
+        let warned = said.contains("the actor `lazy` was ended before its last state was saved");
+        assert!(warned && said.contains("checkpoint_at_end_ms"), "{said}");
+        let _ray = ray_core::init().unwrap();
+        assert_eq!(get(&lazy(place.path()).add(1)).unwrap(), 1);
+    });
+}
+
+#[test]
+fn at_the_end_of_a_session_the_states_of_actors_without_a_name_go_whatever_runs() {
+    in_own_process(|| {
+        let (place, signs) = (tempfile::tempdir().unwrap(), Signs::new());
+        let ray = ray_core::init().unwrap();
+        let options = Register::options().checkpoint(1_u32);
+        let register = options.checkpoint_place(text(place.path())).remote(None);
+        assert_eq!(get(&register.add(1)).unwrap(), 1);
+        assert_eq!(states(place.path()).len(), 1);
+        let runs = signs.tally("runs");
+        let _never_ends = register.add_noted(runs.clone(), signs.gate("never"));
+        wait_until(|| runs.count() == 1);
+        drop(ray);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    });
+}
+
+#[remote]
+fn create_lazy(place: PathBuf) -> (RegisterHandle, u32) {
+    (lazy(&place), std::process::id())
+}
+
+#[test]
+fn an_actor_whose_creator_has_died_is_saved_before_it_ends() {
+    in_own_process(|| {
+        let place = tempfile::tempdir().unwrap();
+        let _ray = ray_core::init().unwrap();
+        let (register, creator) = get(&create_lazy::remote(place.path().to_owned())).unwrap();
+        for expected in 1..=3 {
+            assert_eq!(get(&register.add(1)).unwrap(), expected);
+        }
+        let pid = get(&register.pid()).unwrap();
+        kill_process(creator);
+        wait_until(|| is_gone(pid));
+        assert_eq!(get(&lazy(place.path()).add(1)).unwrap(), 4);
+    });
+}
+
 #[test]
 fn the_states_of_an_actor_without_a_name_go_with_it() {
     let _watchdog = Watchdog::start();
@@ -614,10 +745,10 @@ fn what_cannot_be_meant_is_refused() {
     let _ray = ray_core::init_or_join().unwrap();
     let url = Register::options()
         .checkpoint(1_u32)
-        .checkpoint_place("s3://bucket/states");
+        .checkpoint_place("memory:///states");
     let shared = Register::options().checkpoint(1_u32).isolation(Isolation::Shared);
     for (register, said) in [
-        (url.remote(None), "s3://bucket/states"),
+        (url.remote(None), "memory:///states"),
         (shared.remote(None), "checkpoint"),
     ] {
         let error = get(&register.add(1)).unwrap_err();

@@ -279,6 +279,8 @@ fn kill_ends_a_named_shared_actor_from_every_process() {
         assert_eq!(get(&ledger.add(1)).unwrap(), 1);
         if by_worker {
             get(&kill_by_name::remote("s-killed")).unwrap();
+            // The news comes here by another way than the task's result.
+            wait_until(|| get(&ledger.add(1)).is_err());
         } else {
             kill(&ledger, true).unwrap();
         }

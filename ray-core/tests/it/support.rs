@@ -35,6 +35,14 @@ impl Watchdog {
 /// Runs a test in a process of its own, so that it may start, kill and end sessions as it likes. Afterwards nothing of
 /// them may be left. The body is a closure of the test function itself: its type tells the test's name.
 pub(crate) fn in_own_process<F: FnOnce()>(body: F) {
+    in_own_process_given(|| Some(((), Vec::new())), body);
+}
+
+/// The same with something beside the process, which ends after it, and environment variables. Without, there is no test.
+pub(crate) fn in_own_process_given<T, F: FnOnce()>(
+    beside: impl FnOnce() -> Option<(T, Vec<(&'static str, String)>)>,
+    body: F,
+) {
     let closure = std::any::type_name::<F>();
     let path = closure.trim_end_matches("::{{closure}}");
     let name = path.split_once("::").map_or(path, |(_, name)| name);
@@ -44,12 +52,14 @@ pub(crate) fn in_own_process<F: FnOnce()>(body: F) {
         assert_nothing_left();
         return;
     }
+    let Some((_beside, variables)) = beside() else { return };
     // Sockets of a session have short paths, so its directory does too.
     let directory = tempfile::Builder::new().prefix("ray-").tempdir_in("/tmp").unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture", "--include-ignored"])
         .env(OWN_PROCESS, name)
         .env("RAY_TMPDIR", directory.path())
+        .envs(variables)
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -124,7 +134,7 @@ pub(crate) fn is_object_memory(text: &str) -> bool {
 }
 
 /// Open or mapped memory of object stores.
-fn object_memory() -> Vec<String> {
+pub(crate) fn object_memory() -> Vec<String> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let open = open.filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.display().to_string()));
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

@@ -300,13 +300,13 @@ impl Actor {
     /// The methods of the handle itself.
     fn handle_methods(&self) -> TokenStream {
         let (handle, vis, call) = (self.handle(), &self.constructor.item.vis, self.call_type());
-        let methods = self.caller_methods(&quote!(self), &quote!(__ray::None));
+        let methods = self.caller_methods(&quote!(self), |_| quote!(__ray::None));
         let lookups = self.lookups();
         quote! {
             impl #handle {
                 #lookups
 
-                /// Options for some calls.
+                /// Options for some calls, which begin as those of each method's attribute.
                 #vis fn options(&self) -> #call<'_> {
                     #call { handle: self, options: __ray::Default::default() }
                 }
@@ -355,7 +355,8 @@ impl Actor {
     fn calls(&self) -> TokenStream {
         let (handle, vis, call) = (self.handle(), &self.constructor.item.vis, self.call_type());
         let raw = quote!(self.handle);
-        let methods = self.caller_methods(&raw, &quote!(__ray::Some(__ray::Arc::clone(&self.options))));
+        let options = |index| quote!(__ray::submit::changed_options(&__RAY_ITEM, #index, &self.options));
+        let methods = self.caller_methods(&raw, options);
         let setters = METHOD_OPTIONS
             .iter()
             .filter(|name| !self.has_method(name))
@@ -366,7 +367,7 @@ impl Actor {
             #[derive(Debug, Clone)]
             #vis struct #call<'a> {
                 handle: &'a #handle,
-                options: __ray::Arc<__ray::MethodOptions>,
+                options: __ray::Arc<__ray::MethodChanges>,
             }
 
             impl #call<'_> {
@@ -377,10 +378,11 @@ impl Actor {
     }
 
     /// One method for each of the actor's, on what holds a handle.
-    fn caller_methods(&self, handle: &TokenStream, options: &TokenStream) -> Vec<TokenStream> {
+    fn caller_methods(&self, handle: &TokenStream, options: impl Fn(u32) -> TokenStream) -> Vec<TokenStream> {
         let method = |(index, method): (usize, &Method)| {
             let ImplItemFn { attrs, vis, sig, .. } = &method.item;
             let (name, index) = (&sig.ident, index as u32);
+            let options = options(index);
             let documented = body::carried(attrs, &["doc", "deprecated"]);
             let undocumented = (!attrs.iter().any(|attribute| attribute.path().is_ident("doc"))).then(|| {
                 let doc = format!("Calls `{}` of the actor.", text(&method.item));

@@ -92,7 +92,7 @@ mod tests {
         fn new() -> Self {
             let resources = from_numbers(&BTreeMap::from([("CPU".to_owned(), 1.0)])).unwrap();
             let resources = NodeResources::new(&resources).unwrap();
-            let mut state = State::new(NodeId::random(), resources, 0, 1000 * MS);
+            let mut state = State::new(NodeId::random(), resources, 0, 1000 * MS, 1000 * MS);
             let owners = [WorkerId::random(), WorkerId::random()];
             owners.iter().for_each(|owner| state.driver_joined(*owner, 1));
             Self(state, owners)

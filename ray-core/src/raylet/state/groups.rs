@@ -312,7 +312,7 @@ mod tests {
             let resources = from_numbers(&BTreeMap::from([("CPU".to_owned(), 2.0)])).unwrap();
             let resources = NodeResources::new(&resources).unwrap();
             let mut busy = Self {
-                state: State::new(NodeId::random(), resources, 2, 1000 * MS),
+                state: State::new(NodeId::random(), resources, 2, 1000 * MS, 1000 * MS),
                 owner: WorkerId::random(),
                 now: Duration::ZERO,
                 requests: 0,

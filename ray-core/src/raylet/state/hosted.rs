@@ -23,6 +23,8 @@ impl State {
         };
         let place = ActorPlace {
             restartable: false,
+            saved: false,
+            constructed: false,
             worker: host,
             allocation: None,
             pid: self.workers.get(&host).map_or(0, |process| process.pid),
@@ -43,7 +45,12 @@ impl State {
         if force {
             place.ended_for = Some(DeathCause::Killed { why: why.clone() });
         }
-        let frame = Frame::StopActor { actor, force, why };
+        let frame = Frame::StopActor {
+            actor,
+            force,
+            saves: false,
+            why,
+        };
         out.push(Effect::Send {
             to: place.worker,
             frame,
@@ -77,5 +84,137 @@ impl State {
                 cause: cause.clone(),
             }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::{JobId, NodeId, ObjectId};
+    use crate::raylet::convert::from_numbers;
+    use crate::scheduling::NodeResources;
+    use crate::wire::SchedulingStrategy;
+
+    fn spec() -> Box<ActorSpec> {
+        Box::new(ActorSpec {
+            actor: ActorId::random(),
+            job: JobId::new(1),
+            owner: WorkerId::random(),
+            handle: ObjectId::default(),
+            item: 1,
+            type_name: "Counter".into(),
+            name: Some("counter".into()),
+            namespace: "n".into(),
+            detached: true,
+            args: Vec::new(),
+            max_restarts: 0,
+            max_task_retries: 0,
+            max_concurrency: 0,
+            max_pending_calls: -1,
+            calls_ahead: 0,
+            groups: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            placement: BTreeMap::new(),
+            strategy: SchedulingStrategy::Default {},
+            checkpoint: None,
+            shared: true,
+        })
+    }
+
+    struct Node {
+        state: State,
+        driver: WorkerId,
+    }
+
+    impl Node {
+        /// A node without any CPU to give.
+        fn new() -> Self {
+            let total = from_numbers(&BTreeMap::from([("CPU".to_owned(), 0.0)])).unwrap();
+            let resources = NodeResources::new(&total).unwrap();
+            let mut state = State::new(NodeId::random(), resources, 0, Duration::ZERO, Duration::ZERO);
+            let driver = WorkerId::random();
+            state.driver_joined(driver, 7);
+            Self { state, driver }
+        }
+
+        fn start(&mut self) -> (ActorId, Effects) {
+            let (spec, mut out) = (spec(), Effects::new());
+            let actor = spec.actor;
+            let frame = Frame::StartActor { spec, restarts: 0 };
+            self.state.gcs_frame(frame, Duration::ZERO, &mut out);
+            (actor, out)
+        }
+
+        fn driver_sends(&mut self, frame: Frame) -> Effects {
+            let mut out = Effects::new();
+            self.state.frame(self.driver, frame, Duration::ZERO, &mut out);
+            out
+        }
+    }
+
+    #[test]
+    fn the_driver_constructs_it_without_a_process_or_a_cpu_and_tells_its_end() {
+        let mut node = Node::new();
+        let (actor, out) = node.start();
+        assert!(
+            matches!(&out[..], [Effect::Send { to, frame: Frame::ConstructActor { .. } }] if *to == node.driver),
+            "{out:?}"
+        );
+        let out = node.driver_sends(Frame::ActorConstructed { actor, error: None });
+        assert!(
+            matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { worker, pid: 7, error: None, .. })] if *worker == node.driver),
+            "{out:?}"
+        );
+        let (mut out, why) = (Effects::new(), "enough".to_owned());
+        let stop = Frame::StopActor {
+            actor,
+            force: true,
+            saves: false,
+            why,
+        };
+        node.state.gcs_frame(stop, Duration::ZERO, &mut out);
+        assert!(
+            matches!(&out[..], [Effect::Send { to, frame: Frame::StopActor { .. } }] if *to == node.driver),
+            "{out:?}"
+        );
+        let out = node.driver_sends(Frame::ActorExiting { actor, intended: true });
+        let killed = |cause: &DeathCause| matches!(cause, DeathCause::Killed { why } if why == "enough");
+        assert!(
+            matches!(&out[..], [Effect::ToGcs(Frame::WorkerEnded { worker, actor: Some(ended), cause })]
+                if *worker == WorkerId::default() && *ended == actor && killed(cause)),
+            "{out:?}"
+        );
+    }
+
+    #[test]
+    fn it_dies_with_its_host_and_has_none_afterwards() {
+        let mut node = Node::new();
+        let (actor, _) = node.start();
+        let mut out = Effects::new();
+        let cause = DeathCause::Signalled { signal: 9 };
+        node.state.process_ended(node.driver, cause, Duration::ZERO, &mut out);
+        let of_actor = |effect: &Effect| matches!(effect, Effect::ToGcs(Frame::WorkerEnded { actor: Some(ended), .. }) if *ended == actor);
+        assert_eq!(out.iter().filter(|effect| of_actor(effect)).count(), 1);
+        let (_, out) = node.start();
+        assert!(
+            matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { error: Some(_), .. })]),
+            "{out:?}"
+        );
+    }
+
+    #[test]
+    fn a_constructor_that_fails_ends_no_process() {
+        let mut node = Node::new();
+        let (actor, _) = node.start();
+        let error = Some(RayError::internal("constructor"));
+        let out = node.driver_sends(Frame::ActorConstructed { actor, error });
+        assert!(
+            matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { error: Some(_), .. })]),
+            "{out:?}"
+        );
+        assert!(!node.state.is_hosted(actor, node.driver));
     }
 }

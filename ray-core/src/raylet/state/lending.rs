@@ -181,7 +181,7 @@ mod tests {
             let resources = from_numbers(&BTreeMap::from([("CPU".to_owned(), 1.0)])).unwrap();
             let resources = NodeResources::new(&resources).unwrap();
             let mut node = Self {
-                state: State::new(NodeId::random(), resources, 0, SECOND),
+                state: State::new(NodeId::random(), resources, 0, SECOND, SECOND),
                 driver: WorkerId::random(),
                 out: Effects::new(),
             };
@@ -267,6 +267,7 @@ mod tests {
             let frame = Frame::StopActor {
                 actor,
                 force: true,
+                saves: false,
                 why,
             };
             self.state.gcs_frame(frame, Duration::ZERO, &mut self.out);

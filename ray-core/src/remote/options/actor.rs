@@ -12,7 +12,7 @@ pub enum Lifetime {
     /// Until its last handle drops.
     #[default]
     NonDetached,
-    /// Until it is killed, also when its job has ended.
+    /// Until it is killed, also when its job has ended. One of isolation `shared` ends with the process that hosts it.
     Detached,
 }
 
@@ -52,8 +52,8 @@ pub struct ActorOptions {
     pub scheduling_strategy: SchedulingStrategy,
     /// When its state is saved, if it implements [`Checkpoint`](crate::remote::Checkpoint).
     pub checkpoint: Option<CheckpointPolicy>,
-    /// Where its state is saved: a directory, in which a named actor goes on in a later run; the session directory if
-    /// there is none.
+    /// Where its state is saved: a directory, or with the feature `storage` a URL of object storage, in which a named
+    /// actor goes on in a later run; the session directory if there is none.
     pub checkpoint_place: Option<String>,
 }
 

@@ -97,9 +97,9 @@ macro_rules! __method_option {
     };
     (retry_exceptions) => {
         $crate::__setters! {
-            /// Whether errors of the method itself are tried again; no.
+            /// Whether errors of the method itself are tried again.
             retry_exceptions(which: impl $crate::__private::Into<$crate::__private::RetryExceptions>) =
-                |options| options.retry_exceptions = which.into();
+                |options| options.retry_exceptions = $crate::__private::Some(which.into());
         }
     };
     (retry_backoff) => {

@@ -22,3 +22,31 @@ pub struct MethodOptions {
     /// The group whose limit it counts to; the actor's own limit if there is none.
     pub concurrency_group: Option<String>,
 }
+
+/// What `handle.options()` sets; the rest stays as the method's attribute says.
+#[doc(hidden)]
+#[derive(Debug, Clone, Default)]
+pub struct MethodChanges {
+    /// See [`MethodOptions`]; so all of these.
+    pub name: Option<String>,
+    pub max_task_retries: Option<i32>,
+    pub retry_exceptions: Option<RetryExceptions>,
+    pub retry_backoff: Option<RetryBackoff>,
+    pub timeout: Option<Duration>,
+    pub concurrency_group: Option<String>,
+}
+
+impl MethodChanges {
+    /// The options of a method with these changes.
+    pub(crate) fn over(&self, attribute: &MethodOptions) -> MethodOptions {
+        let given = |own: &Option<String>, attribute: &Option<String>| own.clone().or_else(|| attribute.clone());
+        MethodOptions {
+            name: given(&self.name, &attribute.name),
+            max_task_retries: self.max_task_retries.or(attribute.max_task_retries),
+            retry_exceptions: self.retry_exceptions.unwrap_or(attribute.retry_exceptions),
+            retry_backoff: self.retry_backoff.or(attribute.retry_backoff),
+            timeout: self.timeout.or(attribute.timeout),
+            concurrency_group: given(&self.concurrency_group, &attribute.concurrency_group),
+        }
+    }
+}

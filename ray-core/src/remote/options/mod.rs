@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use actor::{ActorOptions, Lifetime};
-pub use method::MethodOptions;
+pub use method::{MethodChanges, MethodOptions};
 pub use retry::{RetryBackoff, RetryExceptions};
 pub use task::TaskOptions;
 pub use validate::OptionsError;
@@ -55,7 +55,11 @@ pub enum Isolation {
     /// In a worker process, which runs one task at a time.
     #[default]
     Process,
-    /// In a process shared by the job's work on that node; on the driver's node, the driver.
+    /// In a process shared by the job's work on that node; on the driver's node, the driver. Values between what runs there
+    /// stay as they are. What only a process of its own can give (memory limits, restarts, `cancel` by force) is refused.
+    ///
+    /// An actor with a name, or a detached one, lives there whoever creates it, and every process finds and calls it. Any
+    /// other lives in the process that creates it; its handles can be passed on all the same.
     Shared,
 }
 

@@ -1,5 +1,6 @@
 //! The actor that lives in this process.
 
+mod last_save;
 mod ledger;
 mod place;
 mod record;
@@ -72,6 +73,8 @@ struct Calls {
     /// The main thread waits for a call.
     main_waits: bool,
     ending: bool,
+    /// It ends now (CK-14).
+    parting: bool,
 }
 
 /// Puts the calls of each caller in order: ring and socket may overtake each other.
@@ -184,7 +187,11 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
         started: Some(Instant::now()),
         ..TaskContext::default()
     });
-    let begun = restore::begin(spec, item)?;
+    let begun = restore::begin(
+        spec,
+        item,
+        Duration::from_millis(worker.config.checkpoint_storage_timeout_ms),
+    )?;
     let (saver, saving, restored) = match begun {
         Some(begun) => (Some(begun.saver), Some(begun.saving), begun.instance),
         None => (None, None, None),
@@ -213,6 +220,7 @@ fn make_instance(worker: &Arc<Worker>, spec: &ActorSpec, restarts: u32) -> Resul
             pace: Pace::default(),
             main_waits: false,
             ending: false,
+            parting: false,
         }),
         saver,
         looked: AtomicBool::new(true),
@@ -297,10 +305,16 @@ impl ActorHost {
         {
             // One lock from the turn to the queue: one thread reads the ring, another the socket.
             let mut calls = self.calls();
+            if calls.parting {
+                return;
+            }
             for mut job in calls.arrivals.arrived(job) {
                 // A call runs where the actor is.
                 job.spec.group = self.spec.strategy.group();
                 job.spec.captures = self.spec.strategy.captures();
+                if !self.spec.resources.is_empty() {
+                    job.spec.resources = Some(self.spec.resources.clone());
+                }
                 let kind = match self.kind_of(&job, &calls.queue) {
                     Ok(kind) => kind,
                     Err(error) => {
@@ -431,7 +445,7 @@ impl ActorHost {
                 let at_end = next.is_none()
                     && calls.ending
                     && calls.queue.is_quiet()
-                    && !worker.read(|state| state.refs.is_lending());
+                    && (calls.parting || !worker.read(|state| state.refs.is_lending()));
                 calls.main_waits = next.is_none();
                 (next, at_end)
             };

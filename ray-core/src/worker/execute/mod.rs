@@ -287,11 +287,8 @@ impl Executor {
     pub(crate) fn end_if_running(&self, task: TaskId) {
         // The lock is not released: as long as it is held, the task cannot end and no other begins.
         let running = self.running();
-        let itself = rustix::process::getpid();
-        if running.contains_key(&task)
-            && let Err(error) = rustix::process::kill_process(itself, rustix::process::Signal::KILL)
-        {
-            tracing::error!(target: "ray_core::worker", %error, "a worker cannot end itself");
+        if running.contains_key(&task) {
+            end_process();
         }
     }
 
@@ -326,6 +323,14 @@ impl Executor {
             None => self.orders().ending = true,
         }
         self.look_again(worker);
+    }
+
+    /// Ends the process now, but for the last save of an actor that is saved.
+    pub(crate) fn save_and_exit(&self, worker: &Arc<Worker>) {
+        match self.actor.get() {
+            Some(host) => host.save_and_exit(worker),
+            None => end_process(),
+        }
     }
 
     /// Another process is dead: nothing of it comes any more.
@@ -389,6 +394,14 @@ impl Executor {
                 }
             }
         })
+    }
+}
+
+/// Ends this process as if it were killed: what runs in it has no say.
+fn end_process() {
+    let itself = rustix::process::getpid();
+    if let Err(error) = rustix::process::kill_process(itself, rustix::process::Signal::KILL) {
+        tracing::error!(target: "ray_core::worker", %error, "a worker cannot end itself");
     }
 }
 

@@ -19,6 +19,8 @@ mod line;
 mod lines;
 mod mailbox;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use line::{Hand, LocalLine};
 pub(crate) use lines::LocalLines;

@@ -102,7 +102,7 @@ impl LocalTask {
 
     /// A task that one reference to its result exists of.
     pub(crate) fn new(
-        worker: &Arc<Worker>,
+        session: Weak<Worker>,
         id: TaskId,
         parent: TaskId,
         template: Arc<Template>,
@@ -116,7 +116,7 @@ impl LocalTask {
             id,
             parent,
             template,
-            session: Arc::downgrade(worker),
+            session,
             handles: AtomicU32::new(1),
             handed_in: AtomicBool::new(false),
             status: AtomicU8::new(status),

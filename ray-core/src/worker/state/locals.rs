@@ -4,17 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use smallvec::SmallVec;
-
 use super::admission::Pending;
 use super::{Out, State};
 use crate::config;
 use crate::error::RayError;
 use crate::ids::{TaskId, WorkerId};
-use crate::wire::TaskSpec;
 use crate::worker::local::LocalTask;
 use crate::worker::objects::Slot;
-use crate::worker::task::{PendingTask, Phase};
 
 /// What the state and those that make local tasks change both, each without waiting for the other.
 #[derive(Debug)]
@@ -62,54 +58,7 @@ impl State {
             out.garbage.push(Box::new(task));
         }
         self.settle(task.object(), slot, now, out);
-        if task.is_repeatable {
-            let pending = self.pending_of(task);
-            self.keep_lineage(Box::new(pending), out);
-        }
-    }
-
-    /// A local task without arguments as one of the state's.
-    fn pending_of(&self, task: &LocalTask) -> PendingTask {
-        let template = task.template.clone();
-        let strategy = &template.shape.strategy;
-        let spec = TaskSpec {
-            task: task.id,
-            attempt: 0,
-            owner: self.me,
-            parent: task.parent,
-            item: template.item.key().0,
-            call: None,
-            name: None,
-            args: Vec::new(),
-            returns: 1,
-            stream: None,
-            retry_exceptions: template.options.retry_exceptions.into(),
-            deadline: None,
-            group: strategy.group(),
-            captures: strategy.captures(),
-            resources: None,
-            retriable: template.max_retries != 0,
-        };
-        PendingTask {
-            spec,
-            dependencies: SmallVec::new(),
-            nested: SmallVec::new(),
-            due: None,
-            missing: 0,
-            retries_left: Some(template.max_retries),
-            phase: Phase::Waiting,
-            cancelled: false,
-            items: None,
-            failures: 0,
-            oom_failures: 0,
-            runs: 0,
-            bytes: LocalTask::BYTES,
-            actor: None,
-            handle: None,
-            natives: Vec::new(),
-            context: None,
-            template,
-        }
+        self.keep_local_lineage(task, out);
     }
 
     /// A local task that has not ended and whose result is known here.

@@ -13,10 +13,13 @@
 
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::{ActorClient, Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
-use crate::wire::{ArgSpec, Frame};
+use crate::wire::{ArgSpec, Frame, TaskSpec};
+use crate::worker::local::LocalTask;
 use crate::worker::objects::Slot;
 use crate::worker::refs::Hold;
 use crate::worker::task::{Dependency, PendingTask, Phase};
@@ -61,6 +64,55 @@ impl State {
             Some(actor) => self.runs_actor(actor),
             None => pending.spec.stream.is_some() && pending.template.shape.shared && self.shared.hosts,
         }
+    }
+
+    /// As [`keep_lineage`](Self::keep_lineage), for a local task whose result is known here and settled.
+    pub(crate) fn keep_local_lineage(&mut self, task: &LocalTask, out: &mut Out) {
+        let template = &task.template;
+        let value = self.objects.native(&task.object());
+        let can_be_lost = value.is_some_and(|value| value.may_be_large());
+        if !task.is_repeatable || template.max_retries == 0 || !can_be_lost {
+            return;
+        }
+        let spec = TaskSpec {
+            task: task.id,
+            attempt: 0,
+            owner: self.me,
+            parent: task.parent,
+            item: template.item.key().0,
+            call: None,
+            name: None,
+            args: Vec::new(),
+            returns: 1,
+            stream: None,
+            retry_exceptions: template.options.retry_exceptions.into(),
+            deadline: None,
+            group: template.shape.strategy.group(),
+            captures: template.shape.strategy.captures(),
+            resources: None,
+            retriable: true,
+        };
+        let pending = PendingTask {
+            spec,
+            template: template.clone(),
+            dependencies: SmallVec::new(),
+            nested: SmallVec::new(),
+            due: None,
+            missing: 0,
+            retries_left: Some(template.max_retries),
+            phase: Phase::Waiting,
+            cancelled: false,
+            items: None,
+            failures: 0,
+            oom_failures: 0,
+            runs: 0,
+            bytes: size_of::<PendingTask>() as u64,
+            actor: None,
+            handle: None,
+            natives: Vec::new(),
+            context: None,
+        };
+        self.keep_lineage(Box::new(pending), out);
     }
 
     /// The store could not give an object to this process.

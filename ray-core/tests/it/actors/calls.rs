@@ -5,7 +5,7 @@ use std::time::Duration;
 use ray_core::{Isolation, ObjectRef, RayError, get, remote, wait};
 
 use super::{Counter, CounterHandle};
-use crate::support::{Gate, Signs, Tally, Watchdog};
+use crate::support::{Gate, Signs, Tally, Watchdog, in_own_process};
 
 struct Log {
     seen: Vec<u32>,
@@ -302,4 +302,55 @@ fn a_call_that_fails_is_run_again_as_often_as_its_actor_says_and_counts_once_amo
         assert_eq!(get(&flaky.work()).unwrap(), 7);
         assert_eq!(get(&flaky.work()).unwrap(), 7);
     }
+}
+
+#[test]
+fn options_for_some_calls_begin_as_those_of_the_method() {
+    let _watchdog = Watchdog::start();
+    let _ray = ray_core::init_or_join().unwrap();
+    for isolation in [Isolation::Process, Isolation::Shared] {
+        // The method's attribute says that its errors are tried again; the options say how often.
+        let flaky = Flaky::options().isolation(isolation).remote(2);
+        assert_eq!(get(&flaky.options().max_task_retries(2).work()).unwrap(), 7);
+        let flaky = Flaky::options().isolation(isolation).max_task_retries(2).remote(2);
+        let never = flaky.options().name("work-once").retry_exceptions(false);
+        let error = get(&never.work()).unwrap_err().to_string();
+        assert!(error.contains("work-once") && error.contains("not yet"), "{error}");
+        assert_eq!(get(&flaky.options().name("work").work()).unwrap(), 7);
+    }
+}
+
+struct Holder;
+
+#[remote]
+impl Holder {
+    fn new() -> Self {
+        Self
+    }
+
+    fn assigned(&self) -> std::collections::BTreeMap<String, f64> {
+        ray_core::runtime_context().unwrap().assigned_resources()
+    }
+
+    async fn assigned_later(&self) -> std::collections::BTreeMap<String, f64> {
+        ray_core::runtime_context().unwrap().assigned_resources()
+    }
+}
+
+#[test]
+fn a_method_sees_what_its_actor_was_given() {
+    in_own_process(|| {
+        let ray = ray_core::Ray::builder()
+            .num_cpus(2)
+            .resource("one", 1.0)
+            .init()
+            .unwrap();
+        let holder = Holder::options().num_cpus(1.0).resource("one", 0.5).remote();
+        let given = [("CPU".to_owned(), 1.0), ("one".to_owned(), 0.5)].into();
+        assert_eq!(get(&holder.assigned()).unwrap(), given);
+        assert_eq!(get(&holder.assigned_later()).unwrap(), given);
+        assert!(get(&Holder::remote().assigned()).unwrap().is_empty());
+        drop(holder);
+        drop(ray);
+    });
 }

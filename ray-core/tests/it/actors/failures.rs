@@ -3,7 +3,7 @@
 use ray_core::{RayError, get, kill, list_actors, remote};
 
 use super::{Counter, is_gone};
-use crate::support::{Gate, Signs, Tally, Watchdog, kill_process, wait_until};
+use crate::support::{Gate, Signs, Tally, Watchdog, in_own_process, kill_process, wait_until};
 
 struct Fragile {
     made: usize,
@@ -273,4 +273,55 @@ impl Dying {
         runs.add();
         std::process::abort();
     }
+}
+
+#[remote]
+fn when_open(gate: Gate) -> i64 {
+    gate.wait();
+    1
+}
+
+#[test]
+fn an_actor_is_killed_before_the_arguments_of_its_constructor_are_ready() {
+    let _watchdog = Watchdog::start();
+    let (_ray, signs) = (ray_core::init_or_join().unwrap(), Signs::new());
+    let gate = signs.gate("argument");
+    let counter = Counter::options()
+        .name("unborn")
+        .remote(when_open::remote(gate.clone()));
+    let call = counter.add(1);
+    kill(&counter, true).unwrap();
+    for call in [call, counter.add(1)] {
+        let error = get(&call).unwrap_err();
+        assert!(
+            matches!(&error, RayError::ActorDied { cause, .. } if cause.contains("kill()")),
+            "{error}"
+        );
+    }
+    gate.open();
+    // Nor is it created later.
+    assert_eq!(get(&Counter::options().name("unborn").remote(5).add(1)).unwrap(), 6);
+}
+
+#[test]
+fn kill_waits_for_the_creation_of_an_actor_no_longer_than_the_setting_says() {
+    in_own_process(|| {
+        let ray = ray_core::Ray::builder()
+            .config("gcs_server_request_timeout_seconds", 3)
+            .init()
+            .unwrap();
+        let signs = Signs::new();
+        let gate = signs.gate("argument");
+        let counter = Counter::options()
+            .name("maybe")
+            .get_if_exists(true)
+            .remote(when_open::remote(gate.clone()));
+        let error = kill(&counter, true).unwrap_err();
+        assert!(matches!(error, RayError::ActorPending { .. }), "{error}");
+        gate.open();
+        assert_eq!(get(&counter.add(1)).unwrap(), 2);
+        kill(&counter, true).unwrap();
+        assert!(matches!(get(&counter.add(1)), Err(RayError::ActorDied { .. })));
+        drop(ray);
+    });
 }

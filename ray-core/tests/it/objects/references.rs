@@ -313,3 +313,54 @@ fn a_reference_that_is_cloned_and_dropped_by_many_threads_is_freed_once() {
         all_is_freed();
     });
 }
+
+/// Lives in the driver, and holds a reference.
+struct Lender {
+    kept: Inner,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Inner(ObjectRef<Buffer>);
+
+#[remote(isolation = "shared")]
+impl Lender {
+    fn new(kept: Inner, size: Buffer) -> Self {
+        assert_eq!(size.len(), MIB);
+        Self { kept }
+    }
+
+    fn len(&self) -> usize {
+        get(&self.kept.0).unwrap().len()
+    }
+}
+
+/// Makes and drops such an actor in a worker process, with or without a call of it.
+#[remote]
+fn keep_elsewhere(name: String, calls: bool) -> usize {
+    let [kept, size] = [1, 2].map(|number| put(&Buffer::from(pattern(number, MIB))).unwrap());
+    let lender = Lender::options().name(&name).remote(Inner(kept), &size);
+    drop(size);
+    if calls { get(&lender.len()).unwrap() } else { MIB }
+}
+
+#[test]
+fn a_named_shared_actor_holds_the_references_of_its_constructor_and_lets_them_go() {
+    in_own_process(|| {
+        let _ray = session(2);
+        let [kept, size] = [1, 2].map(|number| put(&Buffer::from(pattern(number, MIB))).unwrap());
+        let lender = Lender::options().name("lender").remote(Inner(kept), &size);
+        drop(size);
+        assert_eq!(get(&lender.len()).unwrap(), MIB);
+        assert_eq!(get(&lender.len()).unwrap(), MIB);
+        drop(lender);
+        all_is_freed();
+        // Of another process, which has to hand them over; the actor may be gone before it is constructed.
+        for round in 0..10 {
+            assert_eq!(
+                get(&keep_elsewhere::remote(format!("lender-{round}"), round % 2 == 0)).unwrap(),
+                MIB
+            );
+        }
+        all_is_freed();
+    });
+}

@@ -21,7 +21,7 @@ const HEADER: usize = 24;
 /// A saved state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Grows from save to save, also over restarts and runs.
+    /// Given by the place: it grows from save to save, also over restarts and runs.
     pub(super) number: u64,
     pub(super) actor: ActorId,
     pub(super) type_name: String,

@@ -1,11 +1,11 @@
 //! Beginning from a saved state instead of the constructor.
 
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::ledger::Ledger;
-use super::place::{LOCK_PATIENCE, Place};
+use super::place::Place;
 use super::record::Record;
 use super::saving::{Saver, Saving, shown_name};
 use crate::error::{RayError, Result};
@@ -22,8 +22,9 @@ pub(super) struct Begun {
     pub(super) instance: Option<Instance>,
 }
 
-/// Opens the place where the actor's state is saved, and restores the newest, if there is one.
-pub(super) fn begin(spec: &ActorSpec, item: &ActorType) -> Result<Option<Begun>> {
+/// Opens the place where the actor's state is saved, and restores the newest, if there is one. A request to object storage
+/// may take that long.
+pub(super) fn begin(spec: &ActorSpec, item: &ActorType, limit: Duration) -> Result<Option<Begun>> {
     let Some(checkpoint) = &spec.checkpoint else {
         return Ok(None);
     };
@@ -37,17 +38,17 @@ pub(super) fn begin(spec: &ActorSpec, item: &ActorType) -> Result<Option<Begun>>
             "cannot be saved: its type does not implement ray_core::Checkpoint".into(),
         ));
     };
-    let mut place = Place::open(Path::new(&checkpoint.place), &checkpoint.key, LOCK_PATIENCE)
-        .map_err(|error| failed(error.to_string()))?;
+    let mut place =
+        Place::open(&checkpoint.place, &checkpoint.key, limit).map_err(|error| failed(error.to_string()))?;
     let record = place.newest().map_err(|error| failed(error.to_string()))?;
     let (instance, ledger) = match record {
         None => (None, Ledger::default()),
         Some(record) => {
             let (instance, ledger) = restore(spec, vtable, &record).map_err(|why| {
-                let file = place.file(record.number);
                 failed(format!(
-                    "cannot be restored: {}: {why}; use the build that wrote it, or remove the directory to begin anew",
-                    file.display()
+                    "cannot be restored: {}: {why}; use the build that wrote it, or {} to begin anew",
+                    place.shown(record.number),
+                    place.anew(),
                 ))
             })?;
             (Some(instance), ledger)

@@ -152,13 +152,13 @@ impl ActorHost {
         let Some(saver) = &self.saver else { return Ok(()) };
         let mut place = saver.place.lock().unwrap_or_else(PoisonError::into_inner);
         let record = Record {
-            number: place.next(),
+            number: 0,
             actor: self.spec.actor,
             type_name: self.spec.type_name.clone(),
             state,
             calls,
         };
-        place.write(&record)
+        place.write(record)
     }
 
     /// A save has succeeded or failed: answers that waited for it leave.

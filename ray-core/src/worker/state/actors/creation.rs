@@ -96,6 +96,23 @@ impl State {
         self.actor_unknown(actor, error, now, out);
     }
 
+    /// Whoever created the actor wants it ended, and nobody has been asked to create it. Returns whether that is so. Under
+    /// `get_if_exists` it may not be this one that is meant, and one that may be restarted is only created later.
+    pub(crate) fn abandon_creation(&mut self, actor: ActorId, no_restart: bool, now: Instant, out: &mut Out) -> bool {
+        let Some(client) = self.actors.get_mut(&actor) else {
+            return false;
+        };
+        let ends = |creation: &mut Box<(ActorSpec, bool)>| !creation.1 && (no_restart || creation.0.max_restarts == 0);
+        let Some(creation) = client.creation.take_if(ends) else {
+            return false;
+        };
+        let (spec, _) = *creation;
+        let name = spec.name.unwrap_or(spec.type_name);
+        let cause = "it was killed by kill() before it was created".to_owned();
+        self.not_created(actor, spec.handle, RayError::ActorDied { actor, name, cause }, now, out);
+        true
+    }
+
     /// The actor's worker is about to construct it: the references inside the arguments are handed over to it. `false`:
     /// nobody holds them any more, since nobody holds the actor.
     pub(crate) fn hand_over_arguments(&mut self, actor: ActorId, to: WorkerId, out: &mut Out) -> bool {

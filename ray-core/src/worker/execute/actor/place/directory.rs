@@ -1,10 +1,4 @@
-//! An actor's directory of saved states: the newest and the one before, and who may write there.
-//!
-//! - CK-2: a file that bears the name of a saved state was complete on disk before it got that name, and a save counts
-//!   only when the name is on disk too.
-//! - CK-3: a save removes an older state only when it leaves two that were written or read whole, the new one and the one
-//!   before.
-//! - CK-4: at most one process uses the directory, where the file system has locks.
+//! A directory of saved states.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,39 +9,16 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::record::{Record, Unreadable};
+use super::{PlaceError, first_whole, name_of, number_in};
+use crate::worker::execute::actor::record::Record;
 
-const SUFFIX: &str = ".state";
 const UNFINISHED: &str = "unfinished";
 const LOCK: &str = "lock";
-/// How long a process that is about to end may keep the directory.
-pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const ANEW: &str = "remove the directory";
 
-/// Why there is no state to restore although there are files.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PlaceError {
-    #[error("cannot be restored: {} ({source})", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error(
-        "is in use: another process saves to {}; give the actor another name, namespace or checkpoint_place, or end that process",
-        path.display()
-    )]
-    InUse { path: PathBuf },
-    #[error(
-        "cannot be restored: no file of {} is whole: {files}; put a copy of one back, or remove the directory to begin anew",
-        path.display()
-    )]
-    AllDamaged { path: PathBuf, files: String },
-    #[error(
-        "cannot be restored: {} {why}; use the build that wrote it, or remove the directory to begin anew",
-        path.display()
-    )]
-    Foreign { path: PathBuf, why: Unreadable },
-}
-
-/// The directory.
+/// The directory. A process that uses it holds its lock, where the file system has locks (CK-4).
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::worker::execute::actor) struct Directory {
     directory: PathBuf,
     _lock: File,
     /// The number of the last state, damaged ones included.
@@ -56,12 +27,12 @@ pub(super) struct Place {
     whole: Option<u64>,
 }
 
-impl Place {
+impl Directory {
     /// Opens the directory, and makes it if it is not there. Another process may use it for that long (CK-4).
     pub(super) fn open(place: &Path, key: &str, patience: Duration) -> Result<Self, PlaceError> {
         let directory = place.join(key);
         let failed = |source| PlaceError::Io {
-            path: directory.clone(),
+            at: directory.display().to_string(),
             source,
         };
         DirBuilder::new()
@@ -82,52 +53,27 @@ impl Place {
     }
 
     pub(super) fn file(&self, number: u64) -> PathBuf {
-        self.directory.join(format!("{number:020}{SUFFIX}"))
+        self.directory.join(name_of(number))
     }
 
-    /// The newest state that is whole; `None` if none was ever saved.
     pub(super) fn newest(&mut self) -> Result<Option<Record>, PlaceError> {
         let failed = |path: &Path, source| PlaceError::Io {
-            path: path.to_owned(),
+            at: path.display().to_string(),
             source,
         };
-        let mut damaged = Vec::new();
-        for number in numbers(&self.directory)
-            .map_err(|error| failed(&self.directory, error))?
-            .into_iter()
-            .rev()
-        {
+        let numbers = numbers(&self.directory).map_err(|error| failed(&self.directory, error))?;
+        let at = || self.directory.display().to_string();
+        let newest = first_whole(at, ANEW, numbers.into_iter().rev(), |number| {
             let path = self.file(number);
-            let file = std::fs::read(&path).map_err(|error| failed(&path, error))?;
-            match Record::from_bytes(file.into()) {
-                Ok(record) if record.number == number => {
-                    if !damaged.is_empty() {
-                        tracing::warn!(target: "ray_core::worker", damaged = damaged.join("; "), restored = %path.display(), "an older state of an actor is restored: the newest is damaged");
-                    }
-                    self.whole = Some(number);
-                    return Ok(Some(record));
-                }
-                Ok(_) => damaged.push(format!("{} has the number of another", path.display())),
-                Err(why @ Unreadable::Version { .. }) => return Err(PlaceError::Foreign { path, why }),
-                Err(why) => damaged.push(format!("{} {why}", path.display())),
-            }
-        }
-        if damaged.is_empty() {
-            return Ok(None);
-        }
-        Err(PlaceError::AllDamaged {
-            path: self.directory.clone(),
-            files: damaged.join("; "),
-        })
+            let bytes = std::fs::read(&path).map_err(|error| failed(&path, error))?;
+            Ok(Some((bytes.into(), path.display().to_string())))
+        })?;
+        self.whole = newest.as_ref().map(|record| record.number);
+        Ok(newest)
     }
 
-    /// The number of the next state.
-    pub(super) fn next(&self) -> u64 {
-        self.last.saturating_add(1)
-    }
-
-    /// Writes a state with the next number (CK-2).
-    pub(super) fn write(&mut self, record: &Record) -> Result<(), String> {
+    pub(super) fn write(&mut self, mut record: Record) -> Result<(), String> {
+        record.number = self.last.saturating_add(1);
         let path = self.file(record.number);
         let unfinished = self.directory.join(UNFINISHED);
         let written = write_whole(&unfinished, &record.to_bytes())
@@ -156,7 +102,6 @@ impl Place {
         }
     }
 
-    /// Removes everything: the actor has ended, and none will take it over.
     pub(super) fn remove(&self) {
         if let Err(error) = std::fs::remove_dir_all(&self.directory) {
             tracing::debug!(target: "ray_core::worker", %error, "the states of an actor that has ended stay");
@@ -181,10 +126,7 @@ fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let name = entry?.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(SUFFIX)?.parse::<u64>().ok());
-        numbers.extend(number);
+        numbers.extend(name.to_str().and_then(number_in));
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -201,12 +143,12 @@ fn wait_for_lock(lock: &File, directory: &Path, patience: Duration) -> Result<()
                 std::thread::sleep(Duration::from_millis(10));
             }
             Err(Errno::WOULDBLOCK | Errno::INTR) => {
-                let path = directory.to_owned();
-                return Err(PlaceError::InUse { path });
+                let at = directory.display().to_string();
+                return Err(PlaceError::InUse { at });
             }
             Err(errno) => {
                 return Err(PlaceError::Io {
-                    path: directory.join(LOCK),
+                    at: directory.join(LOCK).display().to_string(),
                     source: errno.into(),
                 });
             }
@@ -221,19 +163,19 @@ mod tests {
     use super::*;
     use crate::ids::ActorId;
 
-    fn save(place: &mut Place, state: &'static str) {
+    fn save(place: &mut Directory, state: &'static str) {
         let record = Record {
-            number: place.next(),
+            number: 0,
             actor: ActorId::default(),
             type_name: "Counter".into(),
             state: Bytes::from_static(state.as_bytes()),
             calls: Bytes::new(),
         };
-        place.write(&record).unwrap();
+        place.write(record).unwrap();
     }
 
-    fn open(base: &Path) -> Result<Place, PlaceError> {
-        Place::open(base, "key", Duration::ZERO)
+    fn open(base: &Path) -> Result<Directory, PlaceError> {
+        Directory::open(base, "key", Duration::ZERO)
     }
 
     #[test]
@@ -246,11 +188,11 @@ mod tests {
         open(base.path()).unwrap();
     }
 
-    fn newest(place: &mut Place) -> Bytes {
+    fn newest(place: &mut Directory) -> Bytes {
         place.newest().unwrap().unwrap().state
     }
 
-    fn damage(place: &Place, number: u64) {
+    fn damage(place: &Directory, number: u64) {
         let path = place.file(number);
         let mut file = std::fs::read(&path).unwrap();
         *file.last_mut().unwrap() ^= 0xff;
