@@ -328,7 +328,9 @@ impl State {
                 saves,
                 why,
             } => {
-                let saves = force && saves && self.save_and_end(actor, &why, now, out);
+                // One that no worker has taken yet has nothing to save.
+                let taken = self.actors.get(&actor).is_none_or(|place| place.asked.is_none());
+                let saves = force && saves && taken && self.save_and_end(actor, &why, now, out);
                 if !saves {
                     self.stop_actor(actor, force, why, out);
                 }
