@@ -60,6 +60,16 @@ struct Attempt {
 }
 
 impl Group {
+    /// GG-3.
+    fn wait_in_line(&mut self, group: PlacementGroupId, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
+        let later = bundles::plan(&views(nodes, true), &self.sets, self.strategy);
+        if let Ok(chosen) = later
+            && chosen.windows(2).all(|pair| pair[0] == pair[1])
+        {
+            self.ask(group, chosen, true, out);
+        }
+    }
+
     /// Asks the chosen nodes to set the bundles aside.
     fn ask(&mut self, group: PlacementGroupId, chosen: Vec<NodeId>, waits: bool, out: &mut Outbox) {
         let open: HashSet<NodeId> = chosen.iter().copied().collect();
@@ -212,12 +222,7 @@ impl Groups {
             Ok(chosen) => group.ask(id, chosen, false, out),
             Err(error @ PlanError::Unavailable) => {
                 group.set_state(id, GroupState::Pending { why: error.to_string() }, out);
-                let later = bundles::plan(&views(nodes, true), &group.sets, group.strategy);
-                if let Ok(chosen) = later
-                    && chosen.windows(2).all(|pair| pair[0] == pair[1])
-                {
-                    group.ask(id, chosen, true, out);
-                }
+                group.wait_in_line(id, nodes, out);
             }
             Err(error) => group.set_state(id, GroupState::Infeasible { why: error.to_string() }, out),
         }
@@ -231,7 +236,13 @@ impl Groups {
     }
 
     /// A node has answered.
-    pub(super) fn reserved(&mut self, id: PlacementGroupId, node: NodeId, reserved: bool, out: &mut Outbox) {
+    pub(super) fn reserved(
+        &mut self,
+        id: PlacementGroupId,
+        (node, reserved): (NodeId, bool),
+        nodes: &BTreeMap<NodeId, Node>,
+        out: &mut Outbox,
+    ) {
         let Some(group) = self.groups.get_mut(&id) else {
             // It was removed meanwhile.
             if reserved {
@@ -251,7 +262,7 @@ impl Groups {
         }
         let Some(attempt) = group.attempt.take() else { return };
         if attempt.refused {
-            // GG-1: all or nothing. Nodes report what is free, and the group is tried again then.
+            // GG-1: all or nothing.
             for node in attempt.reserved {
                 out.send(node, Frame::ReleaseBundles { group: id });
             }
@@ -262,6 +273,10 @@ impl Groups {
                 },
                 out,
             );
+            // Nodes that are busy without a pause may never tell of anything that came free.
+            if !attempt.waits {
+                group.wait_in_line(id, nodes, out);
+            }
         } else {
             group.set_state(id, GroupState::Created { nodes: attempt.nodes }, out);
         }
@@ -509,6 +524,19 @@ mod tests {
             told,
             [(nodes[0], "release".to_owned()), (nodes[0], "removed".to_owned())]
         );
+    }
+
+    #[test]
+    fn gg3_a_group_that_its_node_has_refused_waits_there_although_nothing_comes_free() {
+        let (mut gcs, nodes) = cluster(&[2.0]);
+        let (group, effects) = create(&mut gcs, nodes[0], 2, "PACK");
+        assert_eq!(seen(&effects), [(nodes[0], "reserve 2".to_owned())]);
+        // Tasks were faster. From now on the node always has other work, and nothing new to tell.
+        free(&mut gcs, nodes[0], 0.0);
+        let refusal = Frame::BundlesReserved { group, reserved: false };
+        let effects = gcs.handle(nodes[0], refusal);
+        let waits = |Effect::Send { frame, .. }: &Effect| matches!(frame, Frame::ReserveBundles { wait: true, .. });
+        assert!(effects.iter().any(waits), "{effects:?}");
     }
 
     #[test]

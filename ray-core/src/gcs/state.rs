@@ -122,7 +122,7 @@ impl Gcs {
                 self.groups.owner_ended(worker, &mut out);
             }
             Frame::BundlesReserved { group, reserved } => {
-                self.groups.reserved(group, node, reserved, &mut out);
+                self.groups.reserved(group, (node, reserved), &self.nodes, &mut out);
             }
             Frame::GroupWanted { group } => self.groups.wanted_by(node, group, &mut out),
             Frame::JobEnded { job } => self.actors.job_ended(job, &mut out),
