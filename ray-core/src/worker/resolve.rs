@@ -102,8 +102,14 @@ impl Worker {
 
     /// Runs the very task that makes the object on this thread, if it has not been started. Returns whether it did.
     fn run_inline(self: &Arc<Self>, target: &Target) -> bool {
-        let Target::Known(object, _) = target else {
-            return false;
+        let object = match target {
+            Target::Known(object, _) => object,
+            // A call that waits for its actor to be constructed.
+            Target::Local(task) => {
+                let constructor = task.call.as_ref().filter(|_| task.is_parked());
+                let constructor = constructor.and_then(|call| self.read(|state| state.constructor_of(call.actor)));
+                return constructor.is_some_and(|constructor| execute::shared::run_for_caller(self, constructor));
+            }
         };
         if object.is_put() || object.owner_prefix() != self.identity.worker.prefix() {
             return false;

@@ -196,6 +196,11 @@ impl LocalTask {
         }
     }
 
+    /// Whether it is a call whose turn has not come.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.status.load(Ordering::Acquire) == PARKED
+    }
+
     /// Whether it may be claimed.
     pub(crate) fn is_waiting(&self) -> bool {
         self.status.load(Ordering::Acquire) == WAITING

@@ -127,6 +127,11 @@ impl State {
             .is_some_and(|local| local.constructor == Some(task))
     }
 
+    /// The task that constructs an actor that lives here, until it has.
+    pub(crate) fn constructor_of(&self, actor: ActorId) -> Option<TaskId> {
+        self.actors.get(&actor)?.local.as_ref()?.constructor
+    }
+
     pub(super) fn local_actor_constructed(&mut self, actor: ActorId) {
         if let Some(local) = self.actors.get_mut(&actor).and_then(|client| client.local.as_mut()) {
             local.constructor = None;
