@@ -53,6 +53,8 @@ impl Bell {
 #[derive(Debug)]
 pub struct Doorbell {
     bell: Arc<Bell>,
+    /// A reactor was announced, or was to be, since the bell was last disarmed: the eventfd may be readable.
+    armed: bool,
 }
 
 /// The end of those who wake it: every peer that pushes into a ring of that process, and its own threads.
@@ -83,6 +85,7 @@ impl Doorbell {
         let event = Event::create().map_err(SetupError::system("eventfd"))?;
         Ok(Doorbell {
             bell: Arc::new(Bell { memory, event }),
+            armed: false,
         })
     }
 
@@ -92,7 +95,10 @@ impl Doorbell {
     /// # Errors
     /// [`SetupError::Foreign`] when the memory is no sealed bell.
     pub fn adopt(descriptors: BellDescriptors) -> Result<Doorbell, SetupError> {
-        Ringer::open(descriptors).map(|ringer| Doorbell { bell: ringer.bell })
+        Ringer::open(descriptors).map(|ringer| Doorbell {
+            bell: ringer.bell,
+            armed: false,
+        })
     }
 
     /// What a peer [opens](Ringer::open).
@@ -119,6 +125,7 @@ impl Doorbell {
                 memory: Memory::on_heap(1),
                 event: Event::modelled(),
             }),
+            armed: false,
         }
     }
 
@@ -131,8 +138,8 @@ impl Doorbell {
     }
 
     /// A swap, so that its place among the producers' swaps is certain (BELL-3). It costs nothing beside the sleep.
-    fn set(&self, value: u32) {
-        self.bell.word().swap(value, Ordering::AcqRel);
+    fn set(&self, value: u32) -> u32 {
+        self.bell.word().swap(value, Ordering::AcqRel)
     }
 
     /// Announces a waiter and looks once more; `false` when something is ready, and then nothing is announced.
@@ -169,13 +176,26 @@ impl Doorbell {
     /// it again on the reactor's behalf; if that says `false`, it calls [`nudge`](Doorbell::nudge).
     #[must_use = "a reactor that parks although something is ready sleeps too long"]
     pub fn arm(&mut self, mut ready: impl FnMut() -> bool) -> bool {
+        self.armed = true;
         self.announce(Waiter::EventFd, &mut ready)
     }
 
     /// Ends what [`arm`](Doorbell::arm) began: the process is awake, and the eventfd is no longer readable.
     pub fn disarm(&mut self) {
         self.set(AWAKE);
-        self.bell.event.drain();
+        if std::mem::take(&mut self.armed) {
+            self.bell.event.drain();
+        }
+    }
+
+    /// As [`disarm`](Doorbell::disarm), by a thread that is no reactor: where the announcement still stands, nobody has rung for
+    /// it, and the system call is saved. A producer that was slow to ring for an earlier one may leave the eventfd readable; so
+    /// a reactor, which would find it so for ever, must not use this.
+    pub fn take_over(&mut self) {
+        let before = self.set(AWAKE);
+        if std::mem::take(&mut self.armed) && before != Waiter::EventFd as u32 {
+            self.bell.event.drain();
+        }
     }
 
     /// Makes the eventfd readable, so that a parked reactor looks.

@@ -89,6 +89,33 @@ fn bell_1_no_wake_up_of_a_parked_reactor_is_lost() {
 }
 
 #[test]
+fn bell_1_nor_is_one_lost_that_comes_between_a_thread_that_takes_over_and_the_reactor() {
+    model(|| {
+        let mut bell = Doorbell::on_heap();
+        let posted = Arc::new(AtomicU32::new(0));
+        let (ringer, post) = (bell.ringer(), Arc::clone(&posted));
+        let producer = thread::spawn(move || {
+            for _ in 0..2 {
+                post.fetch_add(1, Ordering::Release);
+                ringer.ring();
+            }
+        });
+        let none = |bell: &mut Doorbell, seen: u32| bell.arm(|| posted.load(Ordering::Acquire) > seen);
+        // The reactor is announced, a thread takes over and drains, and announces it again.
+        let _armed = none(&mut bell, posted.load(Ordering::Acquire));
+        bell.take_over();
+        while posted.load(Ordering::Acquire) < 2 {
+            let seen = posted.load(Ordering::Acquire);
+            if seen < 2 && none(&mut bell, seen) {
+                bell.park();
+            }
+            bell.disarm();
+        }
+        producer.join().unwrap();
+    });
+}
+
+#[test]
 fn rec_2_a_frame_is_either_taken_or_revoked_and_whole() {
     model(|| {
         let (mut owner, mut worker) = Channel::on_heap(TINY_LINES);

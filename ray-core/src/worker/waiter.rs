@@ -24,6 +24,8 @@ struct Sleeper {
     waker: Option<Waker>,
     /// The bell by which the thread is woken that waits as the consumer of its process's rings.
     bell: Option<Ringer>,
+    /// Threads that sleep until they are notified.
+    blocked: usize,
 }
 
 impl Waiter {
@@ -69,8 +71,11 @@ impl Waiter {
                 // A waiter that is awake has seen the count.
                 let _found = bell.ring();
             }
+            let blocked = sleeper.blocked > 0;
             drop(sleeper);
-            self.woken.notify_all();
+            if blocked {
+                self.woken.notify_all();
+            }
         }
     }
 
@@ -82,13 +87,14 @@ impl Waiter {
     /// Blocks this thread until enough are ready or the time is over. Returns whether enough are ready.
     pub(crate) fn block(&self, deadline: Option<Instant>) -> bool {
         let mut sleeper = self.sleeper.lock().unwrap_or_else(PoisonError::into_inner);
+        sleeper.blocked += 1;
         while !self.is_done() {
             sleeper = match deadline {
                 None => self.woken.wait(sleeper).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return false;
+                        break;
                     }
                     self.woken
                         .wait_timeout(sleeper, left)
@@ -97,7 +103,9 @@ impl Waiter {
                 }
             };
         }
-        true
+        sleeper.blocked -= 1;
+        drop(sleeper);
+        self.is_done()
     }
 
     /// Has the waiting thread woken by this bell.

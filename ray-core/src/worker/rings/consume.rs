@@ -174,7 +174,7 @@ impl Rings {
         };
         self.unarmed.store(false, Ordering::Relaxed);
         waiter.wake_by(self.ringer());
-        consumer.bell.disarm();
+        consumer.bell.take_over();
         let mut in_time = true;
         while !waiter.is_done() && in_time {
             self.drain(worker, &mut consumer);
@@ -209,7 +209,7 @@ impl Rings {
     /// The main thread of a worker waits for a task, if it takes any, or until `other` holds.
     pub(crate) fn next_task(&self, worker: &Arc<Worker>, takes_tasks: bool, other: impl Fn() -> bool) -> Arrival {
         let mut consumer = self.consumer();
-        consumer.bell.disarm();
+        consumer.bell.take_over();
         self.unarmed.store(false, Ordering::Relaxed);
         loop {
             self.drain(worker, &mut consumer);
@@ -258,7 +258,7 @@ impl Rings {
     /// finds for so short a time that it may look itself after that.
     pub(crate) fn wait_until(&self, worker: &Arc<Worker>, ready: impl Fn() -> bool, brief: impl Fn() -> bool) {
         let mut consumer = self.consumer();
-        consumer.bell.disarm();
+        consumer.bell.take_over();
         self.unarmed.store(false, Ordering::Relaxed);
         loop {
             self.drain(worker, &mut consumer);
