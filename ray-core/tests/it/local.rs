@@ -446,3 +446,30 @@ fn the_bound_on_pending_work_counts_tasks_that_stay_here() {
         assert_eq!(get((&process, &count::remote(2))).unwrap(), (1, 2));
     });
 }
+
+#[test]
+fn a_task_that_is_got_together_with_a_call_waits_for_its_cpu_all_the_same() {
+    in_own_process(|| {
+        let _ray = ray_core::Ray::builder().num_cpus(1).init().unwrap();
+        let tally = Tally::remote();
+        assert!(get(&tally.values()).unwrap().is_empty());
+        let held = stand::remote();
+        wait_until(|| BEGUN.load(Ordering::SeqCst) == 1);
+        for round in 0..20 {
+            let both = vec![tally.add(round), count::remote(round)];
+            let getter = std::thread::spawn(move || get_timeout(&both, Duration::from_secs(200)));
+            let plain = vec![tally.add(100 + round), count::remote(round)];
+            let plain = std::thread::spawn(move || get(&plain));
+            wait_until(|| get(&tally.values()).unwrap().len() == 2 * (round as usize + 1));
+            std::thread::sleep(Duration::from_millis(2));
+            assert_eq!(RUNS.load(Ordering::SeqCst), 0, "the only CPU is taken");
+            if round == 19 {
+                OPEN.store(true, Ordering::SeqCst);
+                assert_eq!(getter.join().unwrap().unwrap(), [round, round]);
+                assert_eq!(plain.join().unwrap().unwrap(), [100 + round, round]);
+            }
+        }
+        get(held).unwrap();
+        wait_until(|| RUNS.load(Ordering::SeqCst) == 40);
+    });
+}

@@ -63,11 +63,8 @@ pub(crate) fn help(worker: &Arc<Worker>, targets: &[Target]) -> bool {
     let hand = line.take_hand();
     let mut runs = Runs::new(worker, service.hosting);
     // What the calls of actors wait for shows while they run.
-    for task in targets.iter().filter_map(waiting) {
-        let same = task.call.is_some() == first.call.is_some() && task.template.shape == first.template.shape;
-        if !same && first.call.is_none() {
-            break;
-        }
+    let tasks = targets.iter().filter_map(waiting);
+    for task in tasks.take_while(|task| task.shares_line_with(&first)) {
         let in_hand = hand.begin_if_next(&task);
         if runs.run(&task, &hand) && !in_hand {
             line.claimed_out_of_turn(&task);

@@ -131,6 +131,15 @@ impl LocalTask {
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it stands in the same line as another one.
+    pub(crate) fn shares_line_with(&self, other: &Self) -> bool {
+        match (&self.call, &other.call) {
+            (Some(_), Some(_)) => true,
+            (None, None) => self.template.shape == other.template.shape,
+            _ => false,
+        }
+    }
+
     /// The object that it returns.
     pub(crate) fn object(&self) -> ObjectId {
         self.id.object(1)
