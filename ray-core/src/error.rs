@@ -513,6 +513,17 @@ impl RayError {
             .or_else(|| value.downcast_ref::<Self>()?.downcast_ref())
     }
 
+    /// The error of one task, where this one was told of all that need the same.
+    pub(crate) fn named_for(&self, task: &str) -> Self {
+        match self {
+            Self::Unschedulable { why, .. } => Self::Unschedulable {
+                name: task.to_owned(),
+                why: why.clone(),
+            },
+            other => other.clone(),
+        }
+    }
+
     /// Whether running the task again may help: the system failed, not the task's own code.
     pub fn is_system_failure(&self) -> bool {
         matches!(

@@ -14,28 +14,11 @@ use crate::worker::task::Template;
 
 /// Submits a task of one result as a local one, if it can be one and there is room. Else the call is as it was.
 pub(super) fn submit(worker: &Arc<Worker>, template: &Arc<Template>, call: &mut CallBuilder) -> Option<RawRef> {
-    let fits = template.can_be_local
-        && worker.identity.is_driver()
-        && !worker.config.record_ref_creation_sites
-        && !context::has_deadline();
-    if !fits {
+    if !(worker.identity.is_driver() && fits(worker, template)) {
         return None;
     }
     let mut line = worker.locals.of(worker, &template.shape)?;
-    let arguments: Arguments = call.take_values()?;
-    if !worker.locals.common.pending.try_add(LocalTask::BYTES) {
-        call.give_back(arguments);
-        return None;
-    }
-    let id = worker.locals.common.new_task_id();
-    let mut task = LocalTask::new(
-        Arc::downgrade(worker),
-        id,
-        worker.parent_task(),
-        template.clone(),
-        None,
-        arguments,
-    );
+    let mut task = new_task(worker, template, call, None)?;
     let reference = RawRef::of_local(task.clone());
     while let Err(back) = line.push(task) {
         task = back;
@@ -65,24 +48,13 @@ pub(super) fn call(
     let method = item.as_actor()?.method(method)?;
     let template = template::of_default_call(item, method).ok()?;
     let on_thread = matches!(method.body, MethodBody::ExclusiveSync(_) | MethodBody::SharedSync(_));
-    let fits = on_thread
-        && template.can_be_local
-        && host.mailbox.takes_local()
-        && !worker.config.record_ref_creation_sites
-        && !context::has_deadline();
-    if !fits {
+    if !(on_thread && host.mailbox.takes_local() && fits(worker, &template)) {
         return None;
     }
     let group = match method.concurrency_group {
         None => 0,
         Some(name) => host.mailbox.group(name).ok()?,
     };
-    let arguments: Arguments = call.take_values()?;
-    if !worker.locals.common.pending.try_add(LocalTask::BYTES) {
-        call.give_back(arguments);
-        return None;
-    }
-    let id = worker.locals.common.new_task_id();
     let kind = Kind {
         exclusive: method.receiver() == Receiver::Exclusive,
         is_async: false,
@@ -94,8 +66,7 @@ pub(super) fn call(
         body: method.body,
         kind,
     };
-    let parent = worker.parent_task();
-    let task = LocalTask::new(Arc::downgrade(worker), id, parent, template, Some(of_actor), arguments);
+    let task = new_task(worker, &template, call, Some(of_actor))?;
     let Some(startable) = host.mailbox.push_local(kind, task.clone(), handle.handle.clone()) else {
         // It has ended: the state knows how.
         worker.locals.common.pending.remove(LocalTask::BYTES);
@@ -105,4 +76,33 @@ pub(super) fn call(
     let reference = RawRef::of_local(task);
     worker.start_calls(handle.actor, startable);
     Some(reference)
+}
+
+/// Whether nothing of such a task is the state's part: its place in the program, or its deadline.
+fn fits(worker: &Worker, template: &Template) -> bool {
+    template.can_be_local && !worker.config.record_ref_creation_sites && !context::has_deadline()
+}
+
+/// A task with the call's arguments, if these are values and there is room. Else the call is as it was.
+fn new_task(
+    worker: &Arc<Worker>,
+    template: &Arc<Template>,
+    call: &mut CallBuilder,
+    of_actor: Option<LocalCall>,
+) -> Option<Arc<LocalTask>> {
+    let common = &worker.locals.common;
+    let arguments: Arguments = call.take_values()?;
+    if !common.pending.try_add(LocalTask::BYTES) {
+        call.give_back(arguments);
+        return None;
+    }
+    let (session, id, parent) = (Arc::downgrade(worker), common.new_task_id(), worker.parent_task());
+    Some(LocalTask::new(
+        session,
+        id,
+        parent,
+        template.clone(),
+        of_actor,
+        arguments,
+    ))
 }

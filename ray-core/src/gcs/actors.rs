@@ -429,7 +429,7 @@ impl Actors {
 mod tests {
     use super::*;
     use crate::gcs::state::{Effect, Gcs};
-    use crate::ids::ObjectId;
+
     use crate::wire::{CheckpointSpec, GcsRequest};
 
     struct Cluster {
@@ -484,26 +484,11 @@ mod tests {
             let actor = ActorId::random();
             let spec = ActorSpec {
                 actor,
-                job: JobId::new(1),
                 owner: self.driver,
-                handle: ObjectId::default(),
-                item: 1,
-                type_name: "Counter".into(),
                 name: name.map(str::to_owned),
-                namespace: "n".into(),
-                detached: false,
-                args: Vec::new(),
                 max_restarts,
-                max_task_retries: 0,
-                max_concurrency: 0,
-                max_pending_calls: -1,
-                calls_ahead: 0,
-                groups: BTreeMap::new(),
-                resources: BTreeMap::new(),
-                placement: BTreeMap::new(),
-                strategy: SchedulingStrategy::Default {},
                 checkpoint,
-                shared: false,
+                ..ActorSpec::sample()
             };
             let (frames, reply) = self.ask(GcsRequest::CreateActor {
                 spec,

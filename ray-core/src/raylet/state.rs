@@ -180,6 +180,14 @@ fn refuse(wanted: For, error: RayError, out: &mut Effects) {
 }
 
 impl State {
+    /// A node of so many CPUs.
+    #[cfg(test)]
+    fn of_cpus(cpus: f64, keep_idle: usize, idle_time: Duration, saves_within: Duration) -> Self {
+        let total = BTreeMap::from([("CPU".to_owned(), cpus)]);
+        let resources = NodeResources::new(&super::convert::from_numbers(&total).unwrap()).unwrap();
+        Self::new(NodeId::random(), resources, keep_idle, idle_time, saves_within)
+    }
+
     pub(super) fn new(
         node: NodeId,
         resources: NodeResources,

@@ -14,6 +14,8 @@ pub mod connection;
 pub mod frames;
 pub mod handshake;
 mod socket;
+#[cfg(test)]
+mod testing;
 
 pub use codec::{Reader, Wire, WireError, from_bytes, to_bytes};
 pub(crate) use codec::{wire_type, wire_types};

@@ -75,13 +75,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
-    use crate::ids::NodeId;
-    use crate::raylet::convert::from_numbers;
-    use crate::scheduling::NodeResources;
-    use crate::wire::{LeaseShape, SchedulingStrategy};
+
+    use crate::wire::LeaseShape;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -90,21 +87,14 @@ mod tests {
 
     impl Node {
         fn new() -> Self {
-            let resources = from_numbers(&BTreeMap::from([("CPU".to_owned(), 1.0)])).unwrap();
-            let resources = NodeResources::new(&resources).unwrap();
-            let mut state = State::new(NodeId::random(), resources, 0, 1000 * MS, Duration::ZERO);
+            let mut state = State::of_cpus(1.0, 0, 1000 * MS, Duration::ZERO);
             let owners = [WorkerId::random(), WorkerId::random()];
             owners.iter().for_each(|owner| state.driver_joined(*owner, 1));
             Self(state, owners)
         }
 
         fn request(&mut self, owner: usize, request: u64, now: Duration) -> Vec<Effect> {
-            let shape = LeaseShape {
-                name: "f".into(),
-                resources: BTreeMap::from([("CPU".to_owned(), 10_000)]),
-                strategy: SchedulingStrategy::Default {},
-                shared: false,
-            };
+            let shape = LeaseShape::one_cpu();
             let mut out = Effects::new();
             let frame = Frame::RequestLease { request, shape };
             self.0.frame(self.1[owner], frame, now, &mut out);

@@ -291,9 +291,8 @@ fn name_of(wanted: &For) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::NodeId;
-    use crate::scheduling::NodeResources;
-    use crate::wire::{LeaseShape, SchedulingStrategy};
+
+    use crate::wire::LeaseShape;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -309,10 +308,8 @@ mod tests {
 
     impl Busy {
         fn new() -> Self {
-            let resources = from_numbers(&BTreeMap::from([("CPU".to_owned(), 2.0)])).unwrap();
-            let resources = NodeResources::new(&resources).unwrap();
             let mut busy = Self {
-                state: State::new(NodeId::random(), resources, 2, 1000 * MS, Duration::ZERO),
+                state: State::of_cpus(2.0, 2, 1000 * MS, Duration::ZERO),
                 owner: WorkerId::random(),
                 now: Duration::ZERO,
                 requests: 0,
@@ -332,12 +329,7 @@ mod tests {
 
         fn request(&mut self) {
             self.requests += 1;
-            let shape = LeaseShape {
-                name: "f".into(),
-                resources: BTreeMap::from([("CPU".to_owned(), 10_000)]),
-                strategy: SchedulingStrategy::Default {},
-                shared: false,
-            };
+            let shape = LeaseShape::one_cpu();
             let request = self.requests;
             let frame = Frame::RequestLease { request, shape };
             self.state.frame(self.owner, frame, self.now, &mut self.out);

@@ -89,38 +89,17 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+
     use std::time::Duration;
 
     use super::*;
-    use crate::ids::{JobId, NodeId, ObjectId};
-    use crate::raylet::convert::from_numbers;
-    use crate::scheduling::NodeResources;
-    use crate::wire::SchedulingStrategy;
 
     fn spec() -> Box<ActorSpec> {
         Box::new(ActorSpec {
-            actor: ActorId::random(),
-            job: JobId::new(1),
-            owner: WorkerId::random(),
-            handle: ObjectId::default(),
-            item: 1,
-            type_name: "Counter".into(),
             name: Some("counter".into()),
-            namespace: "n".into(),
             detached: true,
-            args: Vec::new(),
-            max_restarts: 0,
-            max_task_retries: 0,
-            max_concurrency: 0,
-            max_pending_calls: -1,
-            calls_ahead: 0,
-            groups: BTreeMap::new(),
-            resources: BTreeMap::new(),
-            placement: BTreeMap::new(),
-            strategy: SchedulingStrategy::Default {},
-            checkpoint: None,
             shared: true,
+            ..ActorSpec::sample()
         })
     }
 
@@ -132,9 +111,7 @@ mod tests {
     impl Node {
         /// A node without any CPU to give.
         fn new() -> Self {
-            let total = from_numbers(&BTreeMap::from([("CPU".to_owned(), 0.0)])).unwrap();
-            let resources = NodeResources::new(&total).unwrap();
-            let mut state = State::new(NodeId::random(), resources, 0, Duration::ZERO, Duration::ZERO);
+            let mut state = State::of_cpus(0.0, 0, Duration::ZERO, Duration::ZERO);
             let driver = WorkerId::random();
             state.driver_joined(driver, 7);
             Self { state, driver }

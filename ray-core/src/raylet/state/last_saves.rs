@@ -94,21 +94,16 @@ pub(in crate::raylet) fn warn_unsaved(actor: &str, within: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::super::ActorPlace;
     use super::*;
-    use crate::ids::NodeId;
-    use crate::raylet::convert::from_numbers;
+
     use crate::raylet::workers::Role;
-    use crate::scheduling::NodeResources;
 
     const WITHIN: Duration = Duration::from_secs(10);
 
     fn node() -> State {
-        let total = from_numbers(&BTreeMap::from([("CPU".to_owned(), 1.0)])).unwrap();
-        let resources = NodeResources::new(&total).unwrap();
-        State::new(NodeId::random(), resources, 0, Duration::ZERO, WITHIN)
+        State::of_cpus(1.0, 0, Duration::ZERO, WITHIN)
     }
 
     fn add_actor(state: &mut State, saved: bool, constructed: bool) -> (ActorId, WorkerId) {

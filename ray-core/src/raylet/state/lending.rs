@@ -161,11 +161,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::ids::{JobId, NodeId, ObjectId};
-    use crate::raylet::convert::from_numbers;
+
     use crate::raylet::state::Effect;
-    use crate::scheduling::NodeResources;
-    use crate::wire::{LeaseShape, SchedulingStrategy};
+
+    use crate::wire::LeaseShape;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -178,10 +177,8 @@ mod tests {
     impl Node {
         /// One CPU, no worker is kept, and each that is idle for a second ends.
         fn new() -> Self {
-            let resources = from_numbers(&BTreeMap::from([("CPU".to_owned(), 1.0)])).unwrap();
-            let resources = NodeResources::new(&resources).unwrap();
             let mut node = Self {
-                state: State::new(NodeId::random(), resources, 0, SECOND, Duration::ZERO),
+                state: State::of_cpus(1.0, 0, SECOND, Duration::ZERO),
                 driver: WorkerId::random(),
                 out: Effects::new(),
             };
@@ -211,12 +208,7 @@ mod tests {
 
         /// A worker that has served a lease and is idle.
         fn idle(&mut self) -> WorkerId {
-            let shape = LeaseShape {
-                name: "f".into(),
-                resources: BTreeMap::from([("CPU".to_owned(), 10_000)]),
-                strategy: SchedulingStrategy::Default {},
-                shared: false,
-            };
+            let shape = LeaseShape::one_cpu();
             self.frame(self.driver, Frame::RequestLease { request: 1, shape });
             let worker = self.join();
             let granted = |effect: &Effect| match effect {
@@ -236,26 +228,9 @@ mod tests {
             let actor = ActorId::random();
             let spec = Box::new(ActorSpec {
                 actor,
-                job: JobId::new(1),
                 owner: self.driver,
-                handle: ObjectId::default(),
-                item: 1,
-                type_name: "Counter".into(),
-                name: None,
-                namespace: String::new(),
-                detached: false,
-                args: Vec::new(),
-                max_restarts: 0,
-                max_task_retries: 0,
-                max_concurrency: 0,
-                max_pending_calls: -1,
-                calls_ahead: 0,
-                groups: BTreeMap::new(),
-                resources: BTreeMap::new(),
                 placement: BTreeMap::from([("CPU".to_owned(), 10_000)]),
-                strategy: SchedulingStrategy::Default {},
-                shared: false,
-                checkpoint: None,
+                ..ActorSpec::sample()
             });
             let frame = Frame::StartActor { spec, restarts: 0 };
             self.state.gcs_frame(frame, Duration::ZERO, &mut self.out);

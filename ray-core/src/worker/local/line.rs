@@ -125,10 +125,10 @@ impl LocalLine {
     pub(crate) fn claimed_out_of_turn(&self, task: &Arc<LocalTask>) {
         let mut queue = self.queue();
         let same = |other: Option<&Arc<LocalTask>>| other.is_some_and(|other| Arc::ptr_eq(other, task));
-        let gone: SmallVec<[Option<Arc<LocalTask>>; 1]> = if same(queue.tasks.back()) {
-            SmallVec::from_elem(queue.tasks.pop_back(), 1)
+        let gone: SmallVec<[Arc<LocalTask>; 1]> = if same(queue.tasks.back()) {
+            queue.tasks.pop_back().into_iter().collect()
         } else if same(queue.tasks.front()) {
-            SmallVec::from_elem(queue.tasks.pop_front(), 1)
+            queue.tasks.pop_front().into_iter().collect()
         } else {
             queue.stale += 1;
             queue.tidy()
@@ -206,14 +206,7 @@ impl LocalLine {
     /// Its tasks cannot run: those that wait fail.
     pub(crate) fn refuse(&self, worker: &Arc<Worker>, error: &RayError) {
         for task in self.all().into_iter().filter(|task| task.is_waiting()) {
-            let error = match error {
-                RayError::Unschedulable { why, .. } => RayError::Unschedulable {
-                    name: task.template.name.as_ref().to_owned(),
-                    why: why.clone(),
-                },
-                other => other.clone(),
-            };
-            task.fail(worker, error);
+            task.fail(worker, error.named_for(&task.template.name));
         }
     }
 
@@ -237,16 +230,15 @@ impl LocalLine {
 
 impl Queue {
     /// Takes out what is stale, where that is most of the queue.
-    fn tidy(&mut self) -> SmallVec<[Option<Arc<LocalTask>>; 1]> {
+    fn tidy(&mut self) -> SmallVec<[Arc<LocalTask>; 1]> {
         if self.tasks.len() <= 2 * (self.tasks.len() - self.stale.min(self.tasks.len())) + 32 {
             return SmallVec::new();
         }
-        let (waiting, stale): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.tasks)
-            .into_iter()
-            .partition(|task| task.is_waiting());
-        self.tasks = waiting;
         self.stale = 0;
-        stale.into_iter().map(Some).collect()
+        let tasks = std::mem::take(&mut self.tasks);
+        let (waiting, stale) = tasks.into_iter().partition(|task| task.is_waiting());
+        self.tasks = waiting;
+        Vec::from(stale).into()
     }
 }
 

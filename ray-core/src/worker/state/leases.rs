@@ -213,14 +213,10 @@ impl State {
         queue.requests.retain(|open| *open != request);
         let failed = std::mem::take(&mut queue.waiting);
         for task in failed {
-            let named = match (error, self.tasks.get(&task)) {
-                (RayError::Unschedulable { why, .. }, Some(pending)) => RayError::Unschedulable {
-                    name: pending.name().to_owned(),
-                    why: why.clone(),
-                },
-                _ => error.clone(),
-            };
-            self.finish_failed(task, &named, now, out);
+            if let Some(pending) = self.tasks.get(&task) {
+                let error = error.named_for(pending.name());
+                self.finish_failed(task, &error, now, out);
+            }
         }
         self.drive(&shape, now, out);
     }

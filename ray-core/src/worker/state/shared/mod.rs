@@ -703,13 +703,7 @@ impl State {
             let Some(pending) = self.tasks.get(&task).filter(|pending| pending.phase == Phase::Queued) else {
                 continue;
             };
-            let error = match error {
-                RayError::Unschedulable { why, .. } => RayError::Unschedulable {
-                    name: pending.name().to_owned(),
-                    why: why.clone(),
-                },
-                other => other.clone(),
-            };
+            let error = error.named_for(pending.name());
             self.finish_failed(task, &error, now, out);
         }
     }
