@@ -5,6 +5,8 @@
 //! BELL-2: a producer makes a system call only if it swapped the waiter's announcement away: one call a sleep, whoever rings.
 //! BELL-3: the word changes by swaps only: the waiter's announcement, its return, and a producer's `AWAKE`. Any value at all is
 //! safe: an odd one costs a wake-up too many.
+//! BELL-4: a producer that is killed between its swap and its system call takes the wake-up with it, and all others find the
+//! word `AWAKE`. So whoever learns that a peer is dead [rouses](Ringer::rouse) the waiter, whatever the word says.
 
 #[cfg(not(ray_loom))]
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -254,6 +256,21 @@ impl Ringer {
         } else {
             self.wake()
         }
+    }
+
+    /// Wakes the process although its word says that it is awake: a peer that has ended may have changed the word, and not
+    /// lived to make the call (BELL-4).
+    pub fn rouse(&self) {
+        self.bell.word().swap(AWAKE, Ordering::AcqRel);
+        sync::futex_wake(self.bell.word());
+        self.bell.event.signal();
+    }
+
+    /// Swaps the waiter's announcement away, and gets no farther.
+    #[cfg(test)]
+    pub(crate) fn die_while_ringing(&self) {
+        fence(Ordering::SeqCst);
+        self.bell.word().swap(AWAKE, Ordering::AcqRel);
     }
 
     /// Whether the process is awake, as far as one can tell from outside.

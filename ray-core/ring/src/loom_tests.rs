@@ -88,6 +88,47 @@ fn bell_1_no_wake_up_of_a_parked_reactor_is_lost() {
     });
 }
 
+/// Another producer rings before the victim's swap or after it; the news of the death comes last.
+fn victim_and_other(bell: &Doorbell, posted: &Arc<AtomicU32>) -> thread::JoinHandle<()> {
+    let (victim, ringer, post) = (bell.ringer(), bell.ringer(), Arc::clone(posted));
+    let dies = thread::spawn(move || victim.die_while_ringing());
+    thread::spawn(move || {
+        post.store(1, Ordering::Release);
+        ringer.ring();
+        dies.join().unwrap();
+        ringer.rouse();
+    })
+}
+
+#[test]
+fn bell_4_a_producer_that_dies_while_it_rings_takes_nobody_elses_wake_up_with_it() {
+    model(|| {
+        let mut bell = Doorbell::on_heap();
+        let posted = Arc::new(AtomicU32::new(0));
+        let other = victim_and_other(&bell, &posted);
+        while posted.load(Ordering::Acquire) != 1 {
+            bell.sleep(None, || posted.load(Ordering::Acquire) == 1);
+        }
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn bell_4_nor_that_of_a_parked_reactor() {
+    model(|| {
+        let mut bell = Doorbell::on_heap();
+        let posted = Arc::new(AtomicU32::new(0));
+        let other = victim_and_other(&bell, &posted);
+        while posted.load(Ordering::Acquire) != 1 {
+            if bell.arm(|| posted.load(Ordering::Acquire) == 1) {
+                bell.park();
+            }
+            bell.disarm();
+        }
+        other.join().unwrap();
+    });
+}
+
 #[test]
 fn bell_1_nor_is_one_lost_that_comes_between_a_thread_that_takes_over_and_the_reactor() {
     model(|| {

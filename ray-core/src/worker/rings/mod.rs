@@ -11,6 +11,7 @@
 //!   code which waits for nothing, and where somebody comes by anyway (RI-5, in `duty`): its peers then ring nobody.
 //! - RI-4: before the death of a peer is acted upon, all its answers have been seen; then the state of each record tells
 //!   whether its task may have begun.
+//! - RI-6: the death of a peer rouses the consumer whatever its bell says: the peer may have died while it rang (BELL-4).
 
 mod consume;
 mod duty;
@@ -139,10 +140,18 @@ impl Rings {
     }
 
     fn errand(&self, worker: &Arc<Worker>, errand: Errand) {
+        let death = matches!(errand, Errand::Death(..));
         self.errands.lock().unwrap_or_else(PoisonError::into_inner).push(errand);
         self.errand_count.fetch_add(1, Ordering::Release);
-        if !self.drain_for_busy_main(worker) {
-            // Whoever is the consumer looks; this is no post to a peer.
+        if self.drain_for_busy_main(worker) {
+            return;
+        }
+        // Whoever is the consumer looks.
+        if death {
+            // RI-6.
+            self.ringer.rouse();
+        } else {
+            // This is no post to a peer.
             let _found = self.ringer.ring();
         }
     }
