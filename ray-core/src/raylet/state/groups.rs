@@ -2,18 +2,19 @@
 //!
 //! - RG-1: a request for a bundle that is not here waits. It is refused only on the word of the GCS: the group is removed,
 //!   or has no such bundle, or is created and no bundle of it is large enough.
-//! - RG-2: the GCS hears at once when more is free than it knows, and at the next tick when less is. When the node refuses a
-//!   group, the GCS hears first what is free: so the next that comes free is news.
+//! - RG-2 (`reports`): the GCS always knows what is free, or will soon.
 //! - RG-3: a group that has no room yet may wait as a request for all its bundles here. It is granted in turn, as any other
 //!   request is, and then its bundles are made of what was granted: between the two nobody else gets anything.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::{ActorPlace, Effect, Effects, For, State, refuse};
+use super::actors::{ActorPlace, shown_name};
+use super::requests::{Asked, For};
+use super::{Effect, Effects, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, PlacementGroupId, WorkerId};
-use crate::raylet::convert::{from_numbers, to_numbers};
+use crate::raylet::convert::from_numbers;
 use crate::scheduling::queue::{Added, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, ResourceSet, Shape};
 use crate::wire::{DeathCause, Frame, GroupState};
@@ -34,8 +35,7 @@ type NewBundle = (u32, BTreeMap<String, f64>);
 
 impl State {
     /// RG-1: a request waits for a group, or for more than it has.
-    pub(super) fn ask_for_group(&mut self, group: Option<PlacementGroupId>, out: &mut Effects) {
-        let Some(group) = group else { return };
+    pub(super) fn ask_for_group(&mut self, group: PlacementGroupId, out: &mut Effects) {
         match self.groups.asked.get(&group) {
             None => {
                 self.groups.asked.insert(group, None);
@@ -80,12 +80,12 @@ impl State {
         }
         for (request, why) in hopeless {
             self.queue.cancel(request.requester, request.id);
-            let Some(wanted) = self.who_asked(&request) else {
+            let Some(asked) = self.who_asked(&request) else {
                 continue;
             };
             let error = match why {
                 Ok(shortfall) => RayError::Unschedulable {
-                    name: name_of(&wanted),
+                    name: name_of(&asked),
                     why: format!("placement group {group} has no bundle that can ever hold it: {shortfall}"),
                 },
                 Err(why) => RayError::PlacementGroup {
@@ -93,7 +93,7 @@ impl State {
                     why,
                 },
             };
-            refuse(wanted, error, out);
+            asked.refuse(error, out);
         }
     }
 
@@ -106,18 +106,13 @@ impl State {
         };
         let waiting: Vec<LeaseRequest> = self.queue.group_removed(group);
         for request in waiting {
-            if let Some(wanted) = self.who_asked(&request) {
-                refuse(wanted, error.clone(), out);
+            if let Some(asked) = self.who_asked(&request) {
+                asked.refuse(error.clone(), out);
             }
         }
         // Some have their resources, and wait for a worker to come up.
-        let (ending, going_on) = std::mem::take(&mut self.granted)
-            .into_iter()
-            .partition::<VecDeque<_>, _>(|granted| is_within(&granted.allocation, group));
-        self.granted = going_on;
-        for granted in ending {
-            self.resources.release(granted.allocation);
-            refuse(granted.wanted, error.clone(), out);
+        for asked in self.take_back(|granted| is_within(&granted.allocation, group)) {
+            asked.refuse(error.clone(), out);
         }
     }
 
@@ -174,8 +169,7 @@ impl State {
             all.add(&set);
         }
         let Ok(shape) = Shape::new(all) else { return false };
-        self.next += 1;
-        let (id, requester) = (self.next, WorkerId::default());
+        let (id, requester) = (self.number(), WorkerId::default());
         let request = LeaseRequest {
             id,
             requester,
@@ -250,46 +244,23 @@ impl State {
         }
         self.schedule(now, out);
     }
-
-    /// RG-2: something may have been taken or given back.
-    pub(super) fn note_resources(&mut self, out: &mut Effects) {
-        let available = to_numbers(&self.resources.available());
-        let more = |(name, amount): (&String, &f64)| *amount > self.reported.get(name).copied().unwrap_or_default();
-        if available.iter().any(more) {
-            self.send_report(available, out);
-        } else {
-            self.unreported = available != self.reported;
-        }
-    }
-
-    /// Tells the GCS what is free, if it does not know.
-    pub(super) fn report_resources(&mut self, out: &mut Effects) {
-        let available = to_numbers(&self.resources.available());
-        if available != self.reported {
-            self.send_report(available, out);
-        }
-    }
-
-    fn send_report(&mut self, available: BTreeMap<String, f64>, out: &mut Effects) {
-        self.unreported = false;
-        self.reported.clone_from(&available);
-        out.push(Effect::ToGcs(Frame::NodeResources { available }));
-    }
 }
 
 fn is_within(allocation: &Allocation, group: PlacementGroupId) -> bool {
     allocation.bundle().is_some_and(|(of, _)| of == group)
 }
 
-fn name_of(wanted: &For) -> String {
-    match wanted {
-        For::Owner { name, .. } => name.clone(),
-        For::Actor { spec, .. } => spec.name.clone().unwrap_or_else(|| spec.type_name.clone()),
+fn name_of(asked: &For) -> String {
+    match asked {
+        For::Owner(Asked { name, .. }) => name.clone(),
+        For::Actor { spec, .. } => shown_name(spec),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     use crate::wire::LeaseShape;

@@ -1,7 +1,8 @@
 //! Actors that live in a host, beside other work: on the driver's node, in the driver's process. They take nothing that is
 //! scheduled, so that none of them stands in line, and the end of one is not the end of its process.
 
-use super::{ActorPlace, Effect, Effects, State};
+use super::actors::ActorPlace;
+use super::{Effect, Effects, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, WorkerId};
 use crate::wire::{ActorSpec, DeathCause, Frame};
@@ -9,7 +10,7 @@ use crate::wire::{ActorSpec, DeathCause, Frame};
 impl State {
     pub(super) fn start_hosted_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, out: &mut Effects) {
         let actor = spec.actor;
-        let Some(host) = self.workers.driver() else {
+        let Some(host) = self.host() else {
             let error = Some(RayError::Unschedulable {
                 name: spec.type_name,
                 why: "the driver, which hosts the shared actors of its job, has ended".into(),

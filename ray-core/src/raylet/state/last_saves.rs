@@ -95,7 +95,7 @@ pub(in crate::raylet) fn warn_unsaved(actor: &str, within: Duration) {
 #[cfg(test)]
 mod tests {
 
-    use super::super::ActorPlace;
+    use super::super::actors::ActorPlace;
     use super::*;
 
     use crate::raylet::workers::Role;

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Effect, Effects, For, Granted, State};
+use super::grants::Granted;
+use super::requests::For;
+use super::{Effect, Effects, State};
 use crate::ids::{ActorId, WorkerId};
 use crate::wire::{ActorSpec, DeathCause, Frame};
 
@@ -14,7 +16,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A worker was asked to become an actor and has not answered.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Taking {
     at: Duration,
     end: Option<End>,
 }
@@ -26,8 +28,8 @@ enum End {
     Exit,
 }
 
-impl Asked {
-    pub(super) fn at(now: Duration) -> Self {
+impl Taking {
+    pub(super) fn asked_at(now: Duration) -> Self {
         Self { at: now, end: None }
     }
 
@@ -110,9 +112,9 @@ impl State {
             }
             match (place.asked.take().and_then(|asked| asked.end), place.allocation.take()) {
                 (None, Some(allocation)) => {
-                    let wanted = For::Actor { spec, restarts };
+                    let asked = For::Actor { spec, restarts };
                     self.granted.push_front(Granted {
-                        wanted,
+                        asked,
                         allocation,
                         gpus,
                     });
