@@ -39,6 +39,7 @@ use crowd::Crowd;
 pub(super) use effect::{Effect, Effects};
 use grants::Granted;
 use groups::Groups;
+use jobs::Jobs;
 use last_saves::LastSaves;
 pub(super) use last_saves::warn_unsaved;
 use leases::Lease;
@@ -62,6 +63,7 @@ pub(super) struct State {
     actors: HashMap<ActorId, ActorPlace>,
     groups: Groups,
     workers: Workers,
+    jobs: Jobs,
     births: Births,
     /// The last number that was given out.
     last: u64,
@@ -99,6 +101,7 @@ impl State {
             actors: HashMap::new(),
             groups: Groups::default(),
             workers: Workers::default(),
+            jobs: Jobs::default(),
             births: Births::new(keep_idle, idle_time),
             last: 1,
             crowd: Crowd::default(),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use crate::ids::{ActorId, IdHasher, WorkerId};
+use crate::ids::{ActorId, IdHasher, JobId, WorkerId};
 use crate::wire::DeathCause;
 
 /// Dead workers that are remembered, so that a late question about one is answered.
@@ -28,6 +28,8 @@ pub(super) enum Role {
 
 #[derive(Debug)]
 pub(super) struct Process {
+    /// The job that it serves, for life.
+    pub(super) job: JobId,
     pub(super) pid: u32,
     pub(super) role: Role,
     /// When its lease or its actor began.
@@ -54,8 +56,9 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    pub(super) fn add(&mut self, worker: WorkerId, pid: u32, role: Role, gpus: Vec<u32>) {
+    pub(super) fn add(&mut self, worker: WorkerId, job: JobId, pid: u32, role: Role, gpus: Vec<u32>) {
         let process = Process {
+            job,
             pid,
             role,
             since: Duration::ZERO,
@@ -70,14 +73,6 @@ impl Workers {
 
     pub(super) fn get(&self, worker: &WorkerId) -> Option<&Process> {
         self.processes.get(worker)
-    }
-
-    /// The driver of the node's job.
-    pub(super) fn driver(&self) -> Option<WorkerId> {
-        let mut processes = self.processes.iter();
-        processes
-            .find(|(_, process)| process.role == Role::Driver)
-            .map(|(id, _)| *id)
     }
 
     pub(super) fn get_mut(&mut self, worker: &WorkerId) -> Option<&mut Process> {
@@ -96,9 +91,10 @@ impl Workers {
         }
     }
 
-    /// Takes an idle worker that sees exactly these GPUs, for a lease or `for_life`: one that lends serves leases only.
-    pub(super) fn take_idle(&mut self, gpus: &[u32], for_life: bool) -> Option<WorkerId> {
-        let fits = |it: &Process| it.gpus == gpus && !(for_life && it.lends);
+    /// Takes an idle worker of a job that sees exactly these GPUs, for a lease or `for_life`: one that lends serves leases
+    /// only.
+    pub(super) fn take_idle(&mut self, job: JobId, gpus: &[u32], for_life: bool) -> Option<WorkerId> {
+        let fits = |it: &Process| it.job == job && it.gpus == gpus && !(for_life && it.lends);
         let place = self
             .idle
             .iter()
@@ -106,8 +102,10 @@ impl Workers {
         Some(self.idle.remove(place))
     }
 
-    pub(super) fn idle_count(&self) -> usize {
-        self.idle.len()
+    /// Workers of a job that wait for a lease, or will once they are up.
+    pub(super) fn ready_count(&self, job: JobId) -> usize {
+        let ready = |it: &&Process| it.job == job && matches!(it.role, Role::Idle(_) | Role::Starting);
+        self.processes.values().filter(ready).count()
     }
 
     /// Idle workers that nobody would miss.
@@ -117,13 +115,6 @@ impl Workers {
 
     fn is_spare(&self, worker: &WorkerId) -> bool {
         self.processes.get(worker).is_some_and(|process| !process.lends)
-    }
-
-    pub(super) fn starting_count(&self) -> usize {
-        self.processes
-            .values()
-            .filter(|process| process.role == Role::Starting)
-            .count()
     }
 
     /// Idle workers over `keep` that have been idle since before `before`, longest idle first. Those that lend are left

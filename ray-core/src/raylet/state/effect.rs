@@ -1,7 +1,7 @@
 //! What the raylet's decisions ask of its edge.
 
 use crate::host::MemoryUsage;
-use crate::ids::WorkerId;
+use crate::ids::{JobId, WorkerId};
 use crate::raylet::memory::Answers;
 use crate::wire::Frame;
 
@@ -22,6 +22,7 @@ pub(in crate::raylet) enum Effect {
     },
     Spawn {
         worker: WorkerId,
+        job: JobId,
         gpus: Vec<u32>,
     },
     Kill {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::requests::{Asked, For};
 use super::{Effects, State};
 use crate::error::RayError;
-use crate::ids::WorkerId;
+use crate::ids::{JobId, WorkerId};
 use crate::raylet::workers::Role;
 use crate::scheduling::Allocation;
 use crate::scheduling::queue::Grant;
@@ -19,6 +19,7 @@ use crate::wire::DeathCause;
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) asked: For,
+    pub(super) job: JobId,
     pub(super) allocation: Allocation,
     pub(super) gpus: Vec<u32>,
 }
@@ -43,17 +44,27 @@ impl State {
                 continue;
             };
             let gpus: Vec<u32> = allocation.gpus().iter().map(|(index, _)| *index).collect();
-            let Some(asked) = self.who_asked(&request) else {
+            let asked = self.who_asked(&request);
+            let Some((job, asked)) = asked.and_then(|asked| Some((self.job_for(&asked)?, asked))) else {
                 self.resources.release(allocation);
                 continue;
             };
             self.granted.push_back(Granted {
                 asked,
+                job,
                 allocation,
                 gpus,
             });
         }
         bundles_made
+    }
+
+    /// The job of who asked; none if that process is gone.
+    fn job_for(&self, asked: &For) -> Option<JobId> {
+        match asked {
+            For::Owner(asked) => self.job_of(asked.requester),
+            For::Actor { spec, .. } => Some(spec.job),
+        }
     }
 
     /// RL-2: gives each grant a worker, and starts as many as are missing.
@@ -65,16 +76,17 @@ impl State {
                 None => unmatched.push_back(granted),
             }
         }
-        let mut starting: Vec<Vec<u32>> = self
+        let mut starting: Vec<(JobId, Vec<u32>)> = self
             .workers
             .iter()
             .filter(|(_, process)| process.role == Role::Starting)
-            .map(|(_, process)| process.gpus.clone())
+            .map(|(_, process)| (process.job, process.gpus.clone()))
             .collect();
         for granted in &unmatched {
-            match starting.iter().position(|gpus| *gpus == granted.gpus) {
+            let serves = |(job, gpus): &(JobId, Vec<u32>)| *job == granted.job && *gpus == granted.gpus;
+            match starting.iter().position(serves) {
                 Some(place) => drop(starting.swap_remove(place)),
-                None => self.spawn(granted.gpus.clone(), out),
+                None => self.spawn(granted.job, granted.gpus.clone(), out),
             }
         }
         self.granted = unmatched;
@@ -87,9 +99,9 @@ impl State {
                 requester,
                 shared: true,
                 ..
-            }) => Some(self.host().unwrap_or(*requester)),
-            For::Owner(_) => self.workers.take_idle(&granted.gpus, false),
-            For::Actor { .. } => self.workers.take_idle(&granted.gpus, true),
+            }) => Some(self.host(granted.job).unwrap_or(*requester)),
+            For::Owner(_) => self.workers.take_idle(granted.job, &granted.gpus, false),
+            For::Actor { .. } => self.workers.take_idle(granted.job, &granted.gpus, true),
         }
     }
 
@@ -98,6 +110,7 @@ impl State {
             asked,
             allocation,
             gpus,
+            ..
         } = granted;
         match asked {
             For::Owner(asked) => self.lease(asked, allocation, gpus, worker, now, out),
@@ -119,8 +132,9 @@ impl State {
     }
 
     /// No process could be started for the grant that has waited longest: trying for ever would not help.
-    pub(super) fn grant_failed(&mut self, gpus: &[u32], cause: &DeathCause, out: &mut Effects) {
-        let Some(place) = self.granted.iter().position(|granted| granted.gpus == gpus) else {
+    pub(super) fn grant_failed(&mut self, job: JobId, gpus: &[u32], cause: &DeathCause, out: &mut Effects) {
+        let waits = |granted: &Granted| granted.job == job && granted.gpus == gpus;
+        let Some(place) = self.granted.iter().position(waits) else {
             return;
         };
         let Some(granted) = self.granted.remove(place) else {

@@ -10,7 +10,7 @@ use crate::wire::{ActorSpec, DeathCause, Frame};
 impl State {
     pub(super) fn start_hosted_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, out: &mut Effects) {
         let actor = spec.actor;
-        let Some(host) = self.host() else {
+        let Some(host) = self.host(spec.job) else {
             let error = Some(RayError::Unschedulable {
                 name: spec.type_name,
                 why: "the driver, which hosts the shared actors of its job, has ended".into(),

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::{Effect, Effects, State};
-use crate::ids::WorkerId;
-use crate::raylet::workers::Role;
+use crate::ids::{JobId, WorkerId};
+use crate::raylet::workers::{Process, Role};
 use crate::wire::{DeathCause, Frame};
 
 /// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
@@ -35,17 +35,17 @@ impl Births {
 }
 
 impl State {
-    /// Starts workers before they are asked for.
-    pub(in crate::raylet) fn prestart(&mut self, out: &mut Effects) {
-        for _ in self.workers.idle_count() + self.workers.starting_count()..self.births.keep_idle {
-            self.spawn(Vec::new(), out);
+    /// Starts workers of a job before they are asked for.
+    pub(super) fn prestart(&mut self, job: JobId, out: &mut Effects) {
+        for _ in self.workers.ready_count(job)..self.births.keep_idle {
+            self.spawn(job, Vec::new(), out);
         }
     }
 
-    pub(super) fn spawn(&mut self, gpus: Vec<u32>, out: &mut Effects) {
+    pub(super) fn spawn(&mut self, job: JobId, gpus: Vec<u32>, out: &mut Effects) {
         let worker = WorkerId::random();
-        self.workers.add(worker, 0, Role::Starting, gpus.clone());
-        out.push(Effect::Spawn { worker, gpus });
+        self.workers.add(worker, job, 0, Role::Starting, gpus.clone());
+        out.push(Effect::Spawn { worker, job, gpus });
     }
 
     /// The process exists; it has not said hello yet.
@@ -160,19 +160,19 @@ impl State {
         self.cancel_requests_of(worker);
         let actor = self.remove_actor_of(&process);
         if process.role == Role::Starting {
-            self.not_up(&process.gpus, &cause, out);
+            self.not_up(&process, &cause, out);
         }
         self.hosted_actors_lost(worker, &cause, out);
         out.push(Effect::ForgetInStore { worker });
         out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
         if process.role == Role::Driver {
-            self.driver_ended(out);
+            self.driver_ended(process.job, out);
         }
         self.schedule(now, out);
     }
 
     /// A worker has died before it was up.
-    fn not_up(&mut self, gpus: &[u32], cause: &DeathCause, out: &mut Effects) {
+    fn not_up(&mut self, process: &Process, cause: &DeathCause, out: &mut Effects) {
         // SIGKILL comes from outside and says nothing of the program.
         let by_itself = !matches!(cause, DeathCause::Signalled { signal } if *signal == libc::SIGKILL);
         if by_itself {
@@ -180,7 +180,7 @@ impl State {
         }
         let hopeless = by_itself && self.births.stillborn >= STILLBORN;
         if hopeless || matches!(cause, DeathCause::NotStarted { .. }) {
-            self.grant_failed(gpus, cause, out);
+            self.grant_failed(process.job, &process.gpus, cause, out);
         }
     }
 }
