@@ -15,7 +15,7 @@ use crate::ids::{ActorId, JobId, NodeId, ObjectId, PlacementGroupId, TaskId, Wor
 use crate::memory::{Holdings, MemoryReport};
 
 wire_types! {
-    layouts FRAME_LAYOUTS;
+    layouts pub FRAME_LAYOUTS;
 
     /// One message.
     #[derive(Debug, Clone)]
