@@ -15,7 +15,7 @@ use crate::ids::{ActorId, NodeId, ObjectId, TaskId, WorkerId};
 use crate::wire::{Reader, Wire, WireError, wire_types};
 
 wire_types! {
-    layouts ERROR_LAYOUTS;
+    layouts pub ERROR_LAYOUTS;
 
     /// What went wrong.
     ///
