@@ -355,6 +355,12 @@ impl Actors {
         );
     }
 
+    /// Whether an actor of a job lives, or will.
+    pub(super) fn are_left_of(&self, job: JobId) -> bool {
+        let mut actors = self.actors.values();
+        actors.any(|actor| actor.spec.job == job && !actor.is_dead())
+    }
+
     fn end_all(&mut self, which: impl Fn(&Actor) -> bool, reason: &str, out: &mut Outbox) {
         let living = self
             .actors

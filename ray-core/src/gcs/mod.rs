@@ -8,6 +8,7 @@
 mod actors;
 mod groups;
 mod heirs;
+mod jobs;
 mod kv;
 mod service;
 mod state;

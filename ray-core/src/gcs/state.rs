@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::RayError;
 use crate::gcs::actors::Actors;
 use crate::gcs::groups::{Groups, Wanted};
+use crate::gcs::jobs::Jobs;
 use crate::gcs::kv::KeyValues;
 use crate::ids::{NodeId, WorkerId};
 use crate::wire::{Frame, GcsEvent, GcsReply, GcsRequest};
@@ -41,6 +42,7 @@ pub struct Gcs {
     pub(super) nodes: BTreeMap<NodeId, Node>,
     actors: Actors,
     groups: Groups,
+    jobs: Jobs,
     kv: KeyValues,
 }
 
@@ -125,11 +127,14 @@ impl Gcs {
                 self.groups.reserved(group, (node, reserved), &self.nodes, &mut out);
             }
             Frame::GroupWanted { group } => self.groups.wanted_by(node, group, &mut out),
-            Frame::JobEnded { job } => self.actors.job_ended(job, &mut out),
+            Frame::AddJob { driver, namespace } => self.jobs.add(node, driver, namespace, &mut out),
+            Frame::JobEnded { job } => {
+                self.jobs.driver_gone(job);
+                self.actors.job_ended(job, &mut out);
+            }
             other => tracing::warn!(target: "ray_core::gcs", ?other, "a frame that the GCS does not take"),
         }
-        self.actors.place_heirs(&self.nodes, &mut out);
-        out.0
+        self.settle(out)
     }
 
     /// The connection to a node is gone.
@@ -137,7 +142,17 @@ impl Gcs {
         let mut out = Outbox::default();
         self.nodes.remove(&node);
         self.actors.node_lost(node, &self.nodes, &mut out);
+        for job in self.jobs.of_node(node) {
+            self.jobs.driver_gone(job);
+            self.actors.job_ended(job, &mut out);
+        }
+        self.settle(out)
+    }
+
+    /// What may follow from any event.
+    fn settle(&mut self, mut out: Outbox) -> Vec<Effect> {
         self.actors.place_heirs(&self.nodes, &mut out);
+        self.jobs.end_over(&self.actors, &self.nodes, &mut out);
         out.0
     }
 

@@ -9,7 +9,7 @@ use super::actors::ActorSpec;
 use super::death::DeathCause;
 use super::gcs::{GcsEvent, GcsReply, GcsRequest};
 use super::groups::GroupState;
-use super::handshake::{HeadSetup, Hello, Welcome};
+use super::handshake::{HeadSetup, Hello, JobSetup, Welcome};
 use super::leases::LeaseShape;
 use super::nodes::NodeReport;
 use super::tasks::TaskSpec;
@@ -49,6 +49,18 @@ wire_types! {
             /// What it is to be.
             setup: Box<HeadSetup>,
         },
+        5 =>
+        /// The first frame of a driver. With it come the descriptor of its program, and that of a socket for what its workers
+        /// print if the raylet is in another process and the driver shows it.
+        Attach {
+            /// Which build, protocol and process this is.
+            hello: Box<Hello>,
+            /// The job that begins with it; none for a process that only asks how the node stands.
+            job: Option<Box<JobSetup>>,
+        },
+        6 =>
+        /// Asks a node that `ray start` has started to end.
+        StopNode {},
         10 =>
         /// Asks for a worker for a shape.
         RequestLease {
@@ -496,7 +508,7 @@ wire_types! {
             available: BTreeMap<String, f64>,
         },
         92 =>
-        /// A driver has ended: its job is over.
+        /// A driver has ended, and with it everything of its job but the actors that are to outlive it.
         JobEnded {
             /// The job.
             job: JobId,
@@ -516,6 +528,28 @@ wire_types! {
             bundles: u32,
             /// How it stands.
             state: GroupState,
+        },
+        95 =>
+        /// A driver has come: a job begins.
+        AddJob {
+            /// The driver.
+            driver: WorkerId,
+            /// The job's namespace.
+            namespace: String,
+        },
+        96 =>
+        /// The job has this number.
+        JobAdded {
+            /// The driver.
+            driver: WorkerId,
+            /// The job.
+            job: JobId,
+        },
+        97 =>
+        /// A job is over: its driver is gone, and no actor of it is left that could need its program.
+        JobOver {
+            /// The job.
+            job: JobId,
         },
     }
 }

@@ -49,7 +49,16 @@ wire_types! {
         config: BTreeMap<String, String>,
     }
 
-    /// What a head is to be: its node, its session, its job.
+    /// The job that a driver begins.
+    #[derive(Debug, Clone)]
+    struct JobSetup {
+        /// Where its names of actors hold.
+        namespace: String,
+        /// The window in which lines that its workers repeat are counted instead of shown.
+        deduplicate_within: Option<Duration>,
+    }
+
+    /// What a head is to be: its node and its session.
     #[derive(Debug, Clone)]
     struct HeadSetup {
         /// The node's id.
@@ -64,18 +73,10 @@ wire_types! {
         store_bytes: u64,
         /// The session directory's path, as the kernel has it.
         session_dir: Bytes,
-        /// The job.
-        job: JobId,
-        /// The job's driver.
-        driver: WorkerId,
-        /// The job's namespace.
-        namespace: String,
         /// Settings of node scope, as text.
         node_config: BTreeMap<String, String>,
         /// Settings of cluster scope, as text.
         cluster_config: BTreeMap<String, String>,
-        /// The window in which lines that workers repeat are counted instead of shown.
-        deduplicate_within: Option<Duration>,
     }
 }
 
