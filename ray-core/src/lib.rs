@@ -8,6 +8,9 @@ pub mod __private;
 pub mod api;
 #[doc(hidden)]
 pub mod clock;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod config;
 pub mod error;
 #[doc(hidden)]

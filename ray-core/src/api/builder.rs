@@ -21,6 +21,13 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// The cluster to join. `auto` is the node that `ray start` has started on this machine: then what the node offers is its
+    /// own affair, and it goes on when this session ends. `local`, the default, is a session of this process's own.
+    #[must_use]
+    pub fn address(self, address: impl Into<String>) -> Self {
+        self.config("address", address.into())
+    }
+
     /// How many CPUs the node offers. Default: what this process may use (affinity, cgroup quota).
     #[must_use]
     pub fn num_cpus(self, cpus: u32) -> Self {

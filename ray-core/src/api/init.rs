@@ -1,5 +1,7 @@
-//! `init`: a head, a raylet and an object store, in this process or in one of their own, and the handle that ends them.
+//! `init`: a head, a raylet and an object store, in this process or in one of their own, and the handle that ends them; or
+//! a place on a node that is there already.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -10,12 +12,12 @@ use tokio::sync::oneshot;
 use super::Builder;
 use crate::config::{Config, Sources};
 use crate::error::{RayError, Result};
-use crate::head::{self, Head, Plan};
+use crate::head::{self, Head, JobPlan, Plan};
 use crate::ids::WorkerId;
 use crate::process::takeover;
-use crate::session::Session;
+use crate::session::{Session, connect_to_node};
 use crate::wire::Receiver;
-use crate::worker::{self, JoinError, Worker, serve, set_current};
+use crate::worker::{self, Introduction, JoinError, Worker, serve, set_current};
 
 /// A handle of the session that lives in this process. When the last one drops, the session ends: its workers, its
 /// actors, and its shared memory are gone.
@@ -30,7 +32,8 @@ struct Running {
     worker: Arc<Worker>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    session: Arc<Session>,
+    /// The directory of a session of its own, which ends with it.
+    _session: Option<Arc<Session>>,
 }
 
 static RUNNING: Mutex<Weak<Running>> = Mutex::new(Weak::new());
@@ -79,7 +82,7 @@ impl Ray {
 
     /// The session's directory, with the workers' logs under `logs/`.
     pub fn session_dir(&self) -> &std::path::Path {
-        self.running.session.path()
+        &self.running.worker.identity.session_dir
     }
 }
 
@@ -109,21 +112,46 @@ fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> RayError {
     }
 }
 
+/// What a session is to be part of.
+enum Start {
+    /// A head of its own.
+    Head(Box<Plan>),
+    /// A node of this machine.
+    Node(UnixStream),
+}
+
 fn launch(options: Builder) -> Result<Running> {
     if crate::worker::current().is_ok() {
         // A task's process has its runtime from the start.
         return Err(RayError::AlreadyInitialized {});
     }
-    takeover::available().map_err(|error| failed("this process cannot start workers")(&error))?;
-    let sources = Sources::of_this_process(options.settings).map_err(|error| failed("its settings")(&error))?;
-    let config = Config::resolve(&sources).map_err(|error| failed("its settings")(&error))?;
+    let settings = |error: &dyn std::fmt::Display| failed("its settings")(error);
+    let sources = Sources::of_this_process(options.settings).map_err(|error| settings(&error))?;
+    let config = Config::resolve(&sources).map_err(|error| settings(&error))?;
     let base = options.temp_dir.as_ref().or(config.process.tmpdir.as_ref());
-    let session = Session::create_in(base.map(PathBuf::as_path));
-    let session = Arc::new(session.map_err(|error| failed("no session directory")(&error))?);
-    let driver = WorkerId::random();
+    let base = base.map(PathBuf::as_path);
+    let start = match config.process.address.as_deref() {
+        None | Some("local") => {
+            takeover::available().map_err(|error| failed("this process cannot start workers")(&error))?;
+            let session = Session::create_in(base).map_err(|error| failed("no session directory")(&error))?;
+            let plan = head::plan(&config, options.resources, Arc::new(session));
+            Start::Head(Box::new(plan.map_err(|error| failed("the machine's memory")(&error))?))
+        }
+        Some("auto") => {
+            takeover::available().map_err(|error| failed("workers cannot run this program")(&error))?;
+            Start::Node(connect_to_node(base).map_err(|error| failed("no node to join")(&error))?)
+        }
+        Some(other) => {
+            let known = "known are `auto` (the node of this machine) and `local` (a session of its own)";
+            return Err(settings(&format!("`address` is `{other}`; {known}")));
+        }
+    };
+    let session = match &start {
+        Start::Head(plan) => Some(plan.session.clone()),
+        Start::Node(_) => None,
+    };
+    let job = head::plan_job(&config.process);
     let welcome_within = Duration::from_secs(config.node.worker_register_timeout_seconds);
-    let plan = head::plan(config, options.resources, session.clone(), driver);
-    let plan = plan.map_err(|error| failed("the machine's memory")(&error))?;
     let (ready, started) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("ray-io".into()).spawn(move || {
@@ -134,7 +162,7 @@ fn launch(options: Builder) -> Result<Running> {
             Err(error) => return drop(ready.send(Err(failed("no runtime")(&error)))),
         };
         runtime.block_on(async move {
-            match join(plan, driver, welcome_within).await {
+            match join(start, job, welcome_within).await {
                 Ok((worker, receiver, head)) => {
                     tokio::spawn(serve(worker.clone(), receiver));
                     if ready.send(Ok(worker)).is_ok() {
@@ -158,17 +186,26 @@ fn launch(options: Builder) -> Result<Running> {
         worker,
         stop,
         thread,
-        session,
+        _session: session,
     })
 }
 
 type Joined = (Arc<Worker>, Receiver, Head);
 
-/// Starts the head and joins it.
-async fn join(plan: Plan, driver: WorkerId, welcome_within: Duration) -> Result<Joined> {
+/// Starts the head, if it is to be one of this session's own, and joins.
+async fn join(start: Start, job: JobPlan, welcome_within: Duration) -> Result<Joined> {
     let cannot = |error: &dyn std::fmt::Display| failed("the raylet cannot start")(error);
-    let (head, connection) = Head::start(plan).await.map_err(|error| cannot(&error))?;
-    match tokio::time::timeout(welcome_within, worker::join(connection, driver)).await {
+    let way = match start {
+        Start::Head(plan) => Head::start(*plan, &job).await,
+        Start::Node(node) => Head::join(node, Some(&job)),
+    };
+    let (head, way) = way.map_err(|error| cannot(&error))?;
+    let introduction = Introduction::Driver {
+        id: WorkerId::random(),
+        job: Some(job.setup),
+        descriptors: way.descriptors,
+    };
+    match tokio::time::timeout(welcome_within, worker::join(way.connection, introduction)).await {
         Ok(Ok((worker, receiver))) => Ok((worker, receiver, head)),
         // An error of this process's own, as of the library's calls.
         Ok(Err(JoinError::Ray(error))) => Err(error),

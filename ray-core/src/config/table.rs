@@ -59,6 +59,9 @@ macro_rules! settings {
 settings! {
     /// What a driver reads for itself.
     Process {
+        /// The cluster that the driver joins: `auto` is the node that `ray start` has started on this machine, `local` a
+        /// session of its own, which is the default.
+        address: Option<String> = None,
         /// Where session directories are made. Default: `/tmp/ray`, or `/tmp/ray-<uid>` where that is another user's.
         tmpdir: Option<PathBuf> = None,
         /// Whether scheduler, object store and memory monitor (raylet, GCS and store) run in a process of their own,

@@ -13,8 +13,10 @@ use crate::wire::Frame;
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     last: u32,
-    /// Those that are not over, and whether the driver is gone.
+    /// Those that are not over.
     jobs: BTreeMap<JobId, Job>,
+    /// How many actors had died when it was last looked which jobs are over; `None` if a driver has gone since.
+    looked: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,7 @@ impl Jobs {
     pub(super) fn driver_gone(&mut self, job: JobId) {
         if let Some(job) = self.jobs.get_mut(&job) {
             job.driver_gone = true;
+            self.looked = None;
         }
     }
 
@@ -59,6 +62,11 @@ impl Jobs {
 
     /// GJ-1.
     pub(super) fn end_over(&mut self, actors: &Actors, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
+        let deaths = Some(actors.deaths());
+        if self.looked == deaths {
+            return;
+        }
+        self.looked = deaths;
         let over = |id: &JobId, job: &mut Job| job.driver_gone && !actors.are_left_of(*id);
         for (job, gone) in self.jobs.extract_if(.., over) {
             tracing::debug!(target: "ray_core::gcs", %job, driver = %gone.driver, namespace = %gone.namespace, "a job is over");

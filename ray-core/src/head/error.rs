@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{config, process, raylet, registry, session};
+use crate::{config, process, raylet, session};
 
 /// A head that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +13,6 @@ pub(crate) enum Error {
     Gcs,
     #[error("its settings: {0}")]
     Config(#[from] config::ConfigError),
-    #[error("the table of remote items: {0}")]
-    Registry(#[from] registry::RegistryError),
     #[error(transparent)]
     Process(#[from] process::Error),
     #[error("the session directory: {0}")]

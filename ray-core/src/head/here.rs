@@ -1,4 +1,4 @@
-//! A head in this process.
+//! GCS and raylet in this process.
 
 use std::sync::Arc;
 
@@ -6,16 +6,13 @@ use super::Error;
 use crate::config;
 use crate::gcs;
 use crate::host::Memory;
-use crate::process::Executable;
 use crate::raylet::{Handle, Options, Raylet};
-use crate::registry::Registry;
 use crate::session::Session;
-use crate::session::logs::LogFollower;
 use crate::wire::HeadSetup;
 use crate::wire::connection::local_pair;
 
 /// Starts GCS and raylet on the current runtime. The raylet ends both.
-pub(super) async fn start(setup: HeadSetup, session: Arc<Session>, logs: Option<LogFollower>) -> Result<Handle, Error> {
+pub(super) async fn start(setup: HeadSetup, session: Arc<Session>) -> Result<Handle, Error> {
     let options = Options {
         node: setup.node,
         resources: setup.resources,
@@ -23,13 +20,9 @@ pub(super) async fn start(setup: HeadSetup, session: Arc<Session>, logs: Option<
         idle_workers: setup.idle_workers as usize,
         store_bytes: setup.store_bytes,
         session,
-        executable: Executable::current()?,
-        job: (setup.job, setup.driver, setup.namespace),
         machine: Memory::detect().map_err(Error::Memory)?,
         config: config::Node::received(&setup.node_config)?,
         cluster: config::Cluster::received(&setup.cluster_config)?,
-        items: Registry::global()?.table_hash(),
-        logs,
     };
     let gcs = gcs::serve();
     let [near, far] = local_pair();

@@ -10,7 +10,6 @@ use crate::config;
 use crate::process::{Role, RoleEntry, role};
 use crate::raylet;
 use crate::session::Session;
-use crate::session::logs;
 use crate::wire::connection::over_socket;
 use crate::wire::{Frame, HeadSetup, Packet};
 
@@ -19,17 +18,14 @@ static HEAD: RoleEntry = RoleEntry { name: role::HEAD, run };
 
 /// The descriptor of the session's directory.
 pub(super) const SESSION: &str = "session";
-/// The descriptor of the connection for the output of workers, if the driver shows it.
-pub(super) const OUTPUT: &str = "output";
-
 fn run(mut role: Role) -> i32 {
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Runtime)
         .and_then(|runtime| {
-            let (session, output) = (role.take_descriptor(SESSION), role.take_descriptor(OUTPUT));
-            runtime.block_on(serve(role.control, session, output))
+            let session = role.take_descriptor(SESSION);
+            runtime.block_on(serve(role.control, session))
         });
     match served {
         Ok(()) => 0,
@@ -48,7 +44,7 @@ fn run(mut role: Role) -> i32 {
 }
 
 /// Serves the driver until its connection ends, then ends everything.
-async fn serve(control: OwnedFd, session: Option<OwnedFd>, output: Option<OwnedFd>) -> Result<(), Error> {
+async fn serve(control: OwnedFd, session: Option<OwnedFd>) -> Result<(), Error> {
     let (sender, mut receiver) = over_socket(control)?;
     let (setup, session) = match (receiver.recv().await, session) {
         (
@@ -60,9 +56,9 @@ async fn serve(control: OwnedFd, session: Option<OwnedFd>, output: Option<OwnedF
         ) => (setup, session),
         _ => return Err(Error::NoSetup),
     };
-    match start(*setup, session, output).await {
+    match start(*setup, session).await {
         Ok(raylet) => {
-            raylet.attend((sender, receiver)).await;
+            raylet.attend((sender, receiver), output::to_driver).await;
             raylet.shutdown().await;
             Ok(())
         }
@@ -73,15 +69,9 @@ async fn serve(control: OwnedFd, session: Option<OwnedFd>, output: Option<OwnedF
     }
 }
 
-async fn start(setup: HeadSetup, session: OwnedFd, output: Option<OwnedFd>) -> Result<raylet::Handle, Error> {
+async fn start(setup: HeadSetup, session: OwnedFd) -> Result<raylet::Handle, Error> {
     crate::logging::in_worker(&config::Cluster::received(&setup.cluster_config)?);
     let path = OsString::from_vec(setup.session_dir.to_vec()).into();
     let session = Arc::new(Session::join(path, session)?);
-    let options = logs::Options {
-        deduplicate_within: setup.deduplicate_within,
-        ..logs::Options::default()
-    };
-    let follow = |driver: OwnedFd| output::send_to_driver(options, driver.into());
-    let logs = output.map(follow).transpose().map_err(Error::Logs)?;
-    here::start(setup, session, logs).await
+    here::start(setup, session).await
 }

@@ -14,61 +14,106 @@
 mod error;
 mod here;
 mod main;
+#[cfg(feature = "cli")]
+mod node;
 mod output;
 mod plan;
+mod printing;
 mod process;
 
-use crate::ids::WorkerId;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use crate::process::Executable;
 use crate::raylet;
 use crate::session::logs;
-use crate::wire::connection::local_pair;
-use crate::wire::{HeadSetup, Receiver, Sender};
+use crate::wire::connection::{local_pair, over_socket};
+use crate::wire::{HeadSetup, JobSetup, Receiver, Sender};
 
 pub(crate) use error::Error;
-pub(crate) use plan::{Plan, plan};
+#[cfg(feature = "cli")]
+pub(crate) use node::{NodeError, run_node};
+pub(crate) use plan::{JobPlan, Plan, plan, plan_job};
+use printing::Printing;
 use process::HeadProcess;
 
-/// A head that runs.
+/// The head of this process's session, or the node that it joins.
 #[derive(Debug)]
 pub(crate) enum Head {
     /// In this process.
     Here(raylet::Handle),
     /// In a process of its own.
-    Process(HeadProcess),
+    Process(HeadProcess, Printing),
+    /// A node that `ray start` has started: it goes on without this process.
+    Node(Printing),
+}
+
+/// A driver's way to its raylet.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) connection: (Sender, Receiver),
+    /// What goes with the driver's introduction.
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl Head {
-    /// Starts a head on the current runtime. Returns the driver's connection to it.
-    pub(crate) async fn start(plan: Plan) -> Result<(Self, (Sender, Receiver)), Error> {
+    /// Starts a head on the current runtime.
+    pub(crate) async fn start(plan: Plan, job: &JobPlan) -> Result<(Self, Way), Error> {
         if plan.own_process {
             let (head, connection) = HeadProcess::start(plan).await?;
-            return Ok((Self::Process(head), connection));
+            let (printing, descriptors) = introduce(job)?;
+            return Ok((Self::Process(head, printing), Way { connection, descriptors }));
         }
-        let Plan {
-            setup, session, shown, ..
-        } = plan;
-        let logs = shown.map(output::print_here).transpose().map_err(Error::Logs)?;
-        let raylet = here::start(setup, session, logs).await?;
-        let [near, far] = local_pair();
+        let logs = job.shown.clone().map(output::print_here).transpose().map_err(Error::Logs)?;
+        let raylet = here::start(plan.setup, plan.session).await?;
+        let [connection, far] = local_pair();
         let attending = raylet.clone();
-        tokio::spawn(async move { attending.attend(far).await });
-        Ok((Self::Here(raylet), near))
+        tokio::spawn(async move { attending.attend(far, |_job, _socket| Ok(logs)).await });
+        let descriptors = vec![program()?];
+        Ok((Self::Here(raylet), Way { connection, descriptors }))
     }
 
-    /// Ends all processes of the node, frees its memory, and shows what workers printed last. The driver has closed its
-    /// connection. Returns when that is done.
+    /// Joins a node of this machine on the current runtime.
+    pub(crate) fn join(node: UnixStream, job: Option<&JobPlan>) -> Result<(Self, Way), Error> {
+        let connection = over_socket(node.into())?;
+        let (printing, descriptors) = match job {
+            Some(job) => introduce(job)?,
+            None => (Printing::default(), vec![program()?]),
+        };
+        Ok((Self::Node(printing), Way { connection, descriptors }))
+    }
+
+    /// Ends all processes of the node and frees its memory, if it is this session's, and shows what workers printed last. The
+    /// driver has closed its connection. Returns when that is done.
     pub(crate) async fn shutdown(self) {
         match self {
             Self::Here(raylet) => raylet.shutdown().await,
-            Self::Process(head) => head.shutdown().await,
+            Self::Process(head, printing) => head.shutdown(printing).await,
+            Self::Node(printing) => printing.end().await,
         }
     }
 
     /// Why a driver was not welcomed, as far as the head's end says.
     pub(crate) async fn died_of(&self) -> Option<String> {
         match self {
-            Self::Here(_) => None,
-            Self::Process(head) => head.died_of().await,
+            Self::Here(_) | Self::Node(_) => None,
+            Self::Process(head, _) => head.died_of().await,
         }
     }
+}
+
+fn program() -> Result<OwnedFd, Error> {
+    Ok(Executable::current()?.as_fd().try_clone_to_owned()?)
+}
+
+/// What a driver sends along to a raylet in another process.
+fn introduce(job: &JobPlan) -> Result<(Printing, Vec<OwnedFd>), Error> {
+    let mut descriptors = vec![program()?];
+    let mut printing = Printing::default();
+    if job.shown.is_some() {
+        let (thread, socket) = Printing::start()?;
+        descriptors.push(socket);
+        printing = thread;
+    }
+    Ok((printing, descriptors))
 }

@@ -1,11 +1,12 @@
 //! What workers print, from the thread that follows their files to the driver's terminal (HE-2).
 
 use std::io::{self, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 use crate::session::logs::{LogFollower, LogLine, Options, Stream};
-use crate::wire::Frame;
+use crate::wire::{Frame, JobSetup};
 use crate::wire::blocking::{read_frame, write_frame};
 
 /// Follows files and prints their lines in this process.
@@ -13,9 +14,16 @@ pub(super) fn print_here(options: Options) -> io::Result<LogFollower> {
     LogFollower::start(options, print)
 }
 
-/// Follows files in the head and sends their lines to the driver.
-pub(super) fn send_to_driver(options: Options, mut driver: UnixStream) -> io::Result<LogFollower> {
-    LogFollower::start(options, move |line| {
+/// Follows files beside a raylet in another process than the driver's, and sends their lines to it, if it has given a socket
+/// for them.
+pub(super) fn to_driver(job: &JobSetup, socket: Option<OwnedFd>) -> io::Result<Option<LogFollower>> {
+    let Some(socket) = socket else { return Ok(None) };
+    let mut driver = UnixStream::from(socket);
+    let options = Options {
+        deduplicate_within: job.deduplicate_within,
+        ..Options::default()
+    };
+    let follower = LogFollower::start(options, move |line| {
         let frame = Frame::Output {
             name: line.name.to_owned(),
             pid: line.pid,
@@ -24,13 +32,14 @@ pub(super) fn send_to_driver(options: Options, mut driver: UnixStream) -> io::Re
         };
         // A driver that is gone reads nothing.
         let _gone = write_frame(&mut driver, &frame);
-    })
+    })?;
+    Ok(Some(follower))
 }
 
-/// Prints in this process what the head sends, in a thread that ends when the head does.
-pub(super) fn print_from_head(head: UnixStream) -> io::Result<JoinHandle<()>> {
+/// Prints in this process what a raylet sends, in a thread that ends when the connection does.
+pub(super) fn print_what_comes(from: UnixStream) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("ray-logs".into()).spawn(move || {
-        let mut head = BufReader::with_capacity(64 << 10, head);
+        let mut head = BufReader::with_capacity(64 << 10, from);
         loop {
             match read_frame(&mut head) {
                 Ok(Some(Frame::Output {

@@ -1,14 +1,14 @@
-//! What a head is to be: resources from the settings and the machine, the session, the job.
+//! What a head is to be: resources from the settings and the machine, and the session; and what a driver's job is to be.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HeadSetup, WorkerId, logs};
+use super::{HeadSetup, JobSetup, logs};
 use crate::config::{self, Config};
 use crate::host::{Cpus, Gpu, Memory};
-use crate::ids::{JobId, NodeId};
+use crate::ids::NodeId;
 use crate::session::Session;
 
 /// The largest object store that is made unasked, as in Ray.
@@ -23,26 +23,42 @@ pub(crate) struct Plan {
     pub(crate) setup: HeadSetup,
     /// Its session.
     pub(crate) session: Arc<Session>,
-    /// How the driver shows what workers print, if it does.
-    pub(crate) shown: Option<logs::Options>,
     /// Whether it gets a process of its own.
     pub(crate) own_process: bool,
     /// How long it waits for the last saves of actors when it ends.
     pub(crate) saves_within: Duration,
 }
 
-/// Plans the head of a session from its settings, further resources, and what this process may use of the machine.
+/// The job that a driver is to begin.
+#[derive(Debug)]
+pub(crate) struct JobPlan {
+    /// What its raylet must know.
+    pub(crate) setup: JobSetup,
+    /// How the driver shows what workers print, if it does.
+    pub(crate) shown: Option<logs::Options>,
+}
+
+/// Plans a driver's job from its settings.
+pub(crate) fn plan_job(config: &config::Process) -> JobPlan {
+    let shown = config.log_to_driver.then(|| shown(config));
+    let unnamed = || format!("anonymous-{}", NodeId::random());
+    JobPlan {
+        setup: JobSetup {
+            namespace: config.namespace.clone().unwrap_or_else(unnamed),
+            deduplicate_within: shown.as_ref().and_then(|shown| shown.deduplicate_within),
+        },
+        shown,
+    }
+}
+
+/// Plans a head from its settings, further resources, and what this process may use of the machine.
 pub(crate) fn plan(
-    config: Config,
+    config: &Config,
     mut resources: BTreeMap<String, f64>,
     session: Arc<Session>,
-    driver: WorkerId,
 ) -> std::io::Result<Plan> {
-    let Config {
-        process,
-        node,
-        mut cluster,
-    } = config;
+    let Config { process, node, cluster } = config;
+    let mut cluster = cluster.clone();
     let machine = Memory::detect()?;
     let usable = node
         .memory_limit
@@ -73,7 +89,6 @@ pub(crate) fn plan(
             resources.insert(name.to_owned(), amount);
         }
     }
-    let shown = process.log_to_driver.then(|| shown(&process));
     let saves_within = Duration::from_millis(node.checkpoint_at_end_ms);
     let setup = HeadSetup {
         node: NodeId::random(),
@@ -82,19 +97,12 @@ pub(crate) fn plan(
         idle_workers: cpus,
         store_bytes,
         session_dir: session.path().as_os_str().as_bytes().to_vec().into(),
-        job: JobId::new(1),
-        driver,
-        namespace: process
-            .namespace
-            .unwrap_or_else(|| format!("anonymous-{}", NodeId::random())),
         node_config: node.to_text(),
         cluster_config: cluster.to_text(),
-        deduplicate_within: shown.as_ref().and_then(|shown| shown.deduplicate_within),
     };
     Ok(Plan {
         setup,
         session,
-        shown,
         own_process: process.head_process,
         saves_within,
     })

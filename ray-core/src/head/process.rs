@@ -3,11 +3,11 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::main::{OUTPUT, SESSION};
-use super::{Error, Plan, output};
+use super::main::SESSION;
+use super::printing::Printing;
+use super::{Error, Plan};
 use crate::process::{Death, Executable, Output, SpawnRequest, SpawnRole, Spawned, Spawner, role};
 use crate::session::Session;
 use crate::wire::connection::over_socket;
@@ -26,7 +26,6 @@ const LOGS: [&str; 2] = ["head.out", "head.err"];
 pub(crate) struct HeadProcess {
     process: Spawned,
     session: Arc<Session>,
-    printing: Option<JoinHandle<()>>,
     ends_within: Duration,
     /// Lives longer than the process: the parent-death signal follows its thread (PR-1).
     _spawner: Spawner,
@@ -38,7 +37,6 @@ impl HeadProcess {
         let Plan {
             setup,
             session,
-            shown,
             saves_within,
             ..
         } = plan;
@@ -48,13 +46,7 @@ impl HeadProcess {
         let mut request = SpawnRequest::new(Executable::current()?);
         request.stdout = Output::File(stdout?.into());
         request.stderr = Output::File(stderr?.into());
-        let mut descriptors = vec![(SESSION.to_owned(), session.as_fd().try_clone_to_owned()?)];
-        let mut printing = None;
-        if shown.is_some() {
-            let (near, far) = UnixStream::pair()?;
-            descriptors.push((OUTPUT.to_owned(), far.into()));
-            printing = Some(output::print_from_head(near).map_err(Error::Logs)?);
-        }
+        let descriptors = vec![(SESSION.to_owned(), session.as_fd().try_clone_to_owned()?)];
         request.role = Some(SpawnRole {
             name: role::HEAD.to_owned(),
             control: theirs.into(),
@@ -66,7 +58,6 @@ impl HeadProcess {
         let head = Self {
             process,
             session,
-            printing,
             ends_within: ENDS_WITHIN + saves_within,
             _spawner: spawner,
         };
@@ -74,7 +65,7 @@ impl HeadProcess {
     }
 
     /// Waits until the head has ended everything, which it does once the driver's connection is closed.
-    pub(super) async fn shutdown(mut self) {
+    pub(super) async fn shutdown(self, printing: Printing) {
         let pid = self.process.pid();
         let ends_within = self.ends_within;
         match tokio::time::timeout(ends_within, self.process.wait()).await {
@@ -90,13 +81,7 @@ impl HeadProcess {
                 let _death = tokio::time::timeout(DIES_WITHIN, self.process.wait()).await;
             }
         }
-        if let Some(printing) = self.printing.take() {
-            // The rest may be long, and the terminal slow.
-            let printed = tokio::task::spawn_blocking(move || printing.join()).await;
-            if !matches!(printed, Ok(Ok(()))) {
-                tracing::error!(target: "ray_core::head", "the thread `ray-logs` panicked");
-            }
-        }
+        printing.end().await;
     }
 
     /// How the head ended, and what it wrote last; `None` if it lives.

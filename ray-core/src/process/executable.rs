@@ -1,6 +1,6 @@
 //! A program's file, opened once: rebuilding, renaming or deleting the path changes nothing afterwards.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,6 +42,15 @@ impl Executable {
                 path,
                 source: errno.into(),
             }),
+        }
+    }
+
+    /// The program in a file that another process has opened so.
+    pub fn received(file: OwnedFd) -> Self {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+        Self {
+            file: Arc::new(file),
+            shown_as: path.into(),
         }
     }
 

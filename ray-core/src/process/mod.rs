@@ -14,6 +14,8 @@
 
 pub mod child;
 pub mod death;
+#[cfg(feature = "cli")]
+mod detached;
 pub mod error;
 pub mod executable;
 pub mod role;
@@ -24,6 +26,8 @@ pub mod takeover;
 
 pub use child::Spawned;
 pub use death::Death;
+#[cfg(feature = "cli")]
+pub(crate) use detached::start_again_detached;
 pub use error::Error;
 pub use executable::Executable;
 pub use role::{Role, RoleEntry};

@@ -14,6 +14,8 @@ const DEAD_KEPT: usize = 100_000;
 pub(super) enum Role {
     /// A driver: it runs the user's `main`.
     Driver,
+    /// It only asks how the node stands.
+    Observer,
     /// It was spawned and has not said hello.
     Starting,
     /// It waits for a lease since then.

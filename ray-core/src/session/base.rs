@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Error;
@@ -111,6 +111,18 @@ pub(super) fn make_private(directory: &OwnedFd, path: &Path) -> Result<(), Error
         rustix::fs::fchmod(directory, PRIVATE).map_err(|errno| failed("make private", path, errno))?;
     }
     Ok(())
+}
+
+/// Makes a link in an open directory point to `name`, in one step.
+pub(super) fn point_to(base: &OwnedFd, link: &str, name: &str) -> Result<(), Errno> {
+    match rustix::fs::statat(base, link, AtFlags::SYMLINK_NOFOLLOW) {
+        // Somebody's own file of that name stays.
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink => return Err(Errno::EXIST),
+        _ => {}
+    }
+    let next = format!(".{link}.{name}");
+    rustix::fs::symlinkat(name, base, next.as_str())?;
+    rustix::fs::renameat(base, next.as_str(), base, link)
 }
 
 /// Makes a directory in an open one, and opens it.

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::base::{self, Base, failed};
-use super::{Error, sweep};
+use super::{Error, node, sweep};
 use crate::clock::{Parts, Timestamp};
 
 /// The link to the newest session.
@@ -87,7 +87,7 @@ impl Session {
         let path = base.path.join(&name);
         let make = |name| base::make_directory(&directory, name, &path.join(name));
         let (logs, sockets, _spill) = (make(LOGS)?, make(SOCKETS)?, make(SPILL)?);
-        if let Err(errno) = point_latest_to(&base.directory, &name) {
+        if let Err(errno) = base::point_to(&base.directory, LATEST, &name) {
             // For people only.
             tracing::warn!(error = %errno, "cannot point `{LATEST}` to {}", path.display());
         }
@@ -131,6 +131,12 @@ impl Session {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.sockets.as_raw_fd()))
     }
 
+    /// Says that drivers of this machine find their node here.
+    pub fn announce(&self) -> Result<(), Error> {
+        let Some(base) = &self.base else { return Ok(()) };
+        node::announce(base, &self.name)
+    }
+
     /// Opens a new or existing log file for appending.
     pub fn open_log(&self, name: &str) -> Result<File, Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -150,21 +156,10 @@ impl AsFd for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(base) = &self.base {
+            node::withdraw(base, &self.name);
             sweep::finish(base, &self.name, &self.directory);
         }
     }
-}
-
-/// Replaces the link in one step.
-fn point_latest_to(base: &OwnedFd, name: &str) -> Result<(), Errno> {
-    match rustix::fs::statat(base, LATEST, AtFlags::SYMLINK_NOFOLLOW) {
-        // Somebody's own file of that name stays.
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink => return Err(Errno::EXIST),
-        _ => {}
-    }
-    let next = format!(".{LATEST}.{name}");
-    rustix::fs::symlinkat(name, base, next.as_str())?;
-    rustix::fs::renameat(base, next.as_str(), base, LATEST)
 }
 
 /// Makes and locks an empty directory for a new session; `None` if another process was faster with the name or the lock.

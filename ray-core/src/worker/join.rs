@@ -1,12 +1,13 @@
 //! How a process joins its node: it says hello, and its raylet welcomes it with what it must know.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::{Identity, Worker};
 use crate::config;
 use crate::ids::WorkerId;
 use crate::registry::{Registry, RegistryError};
-use crate::wire::{Frame, Hello, Packet, Receiver, Sender};
+use crate::wire::{Frame, Hello, JobSetup, Packet, Receiver, Sender};
 
 /// A process that cannot take part.
 #[derive(Debug, thiserror::Error)]
@@ -25,14 +26,48 @@ pub(crate) enum JoinError {
     Store(#[from] ray_objstore::Error),
 }
 
-/// Joins by a connection to the raylet. A driver names itself; workers are named by the raylet.
+/// How a process introduces itself to its raylet.
+#[derive(Debug)]
+pub(crate) enum Introduction {
+    /// It was started as a worker, and gets its name from the raylet.
+    Worker,
+    /// It is a driver of this name.
+    Driver {
+        /// Its name.
+        id: WorkerId,
+        /// Its job; none if it only asks.
+        job: Option<JobSetup>,
+        /// Its program, and where the output of its workers goes if the raylet is another process.
+        descriptors: Vec<OwnedFd>,
+    },
+}
+
+impl Introduction {
+    fn send(self, to: &Sender) -> Result<(), RegistryError> {
+        let items = Registry::global()?.table_hash();
+        let hello = |id| Box::new(Hello::of_this_process(id, items));
+        match self {
+            Self::Worker => to.send(Frame::Hello {
+                hello: hello(WorkerId::default()),
+            }),
+            Self::Driver { id, job, descriptors } => {
+                let frame = Frame::Attach {
+                    hello: hello(id),
+                    job: job.map(Box::new),
+                };
+                to.send_with(frame, descriptors);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Joins by a connection to the raylet.
 pub(crate) async fn join(
     (sender, mut receiver): (Sender, Receiver),
-    named: WorkerId,
+    introduction: Introduction,
 ) -> Result<(Arc<Worker>, Receiver), JoinError> {
-    let registry = Registry::global()?;
-    let hello = Hello::of_this_process(named, registry.table_hash());
-    sender.send(Frame::Hello { hello: Box::new(hello) });
+    introduction.send(&sender)?;
     let (welcome, fds) = match receiver.recv().await {
         Some(Packet {
             frame: Frame::Welcome { welcome },

@@ -3,9 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::join::{JoinError, join};
+use super::join::{Introduction, JoinError, join};
 use super::{Worker, execute, serve, set_current};
-use crate::ids::WorkerId;
 use crate::process::{Role, RoleEntry, role};
 use crate::wire::Receiver;
 use crate::wire::connection::over_socket;
@@ -72,5 +71,5 @@ fn start(control: OwnedFd) -> Result<Arc<Worker>, Error> {
 }
 
 async fn join_by(control: OwnedFd) -> Result<(Arc<Worker>, Receiver), Error> {
-    Ok(join(over_socket(control)?, WorkerId::default()).await?)
+    Ok(join(over_socket(control)?, Introduction::Worker).await?)
 }

@@ -40,7 +40,7 @@ use local::{LocalLines, Startable};
 use rings::Rings;
 use state::{Dest, Out, Outgoing, State, Timer};
 
-pub(crate) use join::{JoinError, join};
+pub(crate) use join::{Introduction, JoinError, join};
 pub(crate) use service::serve;
 
 /// Who this process is.

@@ -25,6 +25,11 @@ impl State {
         self.prestart(job, out);
     }
 
+    /// Somebody wants to know how the node stands.
+    pub(in crate::raylet) fn observer_joined(&mut self, worker: WorkerId, pid: u32) {
+        self.workers.add(worker, JobId::new(0), pid, Role::Observer, Vec::new());
+    }
+
     /// The host of a job's shared work: on the driver's node it is the driver, and there is one as long as its job is.
     pub(super) fn host(&self, job: JobId) -> Option<WorkerId> {
         self.jobs.drivers.get(&job).copied()

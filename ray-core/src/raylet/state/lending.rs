@@ -112,9 +112,11 @@ impl State {
             }
             match (place.asked.take().and_then(|asked| asked.end), place.allocation.take()) {
                 (None, Some(allocation)) => {
+                    let job = spec.job;
                     let asked = For::Actor { spec, restarts };
                     self.granted.push_front(Granted {
                         asked,
+                        job,
                         allocation,
                         gpus,
                     });

@@ -119,7 +119,7 @@ impl State {
 
     pub(in crate::raylet) fn kill(&mut self, worker: WorkerId, cause: DeathCause, out: &mut Effects) {
         if let Some(process) = self.workers.get_mut(&worker)
-            && process.role != Role::Driver
+            && !matches!(process.role, Role::Driver | Role::Observer)
         {
             process.ended_for.get_or_insert(cause);
             out.push(Effect::Kill { worker });

@@ -73,6 +73,7 @@ impl State {
     pub(in crate::raylet) fn report(&self) -> NodeReport {
         let state = |role: &Role| match role {
             Role::Driver => "driver",
+            Role::Observer => "observer",
             Role::Starting => "starting",
             Role::Idle(_) => "idle",
             Role::Leased(_) => "leased",

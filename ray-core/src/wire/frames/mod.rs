@@ -21,7 +21,7 @@ pub use death::DeathCause;
 pub use frame::Frame;
 pub use gcs::{GcsEvent, GcsReply, GcsRequest};
 pub use groups::{GroupInfo, GroupState};
-pub use handshake::{HeadSetup, Hello, Welcome};
+pub use handshake::{HeadSetup, Hello, JobSetup, Welcome};
 pub use leases::{LeaseShape, SchedulingStrategy};
 pub use nodes::{NodeReport, WorkerReport};
 pub use tasks::{ActorCallSpec, RetryExceptions, StreamSpec, TaskSpec};

@@ -1,0 +1,106 @@
+//! What others hold of a raylet that runs.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::Error;
+use super::inputs::{Input, read_frames};
+use crate::ids::WorkerId;
+use crate::process::Executable;
+use crate::session::logs::LogFollower;
+use crate::wire::{Frame, Hello, JobSetup, Packet, Receiver, Sender};
+
+/// A raylet that runs.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) hello_within: Duration,
+    /// Rung when somebody asks the node to end.
+    pub(super) stop: Arc<Notify>,
+}
+
+/// A driver that has introduced itself, or a process that only asks how the node stands.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) hello: Box<Hello>,
+    pub(super) sender: Sender,
+    pub(super) job: Option<JobSetup>,
+    pub(super) executable: Executable,
+    pub(super) follower: Option<LogFollower>,
+}
+
+impl Arrival {
+    /// Whether the two can talk. What it can run is its own business: its workers run the same program.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.hello.check(&Hello::of_this_process(WorkerId::default(), self.hello.items))
+    }
+}
+
+impl Handle {
+    /// Serves a driver's connection, whose first frame must be `Attach`, until it ends. `show` makes what follows the output
+    /// of its workers, given the driver's descriptor for that, if it sent one.
+    pub async fn attend(
+        &self,
+        (sender, mut receiver): (Sender, Receiver),
+        show: impl FnOnce(&JobSetup, Option<OwnedFd>) -> io::Result<Option<LogFollower>>,
+    ) {
+        let first = tokio::time::timeout(self.hello_within, receiver.recv()).await;
+        let Ok(Some(Packet {
+            frame: Frame::Attach { hello, job },
+            fds,
+        })) = first
+        else {
+            let within = self.hello_within;
+            tracing::error!(target: "ray_core::raylet", "a driver did not introduce itself within {within:?}");
+            return;
+        };
+        let refuse = |why: String| sender.send(Frame::Refused { why });
+        let mut fds = fds.into_iter();
+        let Some(executable) = fds.next() else {
+            return refuse("the driver's program is missing".into());
+        };
+        let follower = match job.as_ref().map(|job| show(job, fds.next())).transpose() {
+            Ok(follower) => follower.flatten(),
+            Err(error) => return refuse(format!("worker logs cannot be followed: {error}")),
+        };
+        let worker = hello.worker;
+        let arrival = Arrival {
+            hello,
+            sender,
+            job: job.map(|job| *job),
+            executable: Executable::received(executable),
+            follower,
+        };
+        if self.inputs.send(Input::Arrived(Box::new(arrival))).await.is_ok() {
+            read_frames(worker, receiver, self.inputs.clone()).await;
+        }
+    }
+
+    /// Returns when somebody has asked the node to end. Safe to drop and call again.
+    pub async fn stopped(&self) {
+        self.stop.notified().await;
+    }
+
+    /// What the node's store holds.
+    pub async fn store_report(&self) -> Result<ray_objstore::Report, Error> {
+        let (reply, report) = oneshot::channel();
+        self.inputs
+            .send(Input::StoreReport(reply))
+            .await
+            .map_err(|_| Error::Ended)?;
+        report.await.map_err(|_| Error::Ended)
+    }
+
+    /// Ends all processes of the node and frees its memory. Returns when that is done.
+    pub async fn shutdown(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.inputs.send(Input::Shutdown(done)).await.is_ok() {
+            // An error means that it has ended already.
+            let _ended = finished.await;
+        }
+    }
+}

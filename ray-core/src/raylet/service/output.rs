@@ -1,0 +1,66 @@
+//! What workers print: it goes to files in the session's directory, and is shown from there under the name of what runs.
+//!
+//! *Absent:* reading the files, which the follower does (`session/logs`).
+
+use std::fs::File;
+
+use crate::ids::WorkerId;
+use crate::session::logs::{Follow, FollowId, LogFollower, Stream};
+use crate::session::{self, Session};
+
+/// How a worker's output is shown.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    followed: Vec<FollowId>,
+    name: String,
+}
+
+/// The files for a worker's standard output and error.
+pub(super) fn open(session: &Session, worker: WorkerId) -> Result<(File, File), session::Error> {
+    let [out, err] = log_names(worker);
+    Ok((session.open_log(&out)?, session.open_log(&err)?))
+}
+
+impl Shown {
+    /// Shows a worker's output from now on.
+    pub(super) fn follow(session: &Session, follower: &LogFollower, worker: WorkerId, pid: u32) -> Self {
+        let files = log_names(worker).into_iter().zip([Stream::Stdout, Stream::Stderr]);
+        let follow = |(name, stream)| {
+            let path = session.logs().join(name);
+            follower.follow(Follow {
+                path,
+                name: "worker".into(),
+                pid,
+                stream,
+            })
+        };
+        let (followed, failed): (Vec<_>, Vec<_>) = files.map(follow).partition(Result::is_ok);
+        if let Some(Err(error)) = failed.first() {
+            tracing::warn!(target: "ray_core::raylet", %error, pid, "a worker's output is not shown");
+        }
+        Self {
+            followed: followed.into_iter().flatten().collect(),
+            name: String::new(),
+        }
+    }
+
+    /// Shows a worker's output under the name of what it runs: a function's or a type's without its path.
+    pub(super) fn rename(&mut self, follower: &LogFollower, name: String) {
+        if self.name != name {
+            let short = name.rsplit("::").next().unwrap_or(&name);
+            self.followed.iter().for_each(|id| follower.rename(*id, short));
+            self.name = name;
+        }
+    }
+
+    /// The worker prints nothing any more.
+    pub(super) fn finish(self, follower: &LogFollower) {
+        self.followed.into_iter().for_each(|id| follower.finish(id));
+    }
+}
+
+/// The files of a worker's standard output and error in the session's log directory.
+fn log_names(worker: WorkerId) -> [String; 2] {
+    let short = worker.to_string()[..12].to_owned();
+    [format!("worker-{short}.out"), format!("worker-{short}.err")]
+}
