@@ -1,4 +1,4 @@
-//! The reading half of the codec: the bytes of [`tag`](super::tag) as serde's data model.
+//! The reading half of the codec: the bytes of [`tag`] as serde's data model.
 //!
 //! - `input`: bytes, counts and text from the front; `integer`: numbers;
 //! - here: whatever comes next, as it was written;

@@ -1,4 +1,4 @@
-//! The writing half of the codec: serde's data model as the bytes of [`tag`](super::tag).
+//! The writing half of the codec: serde's data model as the bytes of [`tag`].
 //!
 //! - `output`: where in-band bytes go;
 //! - here: one value, and what it keeps out of band: buffers and references;
