@@ -2,7 +2,7 @@
 
 pub use super::frames::handshake::MAGIC;
 use super::frames::{FRAME_LAYOUTS, Hello};
-use crate::error::ERROR_LAYOUTS;
+use crate::error::{ERROR_LAYOUTS, FAILURE_LAYOUTS};
 use crate::ids::WorkerId;
 use crate::memory::MEMORY_LAYOUTS;
 
@@ -11,7 +11,9 @@ pub const PROTOCOL: u32 = 1;
 
 /// A hash (FNV-1a, 64 bits) of the declarations of all frames, without white space.
 pub fn layout_fingerprint() -> u64 {
-    let modules = FRAME_LAYOUTS.iter().chain(&[ERROR_LAYOUTS, MEMORY_LAYOUTS]);
+    let modules = FRAME_LAYOUTS
+        .iter()
+        .chain(&[ERROR_LAYOUTS, FAILURE_LAYOUTS, MEMORY_LAYOUTS]);
     let bytes = modules
         .flat_map(|texts| texts.iter())
         .flat_map(|text| text.bytes().filter(|byte| !byte.is_ascii_whitespace()));

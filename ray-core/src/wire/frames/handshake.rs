@@ -13,6 +13,7 @@ wire_types! {
 
     /// Which build, protocol and process introduces itself.
     #[derive(Debug, Clone)]
+    #[allow(rustdoc::redundant_explicit_links, reason = "the text is part of the layout's fingerprint")]
     struct Hello {
         /// Always [`MAGIC`](super::handshake::MAGIC).
         magic: u64,
