@@ -135,11 +135,11 @@ mod tests {
     fn gj_1_a_detached_actor_keeps_what_its_job_needs_until_it_has_ended() {
         let mut cluster = Cluster::new();
         let job = cluster.begin();
-        let spec = Box::new(ActorSpec {
+        let spec = ActorSpec {
             job,
             detached: true,
             ..ActorSpec::sample()
-        });
+        };
         let actor = spec.actor;
         let get_if_exists = false;
         let body = Box::new(GcsRequest::CreateActor { spec, get_if_exists });

@@ -89,7 +89,8 @@ mod tests {
         fn new() -> Self {
             let mut state = State::of_cpus(1.0, 0, 1000 * MS, Duration::ZERO);
             let owners = [WorkerId::random(), WorkerId::random()];
-            owners.iter().for_each(|owner| state.driver_joined(*owner, 1));
+            let job = crate::ids::JobId::new(1);
+            owners.iter().for_each(|owner| state.driver_joined(*owner, job, 1, &mut Effects::new()));
             Self(state, owners)
         }
 

@@ -287,8 +287,7 @@ mod tests {
                 leases: VecDeque::new(),
                 out: Effects::new(),
             };
-            busy.state.driver_joined(busy.owner, 1);
-            busy.state.prestart(&mut busy.out);
+            busy.state.driver_joined(busy.owner, crate::ids::JobId::new(1), 1, &mut busy.out);
             let spawned: Vec<_> = busy.out.iter().filter_map(spawned).collect();
             for worker in spawned {
                 busy.state.worker_joined(worker, busy.now, &mut busy.out);

@@ -114,7 +114,7 @@ mod tests {
         fn new() -> Self {
             let mut state = State::of_cpus(0.0, 0, Duration::ZERO, Duration::ZERO);
             let driver = WorkerId::random();
-            state.driver_joined(driver, 7);
+            state.driver_joined(driver, crate::ids::JobId::new(1), 7, &mut Effects::new());
             Self { state, driver }
         }
 

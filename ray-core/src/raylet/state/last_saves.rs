@@ -108,7 +108,7 @@ mod tests {
 
     fn add_actor(state: &mut State, saved: bool, constructed: bool) -> (ActorId, WorkerId) {
         let (actor, worker) = (ActorId::random(), WorkerId::random());
-        state.workers.add(worker, 7, Role::Actor(actor), Vec::new());
+        state.workers.add(worker, crate::ids::JobId::new(1), 7, Role::Actor(actor), Vec::new());
         let place = ActorPlace {
             restartable: true,
             saved,

@@ -186,7 +186,7 @@ mod tests {
                 driver: WorkerId::random(),
                 out: Effects::new(),
             };
-            node.state.driver_joined(node.driver, 1);
+            node.state.driver_joined(node.driver, crate::ids::JobId::new(1), 1, &mut Effects::new());
             node
         }
 
