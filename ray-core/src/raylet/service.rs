@@ -17,12 +17,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::convert::from_numbers;
 use super::memory::Watched;
 use super::state::{Effect, Effects, State};
 use crate::clock;
 use crate::process::Spawner;
-use crate::scheduling::NodeResources;
+use crate::scheduling::{NodeResources, ResourceSet};
 use crate::wire::{DeathCause, Receiver, Sender};
 pub use handle::Handle;
 use inputs::{Input, read_gcs};
@@ -54,7 +53,7 @@ impl Raylet {
         store_options.wait = Duration::from_millis(options.config.object_store_full_wait_ms);
         let store = ray_objstore::Store::start(store_options)?;
         let spawner = Arc::new(Spawner::start()?);
-        let resources = NodeResources::new(&from_numbers(&options.resources)?)?;
+        let resources = NodeResources::new(&ResourceSet::from_numbers(&options.resources)?)?;
         let (inputs, received) = mpsc::channel(4096);
         let (gcs_sender, gcs_receiver) = gcs;
         let idle_time = Duration::from_millis(options.config.idle_worker_killing_time_threshold_ms);

@@ -78,7 +78,7 @@ impl State {
     #[cfg(test)]
     fn of_cpus(cpus: f64, keep_idle: usize, idle_time: Duration, saves_within: Duration) -> Self {
         let total = std::collections::BTreeMap::from([("CPU".to_owned(), cpus)]);
-        let resources = NodeResources::new(&super::convert::from_numbers(&total).unwrap()).unwrap();
+        let resources = NodeResources::new(&crate::scheduling::ResourceSet::from_numbers(&total).unwrap()).unwrap();
         Self::new(NodeId::random(), resources, keep_idle, idle_time, saves_within)
     }
 

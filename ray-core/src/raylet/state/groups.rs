@@ -14,7 +14,6 @@ use super::requests::{Asked, For};
 use super::{Effect, Effects, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, PlacementGroupId, WorkerId};
-use crate::raylet::convert::from_numbers;
 use crate::scheduling::queue::{Added, LeaseRequest};
 use crate::scheduling::{Allocation, LeaseKind, ResourceSet, Shape};
 use crate::wire::{DeathCause, Frame, GroupState};
@@ -140,7 +139,7 @@ impl State {
     fn set_aside(&mut self, group: PlacementGroupId, bundles: &[NewBundle]) -> bool {
         let mut done = Vec::new();
         for (index, numbers) in bundles {
-            let set_aside = from_numbers(numbers).ok().is_some_and(|set| {
+            let set_aside = ResourceSet::from_numbers(numbers).ok().is_some_and(|set| {
                 self.resources.prepare_bundle(group, *index, &set).is_ok()
                     && self.resources.commit_bundle(group, *index).is_ok()
             });
@@ -165,7 +164,9 @@ impl State {
     fn queue_group(&mut self, group: PlacementGroupId, bundles: Vec<NewBundle>) -> bool {
         let mut all = ResourceSet::new();
         for (_, numbers) in &bundles {
-            let Ok(set) = from_numbers(numbers) else { return false };
+            let Ok(set) = ResourceSet::from_numbers(numbers) else {
+                return false;
+            };
             all.add(&set);
         }
         let Ok(shape) = Shape::new(all) else { return false };
