@@ -48,12 +48,9 @@ impl Groups {
                 info: existing.info(id),
             };
         }
-        let mut group = match Group::new(wanted, asker) {
+        let mut group = match Group::new(id, wanted, asker) {
             Ok(group) => group,
-            Err((wanted, why)) => {
-                let group = wanted.name.map_or_else(|| id.to_string(), |(_, name)| name);
-                return refuse(RayError::PlacementGroup { group, why });
-            }
+            Err(error) => return refuse(error),
         };
         if let Some(name) = &group.wanted.name {
             if self.names.contains_key(name) {

@@ -24,7 +24,7 @@ use crate::process::Spawner;
 use crate::scheduling::{NodeResources, ResourceSet};
 use crate::wire::{DeathCause, Receiver, Sender};
 pub use handle::Handle;
-use inputs::{Input, read_gcs};
+use inputs::{Input, Next, read_gcs};
 pub use options::{Error, Job, Options};
 use output::Output;
 use processes::Processes;
@@ -102,13 +102,7 @@ impl Raylet {
                 ticked = clock::monotonic();
             }
             let tick = due.map(|due| due.saturating_sub(clock::monotonic()));
-            let next = match look.into_iter().chain(tick).min() {
-                Some(pause) => match tokio::time::timeout(pause, inputs.recv()).await {
-                    Ok(input) => input.map(Some),
-                    Err(_elapsed) => Some(None),
-                },
-                None => inputs.recv().await.map(Some),
-            };
+            let next = inputs::next(&mut inputs, look.into_iter().chain(tick).min()).await;
             let mut out = Effects::new();
             if watches && clock::monotonic() >= looked + refresh {
                 looked = clock::monotonic();
@@ -120,15 +114,15 @@ impl Raylet {
                 self.state.tick(ticked, &mut out);
             }
             match next {
-                None => return,
-                Some(None) => {}
-                Some(Some(Input::Shutdown(done))) => {
+                Next::End => return,
+                Next::Nothing => {}
+                Next::Input(Input::Shutdown(done)) => {
                     self.end(&mut inputs).await;
                     // Who asked may have stopped waiting.
                     let _gone = done.send(());
                     return;
                 }
-                Some(Some(input)) => self.take(input, &mut out),
+                Next::Input(input) => self.take(input, &mut out),
             }
             self.carry_out(out);
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::attempt::Attempt;
+use crate::error::RayError;
 use crate::gcs::state::{Asker, Outbox};
 use crate::ids::{NodeId, PlacementGroupId, WorkerId};
 use crate::scheduling::ResourceSet;
@@ -35,11 +36,15 @@ pub(super) struct Group {
 
 impl Group {
     /// A group that no node was asked for yet, or what is wrong with the request.
-    pub(super) fn new(wanted: Wanted, creator: Asker) -> Result<Self, (Wanted, String)> {
-        let (strategy, sets) = match understood(&wanted) {
-            Ok(understood) => understood,
-            Err(why) => return Err((wanted, why)),
-        };
+    pub(super) fn new(id: PlacementGroupId, wanted: Wanted, creator: Asker) -> Result<Self, RayError> {
+        let understood = understood(&wanted).map_err(|why| RayError::PlacementGroup {
+            group: wanted
+                .name
+                .as_ref()
+                .map_or_else(|| id.to_string(), |(_, name)| name.clone()),
+            why,
+        });
+        let (strategy, sets) = understood?;
         Ok(Self {
             wanted,
             sets,

@@ -31,7 +31,7 @@ impl State {
             pid: self.workers.get(&host).map_or(0, |process| process.pid),
             hosted: true,
             ended_for: None,
-            asked: None,
+            taking: None,
         };
         self.actors.insert(actor, place);
         let frame = Frame::ConstructActor { spec, restarts };

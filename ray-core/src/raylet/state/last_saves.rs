@@ -110,7 +110,7 @@ mod tests {
             allocation: None,
             pid: 7,
             hosted: false,
-            asked: None,
+            taking: None,
             ended_for: None,
         };
         state.actors.insert(actor, place);

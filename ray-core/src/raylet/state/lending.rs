@@ -61,7 +61,7 @@ impl State {
             return;
         };
         let end = kill.map_or(End::Exit, End::Kill);
-        match &mut place.asked {
+        match &mut place.taking {
             Some(asked) if asked.kill().is_some() => {}
             Some(asked) => asked.end = Some(end),
             None => {
@@ -84,7 +84,7 @@ impl State {
     /// The worker is the actor from now on.
     pub(super) fn actor_taken(&mut self, from: WorkerId, actor: ActorId, out: &mut Effects) {
         let place = self.actors.get_mut(&actor).filter(|place| place.worker == from);
-        if let Some(end) = place.and_then(|place| place.asked.take()?.end) {
+        if let Some(end) = place.and_then(|place| place.taking.take()?.end) {
             self.end_actor_in(from, end, out);
         }
     }
@@ -110,7 +110,7 @@ impl State {
             if process.ended_for.is_none() {
                 self.workers.set_idle(from, now);
             }
-            match (place.asked.take().and_then(|asked| asked.end), place.allocation.take()) {
+            match (place.taking.take().and_then(|asked| asked.end), place.allocation.take()) {
                 (None, Some(allocation)) => {
                     let asked = For::Actor { spec, restarts };
                     self.granted.push_front(Granted {
@@ -141,14 +141,14 @@ impl State {
 
     /// Whether an actor is to be killed whose worker has not answered.
     pub(super) fn has_unanswered(&self) -> bool {
-        let mut asked = self.actors.values().filter_map(|place| place.asked.as_ref());
+        let mut asked = self.actors.values().filter_map(|place| place.taking.as_ref());
         asked.any(|asked| asked.kill().is_some())
     }
 
     /// Kills workers that do not answer.
     pub(super) fn end_unanswered(&mut self, now: Duration, out: &mut Effects) {
         let overdue = self.actors.values().filter_map(|place| {
-            let asked = place.asked.as_ref().filter(|asked| now >= asked.at + ANSWER_WITHIN)?;
+            let asked = place.taking.as_ref().filter(|asked| now >= asked.at + ANSWER_WITHIN)?;
             Some((place.worker, asked.kill()?.clone()))
         });
         let overdue: Vec<(WorkerId, DeathCause)> = overdue.collect();
