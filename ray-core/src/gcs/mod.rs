@@ -7,7 +7,6 @@
 
 mod actors;
 mod groups;
-mod heirs;
 mod kv;
 mod service;
 mod state;

@@ -7,7 +7,7 @@ use crate::config;
 use crate::gcs;
 use crate::host::Memory;
 use crate::process::Executable;
-use crate::raylet::{Handle, Options, Raylet};
+use crate::raylet::{Handle, Job, Options, Raylet};
 use crate::registry::Registry;
 use crate::session::Session;
 use crate::session::logs::LogFollower;
@@ -23,12 +23,16 @@ pub(super) async fn start(setup: HeadSetup, session: Arc<Session>, logs: Option<
         idle_workers: setup.idle_workers as usize,
         store_bytes: setup.store_bytes,
         session,
-        executable: Executable::current()?,
-        job: (setup.job, setup.driver, setup.namespace),
+        job: Job {
+            id: setup.job,
+            driver: setup.driver,
+            namespace: setup.namespace,
+            executable: Executable::current()?,
+            items: Registry::global()?.table_hash(),
+        },
         machine: Memory::detect().map_err(Error::Memory)?,
         config: config::Node::received(&setup.node_config)?,
         cluster: config::Cluster::received(&setup.cluster_config)?,
-        items: Registry::global()?.table_hash(),
         logs,
     };
     let gcs = gcs::serve();

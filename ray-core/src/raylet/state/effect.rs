@@ -1,0 +1,50 @@
+//! What the raylet's decisions ask of its edge.
+
+use crate::host::MemoryUsage;
+use crate::ids::WorkerId;
+use crate::raylet::memory::Answers;
+use crate::wire::Frame;
+
+pub(in crate::raylet) type Effects = Vec<Effect>;
+
+/// What the raylet wants done.
+#[derive(Debug)]
+pub(in crate::raylet) enum Effect {
+    Send {
+        to: WorkerId,
+        frame: Frame,
+    },
+    ToGcs(Frame),
+    /// Connect two processes, and tell each.
+    Link {
+        a: WorkerId,
+        b: WorkerId,
+    },
+    Spawn {
+        worker: WorkerId,
+        gpus: Vec<u32>,
+    },
+    Kill {
+        worker: WorkerId,
+    },
+    /// What the worker prints from now on is shown under this name.
+    Name {
+        worker: WorkerId,
+        name: String,
+    },
+    /// A process is dead: its pins and its objects in the store go.
+    ForgetInStore {
+        worker: WorkerId,
+    },
+    /// Everybody has told what they hold.
+    Report {
+        to: WorkerId,
+        request: u64,
+        answers: Answers,
+    },
+    /// Memory is short, and the workers have told what they do.
+    Judge {
+        usage: MemoryUsage,
+        answers: Answers,
+    },
+}

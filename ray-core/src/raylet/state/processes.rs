@@ -1,0 +1,186 @@
+//! Births and deaths of the node's processes, and links between them.
+//!
+//! RL-3 is kept here: whoever was linked with, or asks for, a process that is dead hears of it once.
+//!
+//! *Absent:* what processes serve (`leases`, `actors`), and the table of them (`workers`).
+
+use std::time::Duration;
+
+use super::{Effect, Effects, State};
+use crate::ids::WorkerId;
+use crate::raylet::workers::Role;
+use crate::wire::{DeathCause, Frame};
+
+/// So many workers in a row may die of themselves before they are up. From then on each such death fails a request.
+const STILLBORN: u32 = 5;
+
+/// How many idle workers there are to be, and how many did not come up.
+#[derive(Debug)]
+pub(super) struct Births {
+    keep_idle: usize,
+    /// An idle worker beyond those that are kept ends after this time.
+    idle_time: Duration,
+    /// Workers that died before they were up, since the last that came up.
+    stillborn: u32,
+}
+
+impl Births {
+    pub(super) fn new(keep_idle: usize, idle_time: Duration) -> Self {
+        Self {
+            keep_idle,
+            idle_time,
+            stillborn: 0,
+        }
+    }
+}
+
+impl State {
+    /// Starts workers before they are asked for.
+    pub(in crate::raylet) fn prestart(&mut self, out: &mut Effects) {
+        for _ in self.workers.idle_count() + self.workers.starting_count()..self.births.keep_idle {
+            self.spawn(Vec::new(), out);
+        }
+    }
+
+    pub(super) fn spawn(&mut self, gpus: Vec<u32>, out: &mut Effects) {
+        let worker = WorkerId::random();
+        self.workers.add(worker, 0, Role::Starting, gpus.clone());
+        out.push(Effect::Spawn { worker, gpus });
+    }
+
+    /// The process exists; it has not said hello yet.
+    pub(in crate::raylet) fn spawned(&mut self, worker: WorkerId, pid: u32) {
+        if let Some(process) = self.workers.get_mut(&worker) {
+            process.pid = pid;
+        }
+    }
+
+    pub(in crate::raylet) fn worker_joined(&mut self, worker: WorkerId, now: Duration, out: &mut Effects) {
+        self.births.stillborn = 0;
+        self.workers.set_idle(worker, now);
+        self.schedule(now, out);
+    }
+
+    /// What a worker is from now on, and under which name its output is shown.
+    pub(super) fn serves(&mut self, worker: WorkerId, role: Role, name: String, now: Duration, out: &mut Effects) {
+        if let Some(process) = self.workers.get_mut(&worker) {
+            process.role = role;
+            process.since = now;
+            process.serves.clone_from(&name);
+            out.push(Effect::Name { worker, name });
+        }
+    }
+
+    /// A process asks for a link with another one.
+    pub(super) fn connect(&mut self, from: WorkerId, worker: WorkerId, out: &mut Effects) {
+        if self.workers.get(&worker).is_some() {
+            self.link(from, worker, out);
+        } else {
+            let cause = self.workers.death_of(&worker);
+            out.push(Effect::Send {
+                to: from,
+                frame: Frame::PeerGone { worker, cause },
+            });
+        }
+    }
+
+    pub(super) fn link(&mut self, a: WorkerId, b: WorkerId, out: &mut Effects) {
+        if self.workers.link(a, b) {
+            out.push(Effect::Link { a, b });
+        }
+    }
+
+    /// Whether there are more idle workers than are kept.
+    pub(super) fn has_spare_workers(&self) -> bool {
+        self.workers.spare_count() > self.births.keep_idle
+    }
+
+    /// Ends workers that have had nothing to do for long.
+    pub(super) fn retire_superfluous(&mut self, now: Duration, out: &mut Effects) {
+        let Some(before) = now.checked_sub(self.births.idle_time) else {
+            return;
+        };
+        for worker in self.workers.superfluous(self.births.keep_idle, before) {
+            self.retire(worker, out);
+        }
+    }
+
+    /// Asks an idle worker to end. One that has begun to lend does so when it has ceased to (RL-4).
+    pub(super) fn retire(&mut self, worker: WorkerId, out: &mut Effects) {
+        if let Some(process) = self.workers.get_mut(&worker) {
+            process.role = Role::Ending;
+            process.ended_for = Some(DeathCause::Intended {});
+            out.push(Effect::Send {
+                to: worker,
+                frame: Frame::Exit {},
+            });
+        }
+    }
+
+    pub(in crate::raylet) fn kill(&mut self, worker: WorkerId, cause: DeathCause, out: &mut Effects) {
+        if let Some(process) = self.workers.get_mut(&worker)
+            && process.role != Role::Driver
+        {
+            process.ended_for.get_or_insert(cause);
+            out.push(Effect::Kill { worker });
+        }
+    }
+
+    /// A process of this node has ended, or could not be started.
+    pub(in crate::raylet) fn process_ended(
+        &mut self,
+        worker: WorkerId,
+        seen: DeathCause,
+        now: Duration,
+        out: &mut Effects,
+    ) {
+        let intended = self
+            .workers
+            .get_mut(&worker)
+            .and_then(|process| process.ended_for.take());
+        let cause = intended.unwrap_or(seen);
+        self.censuses.died(&worker);
+        self.end_censuses(now, out);
+        if self.victim == Some(worker) {
+            self.victim = None;
+        }
+        self.last_saves.died(worker);
+        let Some((process, peers)) = self.workers.remove(worker, &cause) else {
+            return;
+        };
+        // RL-3.
+        out.extend(peers.into_iter().map(|to| Effect::Send {
+            to,
+            frame: Frame::PeerGone {
+                worker,
+                cause: cause.clone(),
+            },
+        }));
+        self.end_leases_with(worker, out);
+        self.cancel_requests_of(worker);
+        let actor = self.remove_actor_of(&process);
+        if process.role == Role::Starting {
+            self.not_up(&process.gpus, &cause, out);
+        }
+        self.hosted_actors_lost(worker, &cause, out);
+        out.push(Effect::ForgetInStore { worker });
+        out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
+        if process.role == Role::Driver {
+            self.driver_ended(out);
+        }
+        self.schedule(now, out);
+    }
+
+    /// A worker has died before it was up.
+    fn not_up(&mut self, gpus: &[u32], cause: &DeathCause, out: &mut Effects) {
+        // SIGKILL comes from outside and says nothing of the program.
+        let by_itself = !matches!(cause, DeathCause::Signalled { signal } if *signal == libc::SIGKILL);
+        if by_itself {
+            self.births.stillborn += 1;
+        }
+        let hopeless = by_itself && self.births.stillborn >= STILLBORN;
+        if hopeless || matches!(cause, DeathCause::NotStarted { .. }) {
+            self.grant_failed(gpus, cause, out);
+        }
+    }
+}
