@@ -6,6 +6,7 @@
 mod actor;
 mod actor_pace;
 pub(crate) mod actor_queue;
+mod call_kind;
 mod claim;
 mod hosted;
 pub(crate) mod inline;

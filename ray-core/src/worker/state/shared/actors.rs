@@ -21,7 +21,7 @@ use super::super::{Out, State};
 use super::{CALL_LINE, Entry};
 use crate::error::{RayError, Result};
 use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
-use crate::registry::{ActorMethod, ActorType, Receiver, RemoteItem};
+use crate::registry::{ActorMethod, ActorType, RemoteItem};
 use crate::remote::Instance;
 use crate::wire::{ActorCallSpec, ActorInfo, ActorState, TaskSpec};
 use crate::worker::Worker;
@@ -387,23 +387,9 @@ impl LocalHost {
                 group: 0,
             });
         };
-        let type_name = self.host.type_name();
-        let method = self.host.method(call).ok_or_else(|| RayError::UnknownItem {
-            what: format!("a method of actor `{type_name}`"),
-            why: "its index is not in the table".into(),
-        })?;
-        let group = match call.group.as_deref().or(method.concurrency_group) {
-            None => 0,
-            Some(name) => self.host.mailbox.group(name).map_err(|known| RayError::InvalidOption {
-                option: "concurrency_group".into(),
-                name: format!("{type_name}::{}", method.name),
-                why: format!("the actor has no group `{name}`; it has {:?}", known),
-            })?,
-        };
-        Ok(Kind {
-            exclusive: method.receiver() == Receiver::Exclusive,
-            is_async: method.body.is_async(),
-            group,
+        let host = &self.host;
+        Kind::of_call(call, host.method(call), host.type_name(), |group| {
+            host.mailbox.group(group)
         })
     }
 }
