@@ -8,6 +8,7 @@ use crate::error::{RayError, Result};
 use crate::ids::{TaskId, WorkerId};
 use crate::wire::TaskOutcome;
 use crate::worker::Worker;
+use crate::worker::execute::outcome::cancelled;
 use crate::worker::execute::{Job, answer};
 
 impl ActorHost {
@@ -80,9 +81,7 @@ impl ActorHost {
             });
             match turn {
                 Some(Turn::Call(job)) => {
-                    let name = job.spec.name.clone().unwrap_or_default();
-                    let error = RayError::Cancelled { task, name };
-                    let outcome = TaskOutcome::Failed { error, retry: false };
+                    let outcome = cancelled(&job);
                     if let Some((saving, call)) = calls.saving.as_mut().zip(job.spec.call.as_ref()) {
                         saving.ledger.ended(job.from, call.sequence, &outcome);
                     }
