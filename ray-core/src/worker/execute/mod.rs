@@ -2,6 +2,9 @@
 //!
 //! - EX-1: a task or call is answered exactly once, whatever becomes of it, unless the process dies.
 //! - EX-2: references among the arguments are held until the answer has left.
+//!
+//! What arrives becomes an order of the main thread (`orders`), a call of this process's actor (`actor`), or shared work
+//! (`shared`); what came of it goes back by `reply`.
 
 mod actor;
 mod actor_pace;

@@ -1,6 +1,6 @@
 //! Shared work at its edge: the pool's threads, and the running of one piece of work on whatever thread.
 //!
-//! What runs next, and how many threads there are, is the state's decision ([`crate::worker::state::Shared`]).
+//! What runs next, and how many threads there are, is the state's decision (`state/shared`).
 
 mod body;
 mod caller;

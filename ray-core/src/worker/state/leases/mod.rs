@@ -1,5 +1,7 @@
 //! Leases: workers that the raylet has granted to this process, and the tasks that wait for one.
 //!
+//! *Absent:* leases under which this process runs shared tasks itself (`shared/leases`).
+//!
 //! - LE-1: a task is in the line of its shape or on one lease, never both.
 //! - LE-2: a lease is returned when its shape has no task left and it was idle for `worker_lease_timeout_milliseconds`, or
 //!   at once when the raylet says that others wait; then a busy lease is returned after the task that it runs. While other

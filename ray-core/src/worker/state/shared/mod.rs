@@ -3,6 +3,9 @@
 //! Work stands in *lines*: one for each shape of tasks, and one for the calls of actors that live here and for what other
 //! processes have sent. A task takes a *permit* of its line to run: a lease of the raylet, or one of [`CALLS`] slots.
 //!
+//! Work is put in line and taken out of it (`queue`), starts with its arguments and its permit (`start`), and ends (`done`).
+//! `turns` says what a thread does next, `threads` which of them rest, `leases` what is asked of the raylet.
+//!
 //! - SH-1: a piece of work is started once: by a thread of the pool, or by the very caller that waits for it (which then
 //!   needs no other thread), whoever comes first.
 //! - SH-2: a permit serves one running piece of work. A task that waits lends its own to the task that it waits for.
