@@ -7,7 +7,7 @@ use crate::ids::{ActorId, NodeId, ObjectId, TaskId, WorkerId};
 use crate::wire::wire_types;
 
 wire_types! {
-    layouts MEMORY_LAYOUTS;
+    layouts pub MEMORY_LAYOUTS;
 
     /// Who holds which memory of a node, at one moment. Its text is a table.
     #[derive(Debug, Clone)]

@@ -1,20 +1,22 @@
 //! Who may talk to whom: magic, protocol number, layout fingerprint, architecture and table of remote items must agree.
 
+pub use super::frames::handshake::MAGIC;
 use super::frames::{FRAME_LAYOUTS, Hello};
-use crate::error::ERROR_LAYOUTS;
+use crate::error::{ERROR_LAYOUTS, FAILURE_LAYOUTS};
 use crate::ids::WorkerId;
 use crate::memory::MEMORY_LAYOUTS;
 
-/// The first field of every handshake: `rayrust1`.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"rayrust1");
-
-/// The number of the protocol. A changed layout needs a new one; a test compares the two.
+/// The number of the protocol, for changes of meaning that no layout shows.
 pub const PROTOCOL: u32 = 1;
 
 /// A hash (FNV-1a, 64 bits) of the declarations of all frames, without white space.
 pub fn layout_fingerprint() -> u64 {
-    let texts = FRAME_LAYOUTS.iter().chain(ERROR_LAYOUTS).chain(MEMORY_LAYOUTS);
-    let bytes = texts.flat_map(|text| text.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    let modules = FRAME_LAYOUTS
+        .iter()
+        .chain(&[ERROR_LAYOUTS, FAILURE_LAYOUTS, MEMORY_LAYOUTS]);
+    let bytes = modules
+        .flat_map(|texts| texts.iter())
+        .flat_map(|text| text.bytes().filter(|byte| !byte.is_ascii_whitespace()));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

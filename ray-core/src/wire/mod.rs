@@ -1,6 +1,6 @@
 //! What driver, worker, raylet and GCS say to each other, and how it gets across.
 //!
-//! - [`frames`]: every message, declared once;
+//! - [`frames`]: every message and what it is made of, declared once;
 //! - [`codec`]: how they become bytes;
 //! - [`connection`]: in order, without loss, inside one process or over a Unix socket, descriptors included;
 //! - [`handshake`]: who may talk to whom;

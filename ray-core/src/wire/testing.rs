@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ActorSpec, LeaseShape, SchedulingStrategy};
-use crate::ids::{ActorId, JobId, ObjectId, WorkerId};
+use super::{ActorSpec, LeaseShape, RetryExceptions, SchedulingStrategy, TaskSpec};
+use crate::ids::{ActorId, JobId, ObjectId, TaskId, WorkerId};
 
 impl ActorSpec {
     /// An actor `Counter` that takes nothing, without a name.
@@ -42,6 +42,30 @@ impl LeaseShape {
             resources: BTreeMap::from([("CPU".to_owned(), 10_000)]),
             strategy: SchedulingStrategy::Default {},
             shared: false,
+        }
+    }
+}
+
+impl TaskSpec {
+    /// A task that takes and returns nothing.
+    pub(crate) fn sample() -> Self {
+        Self {
+            task: TaskId::default(),
+            attempt: 0,
+            owner: WorkerId::random(),
+            parent: TaskId::default(),
+            item: 1,
+            call: None,
+            name: None,
+            args: Vec::new(),
+            returns: 0,
+            stream: None,
+            retry_exceptions: RetryExceptions::Never {},
+            deadline: None,
+            group: None,
+            captures: false,
+            resources: None,
+            retriable: false,
         }
     }
 }

@@ -2,20 +2,23 @@
 //!
 //! Codes are `RAY0xxx`, never reused; each has a page under `docs/errors/`.
 
-use std::any::Any;
+mod as_value;
+mod codes;
+mod failure;
+
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::DeserializeOwned;
 
-use crate::ids::{ActorId, NodeId, ObjectId, TaskId, WorkerId};
-use crate::wire::{Reader, Wire, WireError, wire_types};
+pub(crate) use self::failure::FAILURE_LAYOUTS;
+pub use self::failure::{ErrorValue, TaskFailure};
+use crate::ids::{ActorId, ObjectId, TaskId, WorkerId};
+use crate::wire::wire_types;
 
 wire_types! {
-    layouts ERROR_LAYOUTS;
+    layouts pub ERROR_LAYOUTS;
 
     /// What went wrong.
     ///
@@ -346,158 +349,6 @@ wire_types! {
             waited: Duration,
         },
     }
-
-    /// How a task's own code failed.
-    #[derive(Debug, Clone)]
-    struct TaskFailure {
-        /// The function or method.
-        function: String,
-        /// The task.
-        task: TaskId,
-        /// Which attempt, from 0.
-        attempt: u32,
-        /// The node it ran on.
-        node: NodeId,
-        /// The process it ran in.
-        pid: u32,
-        /// The error and its sources, outermost first; of a panic, its message.
-        chain: Vec<String>,
-        /// Where it panicked, if it did.
-        panic_location: Option<String>,
-        /// The error value, where its type can be serialised.
-        value: Option<ErrorValue>,
-    }
-}
-
-/// A user's error that travels as a value, decoded when it is first asked for.
-#[derive(Clone)]
-pub struct ErrorValue {
-    type_name: String,
-    object: Bytes,
-    decoded: OnceLock<Arc<dyn Any + Send + Sync>>,
-}
-
-impl ErrorValue {
-    /// An encoded error of the named type.
-    pub fn new(type_name: String, object: Bytes) -> Self {
-        Self {
-            type_name,
-            object,
-            decoded: OnceLock::new(),
-        }
-    }
-
-    fn downcast_ref<E: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<&E> {
-        if self.type_name != std::any::type_name::<E>() {
-            return None;
-        }
-        if self.decoded.get().is_none() {
-            let value: E = crate::value::decode(&self.object).ok()?;
-            // Another thread may have been first with an equal value.
-            let _lost = self.decoded.set(Arc::new(value));
-        }
-        self.decoded.get()?.downcast_ref()
-    }
-}
-
-impl fmt::Debug for ErrorValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ErrorValue").field(&self.type_name).finish()
-    }
-}
-
-impl Wire for ErrorValue {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.type_name.encode(out);
-        self.object.encode(out);
-    }
-
-    fn decode(input: &mut Reader) -> Result<Self, WireError> {
-        Ok(Self::new(String::decode(input)?, Bytes::decode(input)?))
-    }
-}
-
-impl fmt::Display for TaskFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            function,
-            attempt,
-            node,
-            pid,
-            ..
-        } = self;
-        let verb = if self.panic_location.is_some() {
-            "panicked"
-        } else {
-            "failed"
-        };
-        write!(
-            f,
-            "task `{function}` {verb} (attempt {attempt}, pid {pid}, node {}): ",
-            &node.to_string()[..8]
-        )?;
-        f.write_str(&self.chain.join(": "))?;
-        if let Some(location) = &self.panic_location {
-            write!(f, ", at {location}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Declares the codes: the compiler sees to it that every variant has one.
-macro_rules! codes {
-    ($($code:literal => $variant:ident,)*) => {
-        impl RayError {
-            /// Every code, with the name of its variant. Each has a page under `docs/errors/`.
-            pub const CODES: &'static [(&'static str, &'static str)] = &[$(($code, stringify!($variant))),*];
-
-            /// The stable code, such as `RAY0005`: the name of the page that explains it.
-            pub fn code(&self) -> &'static str {
-                match self {
-                    $(Self::$variant { .. } => $code,)*
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    "RAY0001" => NotInitialized,
-    "RAY0002" => AlreadyInitialized,
-    "RAY0003" => SessionEnded,
-    "RAY0004" => Start,
-    "RAY0005" => TaskFailed,
-    "RAY0006" => WorkerCrashed,
-    "RAY0007" => ActorDied,
-    "RAY0008" => ActorUnavailable,
-    "RAY0009" => ObjectLost,
-    "RAY0010" => OwnerDied,
-    "RAY0011" => GetTimeout,
-    "RAY0012" => Cancelled,
-    "RAY0013" => TaskTimeout,
-    "RAY0014" => OutOfMemory,
-    "RAY0015" => Unschedulable,
-    "RAY0016" => RuntimeEnv,
-    "RAY0017" => PendingCallsLimit,
-    "RAY0018" => PendingTasksLimit,
-    "RAY0019" => WouldDeadlock,
-    "RAY0020" => ActorNameTaken,
-    "RAY0021" => ActorNotFound,
-    "RAY0022" => Store,
-    "RAY0023" => Encode,
-    "RAY0024" => Decode,
-    "RAY0025" => InvalidOption,
-    "RAY0026" => BlockingInAsync,
-    "RAY0027" => PlacementGroup,
-    "RAY0028" => UnknownItem,
-    "RAY0029" => Internal,
-    "RAY0030" => Disconnected,
-    "RAY0031" => Unsupported,
-    "RAY0032" => Stream,
-    "RAY0033" => QueueEmpty,
-    "RAY0034" => QueueFull,
-    "RAY0035" => Checkpoint,
-    "RAY0036" => ActorPending,
 }
 
 impl RayError {
@@ -537,39 +388,13 @@ impl RayError {
     }
 }
 
-/// As a value, it travels in the form that it has in frames: a task may return the error of another as its own.
-impl Serialize for RayError {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&crate::wire::to_bytes(self))
-    }
-}
-
-impl<'de> Deserialize<'de> for RayError {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Encoded;
-
-        impl Visitor<'_> for Encoded {
-            type Value = RayError;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the bytes of a RayError")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<RayError, E> {
-                crate::wire::from_bytes(Bytes::copy_from_slice(bytes)).map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_bytes(Encoded)
-    }
-}
-
 /// What calls into ray return.
 pub type Result<T, E = RayError> = std::result::Result<T, E>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::NodeId;
     use crate::wire;
 
     #[test]
@@ -590,46 +415,5 @@ mod tests {
         assert_eq!(back.to_string(), error.to_string());
         assert!(back.to_string().contains("outer: inner"));
         assert_eq!(back.code(), "RAY0005");
-    }
-
-    #[test]
-    fn every_text_begins_with_the_code_of_its_variant_which_is_its_number_on_the_wire() {
-        let source = include_str!("error.rs");
-        let declared = source.split("\n        #[error(\"").skip(1).map(|rest| {
-            let variant = rest.lines().nth(1).unwrap().trim().split(' ').next().unwrap();
-            (&rest[..7], variant)
-        });
-        assert_eq!(declared.collect::<Vec<_>>(), RayError::CODES);
-        let mut head = String::new();
-        for (number, (code, _)) in (1..).zip(RayError::CODES) {
-            assert_eq!(*code, format!("RAY{number:04}"));
-            head.push_str(&format!("        {number} =>\n"));
-        }
-        let numbers = source
-            .lines()
-            .filter(|line| line.starts_with("        ") && line.ends_with(" =>"));
-        assert_eq!(numbers.map(|line| format!("{line}\n")).collect::<String>(), head);
-    }
-
-    #[test]
-    fn every_code_has_its_page_and_every_page_its_code() {
-        let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors");
-        let index = std::fs::read_to_string(pages.join("README.md")).unwrap();
-        for (code, variant) in RayError::CODES {
-            let page = std::fs::read_to_string(pages.join(format!("{code}.md"))).expect(code);
-            assert!(page.starts_with(&format!("# {code}: {variant}\n")), "{code}");
-            for section in ["\n## How it comes about\n", "\n## What to do\n", "\n## Example\n"] {
-                assert!(page.contains(section), "{code} lacks {section:?}");
-            }
-            assert!(
-                index.contains(&format!("[{code}]({code}.md) | `{variant}`")),
-                "{code} is not in the index"
-            );
-        }
-        for entry in std::fs::read_dir(&pages).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            let known = name == "README.md" || RayError::CODES.iter().any(|(code, _)| name == format!("{code}.md"));
-            assert!(known, "{name} is the page of no code");
-        }
     }
 }

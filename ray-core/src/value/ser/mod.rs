@@ -1,8 +1,17 @@
-//! The writing half of the codec: serde's data model as the bytes of [`tag`](super::tag).
+//! The writing half of the codec: serde's data model as the bytes of [`tag`].
+//!
+//! - `output`: where in-band bytes go;
+//! - here: one value, and what it keeps out of band: buffers and references;
+//! - `compound`: values of several parts.
+
+mod compound;
+mod output;
 
 use serde::ser::{self, Serialize};
 use smallvec::SmallVec;
 
+use self::compound::Compound;
+use self::output::Output;
 use super::MAX_DEPTH;
 use super::buffer::Buffer;
 use super::error::{EncodeError, EncodeErrorKind, Step};
@@ -18,7 +27,7 @@ const SHARED_WINDOW: usize = 8;
 
 /// Writes one value into `out`.
 pub(super) struct Encoder<'o> {
-    out: &'o mut Vec<u8>,
+    out: Output<'o>,
     pub(super) buffers: SmallVec<[Buffer; 2]>,
     pub(super) refs: Vec<RefToken>,
     depth: usize,
@@ -30,7 +39,7 @@ pub(super) struct Encoder<'o> {
 impl<'o> Encoder<'o> {
     pub(super) fn new(out: &'o mut Vec<u8>) -> Self {
         Self {
-            out,
+            out: Output::new(out),
             buffers: SmallVec::new(),
             refs: Vec::new(),
             depth: 0,
@@ -56,86 +65,17 @@ impl<'o> Encoder<'o> {
         written
     }
 
-    #[inline]
-    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) {
-        // One write instead of two: most of the cost of a number is the check for room.
-        let mut both = [0; 17];
-        both[0] = tag;
-        both[1..=N].copy_from_slice(&bytes);
-        self.out.extend_from_slice(&both[..=N]);
-    }
-
-    #[inline]
-    fn counted(&mut self, tag: u8, count: usize) {
-        if count < 0x80 {
-            return self.out.extend_from_slice(&[tag, count as u8]);
-        }
-        self.out.push(tag);
-        self.count(count);
-    }
-
-    fn count(&mut self, mut count: usize) {
-        while count >= 0x80 {
-            self.out.push(count as u8 | 0x80);
-            count >>= 7;
-        }
-        self.out.push(count as u8);
-    }
-
-    #[inline]
-    fn unsigned(&mut self, number: u64) {
-        if number <= u64::from(tag::MAX_SMALL) {
-            self.out.push(number as u8);
-        } else if let Ok(number) = u8::try_from(number) {
-            self.tagged(tag::U8, [number]);
-        } else if let Ok(number) = u16::try_from(number) {
-            self.tagged(tag::U16, number.to_le_bytes());
-        } else if let Ok(number) = u32::try_from(number) {
-            self.tagged(tag::U32, number.to_le_bytes());
-        } else {
-            self.tagged(tag::U64, number.to_le_bytes());
-        }
-    }
-
-    #[inline]
-    fn signed(&mut self, number: i64) {
-        if let Ok(number) = u64::try_from(number) {
-            self.unsigned(number);
-        } else if number >= i64::from(tag::MIN_NEGATIVE as i8) {
-            self.out.push(number as i8 as u8);
-        } else if let Ok(number) = i8::try_from(number) {
-            self.tagged(tag::I8, number.to_le_bytes());
-        } else if let Ok(number) = i16::try_from(number) {
-            self.tagged(tag::I16, number.to_le_bytes());
-        } else if let Ok(number) = i32::try_from(number) {
-            self.tagged(tag::I32, number.to_le_bytes());
-        } else {
-            self.tagged(tag::I64, number.to_le_bytes());
-        }
-    }
-
-    #[inline]
-    fn text(&mut self, text: &str) {
-        if text.len() <= tag::MAX_SHORT_STR_LEN {
-            self.out.push(tag::SHORT_STR + text.len() as u8);
-        } else {
-            self.counted(tag::STR, text.len());
-        }
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
     /// Writes the `Some`s whose content is about to write something that `None` could be taken for.
     #[inline]
     fn pending_somes(&mut self) {
         if self.somes.0 == self.out.len() {
-            self.out.resize(self.out.len() + self.somes.1, tag::SOME);
+            self.out.repeat(tag::SOME, self.somes.1);
         }
     }
 
     fn buffer(&mut self, buffer: Buffer) {
         if buffer.len() < INLINE_BUFFER {
-            self.counted(tag::BYTES, buffer.len());
-            return self.out.extend_from_slice(&buffer);
+            return self.out.plain(&buffer);
         }
         let window = self.buffers.len().saturating_sub(SHARED_WINDOW);
         let same = |other: &Buffer| std::ptr::eq(other.as_slice(), buffer.as_slice());
@@ -146,35 +86,28 @@ impl<'o> Encoder<'o> {
                 self.buffers.len() - 1
             }
         };
-        self.counted(tag::BUFFER, index);
+        self.out.counted(tag::BUFFER, index);
     }
 
     fn reference(&mut self, token: RefToken) {
-        self.counted(tag::REF, self.refs.len());
+        self.out.counted(tag::REF, self.refs.len());
         self.refs.push(token);
     }
 
     #[inline]
     fn begin(&mut self, known: u8, open: u8, count: Option<usize>) -> Result<Compound<'_, 'o>, EncodeError> {
         match count {
-            Some(count) => self.counted(known, count),
-            None => self.out.push(open),
+            Some(count) => self.out.counted(known, count),
+            None => self.out.byte(open),
         }
         self.descend()?;
-        Ok(Compound {
-            encoder: self,
-            announced: count,
-            written: 0,
-            variant: None,
-        })
+        Ok(Compound::new(self, count))
     }
 
     fn begin_variant(&mut self, name: &'static str, tag: u8, count: usize) -> Result<Compound<'_, 'o>, EncodeError> {
-        self.out.push(tag::VARIANT);
-        self.text(name);
-        let mut compound = self.begin(tag, tag, Some(count))?;
-        compound.variant = Some(name);
-        Ok(compound)
+        self.out.byte(tag::VARIANT);
+        self.out.text(name);
+        Ok(self.begin(tag, tag, Some(count))?.of_variant(name))
     }
 }
 
@@ -195,7 +128,7 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
 
     #[inline]
     fn serialize_bool(self, value: bool) -> Result<(), EncodeError> {
-        self.out.push(if value { tag::TRUE } else { tag::FALSE });
+        self.out.byte(if value { tag::TRUE } else { tag::FALSE });
         Ok(())
     }
 
@@ -213,17 +146,17 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
 
     #[inline]
     fn serialize_i64(self, value: i64) -> Result<(), EncodeError> {
-        self.signed(value);
+        self.out.signed(value);
         Ok(())
     }
 
     fn serialize_i128(self, value: i128) -> Result<(), EncodeError> {
         if let Ok(value) = i64::try_from(value) {
-            self.signed(value);
+            self.out.signed(value);
         } else if let Ok(value) = u64::try_from(value) {
-            self.unsigned(value);
+            self.out.unsigned(value);
         } else {
-            self.tagged(tag::I128, value.to_le_bytes());
+            self.out.tagged(tag::I128, value.to_le_bytes());
         }
         Ok(())
     }
@@ -242,50 +175,49 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
 
     #[inline]
     fn serialize_u64(self, value: u64) -> Result<(), EncodeError> {
-        self.unsigned(value);
+        self.out.unsigned(value);
         Ok(())
     }
 
     fn serialize_u128(self, value: u128) -> Result<(), EncodeError> {
         match u64::try_from(value) {
-            Ok(value) => self.unsigned(value),
-            Err(_) => self.tagged(tag::U128, value.to_le_bytes()),
+            Ok(value) => self.out.unsigned(value),
+            Err(_) => self.out.tagged(tag::U128, value.to_le_bytes()),
         }
         Ok(())
     }
 
     #[inline]
     fn serialize_f32(self, value: f32) -> Result<(), EncodeError> {
-        self.tagged(tag::F32, value.to_le_bytes());
+        self.out.tagged(tag::F32, value.to_le_bytes());
         Ok(())
     }
 
     #[inline]
     fn serialize_f64(self, value: f64) -> Result<(), EncodeError> {
-        self.tagged(tag::F64, value.to_le_bytes());
+        self.out.tagged(tag::F64, value.to_le_bytes());
         Ok(())
     }
 
     fn serialize_char(self, value: char) -> Result<(), EncodeError> {
-        self.tagged(tag::CHAR, u32::from(value).to_le_bytes());
+        self.out.tagged(tag::CHAR, u32::from(value).to_le_bytes());
         Ok(())
     }
 
     #[inline]
     fn serialize_str(self, value: &str) -> Result<(), EncodeError> {
-        self.text(value);
+        self.out.text(value);
         Ok(())
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), EncodeError> {
-        self.counted(tag::BYTES, value.len());
-        self.out.extend_from_slice(value);
+        self.out.plain(value);
         Ok(())
     }
 
     fn serialize_none(self) -> Result<(), EncodeError> {
         self.pending_somes();
-        self.out.push(tag::NONE);
+        self.out.byte(tag::NONE);
         Ok(())
     }
 
@@ -299,7 +231,7 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
 
     fn serialize_unit(self) -> Result<(), EncodeError> {
         self.pending_somes();
-        self.out.push(tag::UNIT);
+        self.out.byte(tag::UNIT);
         Ok(())
     }
 
@@ -328,8 +260,8 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
-        self.out.push(tag::VARIANT);
-        self.text(variant);
+        self.out.byte(tag::VARIANT);
+        self.out.text(variant);
         self.nested(value)
             .map_err(|error| error.at(Step::Variant(variant.into())))
     }
@@ -372,120 +304,5 @@ impl<'e, 'o> ser::Serializer for &'e mut Encoder<'o> {
         count: usize,
     ) -> Result<Compound<'e, 'o>, EncodeError> {
         self.begin_variant(variant, tag::MAP, count)
-    }
-}
-
-/// A sequence, map, struct or variant that is being written.
-pub(super) struct Compound<'e, 'o> {
-    encoder: &'e mut Encoder<'o>,
-    announced: Option<usize>,
-    written: usize,
-    variant: Option<&'static str>,
-}
-
-impl Compound<'_, '_> {
-    fn locate(&self, error: EncodeError, step: Option<Step>) -> EncodeError {
-        let error = match step {
-            Some(step) => error.at(step),
-            None => error,
-        };
-        match self.variant {
-            Some(variant) => error.at(Step::Variant(variant.into())),
-            None => error,
-        }
-    }
-
-    #[inline]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        match value.serialize(&mut *self.encoder) {
-            Ok(()) => self.written += 1,
-            Err(error) => return Err(self.locate(error, Some(Step::Index(self.written)))),
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), EncodeError> {
-        self.encoder.text(name);
-        match value.serialize(&mut *self.encoder) {
-            Ok(()) => self.written += 1,
-            Err(error) => return Err(self.locate(error, Some(Step::Field(name.into())))),
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn finish(self) -> Result<(), EncodeError> {
-        self.encoder.depth -= 1;
-        match self.announced {
-            None => self.encoder.out.push(tag::END),
-            Some(announced) if announced != self.written => {
-                let count = EncodeErrorKind::WrongCount {
-                    announced,
-                    written: self.written,
-                };
-                return Err(self.locate(count.into(), None));
-            }
-            Some(_) => {}
-        }
-        Ok(())
-    }
-}
-
-macro_rules! elements {
-    ($($kind:ident: $method:ident),*) => {$(
-        impl ser::$kind for Compound<'_, '_> {
-            type Ok = ();
-            type Error = EncodeError;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-                self.element(value)
-            }
-
-            fn end(self) -> Result<(), EncodeError> {
-                self.finish()
-            }
-        }
-    )*};
-}
-elements!(
-    SerializeSeq: serialize_element,
-    SerializeTuple: serialize_element,
-    SerializeTupleStruct: serialize_field,
-    SerializeTupleVariant: serialize_field
-);
-
-macro_rules! fields {
-    ($($kind:ident),*) => {$(
-        impl ser::$kind for Compound<'_, '_> {
-            type Ok = ();
-            type Error = EncodeError;
-
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), EncodeError> {
-                self.field(name, value)
-            }
-
-            fn end(self) -> Result<(), EncodeError> {
-                self.finish()
-            }
-        }
-    )*};
-}
-fields!(SerializeStruct, SerializeStructVariant);
-
-impl ser::SerializeMap for Compound<'_, '_> {
-    type Ok = ();
-    type Error = EncodeError;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
-        key.serialize(&mut *self.encoder)
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), EncodeError> {
-        self.finish()
     }
 }
