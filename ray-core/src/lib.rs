@@ -6,11 +6,11 @@ extern crate self as ray_core;
 #[doc(hidden)]
 pub mod __private;
 pub mod api;
-#[doc(hidden)]
-pub mod clock;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
+pub mod clock;
 pub mod config;
 pub mod error;
 #[doc(hidden)]

@@ -163,7 +163,6 @@ fn create_here(
     let local = Arc::downgrade(&construct.host);
     let new = NewTask {
         template: of_construction(item)?,
-        item: item.key().0,
         call: None,
         construct: Some(Box::new(construct)),
         name: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::template;
 use crate::api::object_ref::{RawActorHandle, RawRef};
-use crate::registry::{Receiver, RemoteItem};
+use crate::registry::RemoteItem;
 use crate::remote::{CallBuilder, MethodBody};
 use crate::worker::Worker;
 use crate::worker::context;
@@ -55,11 +55,7 @@ pub(super) fn call(
         None => 0,
         Some(name) => host.mailbox.group(name).ok()?,
     };
-    let kind = Kind {
-        exclusive: method.receiver() == Receiver::Exclusive,
-        is_async: false,
-        group,
-    };
+    let kind = Kind::of_method(method, group);
     let of_actor = LocalCall {
         actor: handle.actor,
         host: handle.local.clone(),

@@ -207,13 +207,11 @@ fn new_task(
     returns: u32,
     stream: Option<u32>,
 ) -> Result<(NewTask, Prepared)> {
-    let item = template.item;
     let max_retries = Some(template.max_retries);
     let name = options.and_then(|options| options.name.clone());
     let timeout = worker.timeout_within(template.options.timeout);
     let new = |prepared: &mut Prepared| NewTask {
         template,
-        item: item.key().0,
         call: None,
         construct: None,
         name,
@@ -360,7 +358,6 @@ fn new_call(
     let timeout = worker.timeout_within(template.options.timeout);
     let new = NewTask {
         template,
-        item: item.key().0,
         call: Some(NewCall {
             actor,
             handle: object,

@@ -69,7 +69,11 @@ impl Client {
     }
 
     /// Asks, and waits for the frame that `answers`.
-    pub(super) async fn ask<T>(&mut self, question: Frame, answers: impl Fn(Frame) -> Option<T>) -> Result<T, CliError> {
+    pub(super) async fn ask<T>(
+        &mut self,
+        question: Frame,
+        answers: impl Fn(Frame) -> Option<T>,
+    ) -> Result<T, CliError> {
         self.sender.send(question);
         loop {
             if let Some(answer) = answers(next(&mut self.receiver).await?) {

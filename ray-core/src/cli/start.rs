@@ -138,7 +138,9 @@ impl StartArgs {
             ("memory", self.memory),
             ("object_store_memory", self.object_store_memory),
         ];
-        let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_string())));
+        let given = given
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_string())));
         let config = Config::resolve(&Sources::of_this_process(given.collect())?)?;
         let resources = self.resources.as_deref().map(serde_json::from_str).transpose();
         Ok((config, resources.map_err(CliError::Resources)?.unwrap_or_default()))

@@ -39,9 +39,18 @@ fn shown(session: &str, report: &NodeReport) -> String {
         let _written = writeln!(text, "  {name:width$}  {used} of {total} in use");
     }
     let count = |state: &str| report.workers.iter().filter(|worker| worker.state == state).count();
-    let _written = writeln!(text, "\n{} drivers, {} requests wait\n", count("driver"), report.pending_leases);
+    let _written = writeln!(
+        text,
+        "\n{} drivers, {} requests wait\n",
+        count("driver"),
+        report.pending_leases
+    );
     let _written = writeln!(text, "{:>9}  {:8}  serves", "pid", "process");
-    let mut workers: Vec<_> = report.workers.iter().filter(|worker| worker.state != "observer").collect();
+    let mut workers: Vec<_> = report
+        .workers
+        .iter()
+        .filter(|worker| worker.state != "observer")
+        .collect();
     workers.sort_by_key(|worker| worker.pid);
     for worker in workers {
         let _written = writeln!(text, "{:>9}  {:8}  {}", worker.pid, worker.state, worker.serves);
@@ -90,7 +99,10 @@ mod tests {
         assert!(text.contains("CPU     1.5 of 4 in use"), "{text}");
         assert!(text.contains("memory  0.00 GiB of 2.00 GiB in use"), "{text}");
         assert!(text.contains("1 drivers, 3 requests wait"), "{text}");
-        assert!(text.contains("7  driver") && text.contains("12  leased    train"), "{text}");
+        assert!(
+            text.contains("7  driver") && text.contains("12  leased    train"),
+            "{text}"
+        );
         assert!(!text.contains("99"), "{text}");
     }
 }

@@ -160,9 +160,14 @@ mod tests {
         let mut cluster = Cluster::new();
         let job = cluster.begin();
         let (other, resources) = (NodeId::random(), BTreeMap::new());
-        cluster.gcs.handle(other, Frame::RegisterNode { node: other, resources });
+        cluster
+            .gcs
+            .handle(other, Frame::RegisterNode { node: other, resources });
         let told = cluster.gcs.node_lost(cluster.node);
-        let told: Vec<_> = told.into_iter().map(|Effect::Send { node, frame }| (node, frame)).collect();
+        let told: Vec<_> = told
+            .into_iter()
+            .map(|Effect::Send { node, frame }| (node, frame))
+            .collect();
         assert!(
             matches!(&told[..], [(node, Frame::JobOver { job: over })] if *node == other && *over == job),
             "{told:?}"

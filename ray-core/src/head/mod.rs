@@ -62,15 +62,32 @@ impl Head {
         if plan.own_process {
             let (head, connection) = HeadProcess::start(plan).await?;
             let (printing, descriptors) = introduce(job)?;
-            return Ok((Self::Process(head, printing), Way { connection, descriptors }));
+            return Ok((
+                Self::Process(head, printing),
+                Way {
+                    connection,
+                    descriptors,
+                },
+            ));
         }
-        let logs = job.shown.clone().map(output::print_here).transpose().map_err(Error::Logs)?;
+        let logs = job
+            .shown
+            .clone()
+            .map(output::print_here)
+            .transpose()
+            .map_err(Error::Logs)?;
         let raylet = here::start(plan.setup, plan.session).await?;
         let [connection, far] = local_pair();
         let attending = raylet.clone();
         tokio::spawn(async move { attending.attend(far, |_job, _socket| Ok(logs)).await });
         let descriptors = vec![program()?];
-        Ok((Self::Here(raylet), Way { connection, descriptors }))
+        Ok((
+            Self::Here(raylet),
+            Way {
+                connection,
+                descriptors,
+            },
+        ))
     }
 
     /// Joins a node of this machine on the current runtime.
@@ -80,7 +97,13 @@ impl Head {
             Some(job) => introduce(job)?,
             None => (Printing::default(), vec![program()?]),
         };
-        Ok((Self::Node(printing), Way { connection, descriptors }))
+        Ok((
+            Self::Node(printing),
+            Way {
+                connection,
+                descriptors,
+            },
+        ))
     }
 
     /// Ends all processes of the node and frees its memory, if it is this session's, and shows what workers printed last. The

@@ -22,10 +22,7 @@ pub(crate) enum NodeError {
     #[error(transparent)]
     Head(#[from] Error),
     #[error("its socket {path}: {source}")]
-    Socket {
-        path: String,
-        source: io::Error,
-    },
+    Socket { path: String, source: io::Error },
     #[error(transparent)]
     Session(#[from] session::Error),
 }

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 use crate::session::logs::{LogFollower, LogLine, Options, Stream};
-use crate::wire::{Frame, JobSetup};
 use crate::wire::blocking::{read_frame, write_frame};
+use crate::wire::{Frame, JobSetup};
 
 /// Follows files and prints their lines in this process.
 pub(super) fn print_here(options: Options) -> io::Result<LogFollower> {

@@ -19,15 +19,6 @@ pub(super) fn from_steps(steps: &BTreeMap<String, i64>) -> Result<ResourceSet, R
     Ok(set)
 }
 
-/// Resources as numbers, as nodes and bundles declare them.
-pub(super) fn from_numbers(numbers: &BTreeMap<String, f64>) -> Result<ResourceSet, ResourceError> {
-    let parsed: Result<Vec<_>, ResourceError> = numbers
-        .iter()
-        .map(|(name, amount)| Ok((ResourceName::parse(name)?, *amount)))
-        .collect();
-    ResourceSet::from_f64(parsed?)
-}
-
 /// Resources as numbers, for reports.
 pub(super) fn to_numbers(set: &ResourceSet) -> BTreeMap<String, f64> {
     set.iter()

@@ -18,16 +18,15 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
-use super::convert::from_numbers;
 use super::memory::Watched;
 use super::state::{Effect, Effects, State};
 use crate::clock;
 use crate::ids::WorkerId;
 use crate::process::Spawner;
-use crate::scheduling::NodeResources;
+use crate::scheduling::{NodeResources, ResourceSet};
 use crate::wire::{DeathCause, Frame, Receiver, Sender};
 pub use handle::Handle;
-use inputs::{Input, read_gcs};
+use inputs::{Input, Next, read_gcs};
 use jobs::Jobs;
 pub use options::{Error, Options};
 use processes::Processes;
@@ -57,7 +56,7 @@ impl Raylet {
         store_options.wait = Duration::from_millis(options.config.object_store_full_wait_ms);
         let store = ray_objstore::Store::start(store_options)?;
         let spawner = Arc::new(Spawner::start()?);
-        let resources = NodeResources::new(&from_numbers(&options.resources)?)?;
+        let resources = NodeResources::new(&ResourceSet::from_numbers(&options.resources)?)?;
         let (inputs, received) = mpsc::channel(4096);
         let (gcs_sender, gcs_receiver) = gcs;
         let idle_time = Duration::from_millis(options.config.idle_worker_killing_time_threshold_ms);
@@ -108,13 +107,7 @@ impl Raylet {
                 ticked = clock::monotonic();
             }
             let tick = due.map(|due| due.saturating_sub(clock::monotonic()));
-            let next = match look.into_iter().chain(tick).min() {
-                Some(pause) => match tokio::time::timeout(pause, inputs.recv()).await {
-                    Ok(input) => input.map(Some),
-                    Err(_elapsed) => Some(None),
-                },
-                None => inputs.recv().await.map(Some),
-            };
+            let next = inputs::next(&mut inputs, look.into_iter().chain(tick).min()).await;
             let mut out = Effects::new();
             if watches && clock::monotonic() >= looked + refresh {
                 looked = clock::monotonic();
@@ -126,15 +119,15 @@ impl Raylet {
                 self.state.tick(ticked, &mut out);
             }
             match next {
-                None => return,
-                Some(None) => {}
-                Some(Some(Input::Shutdown(done))) => {
+                Next::End => return,
+                Next::Nothing => {}
+                Next::Input(Input::Shutdown(done)) => {
                     self.end(&mut inputs).await;
                     // Who asked may have stopped waiting.
                     let _gone = done.send(());
                     return;
                 }
-                Some(Some(input)) => self.take(input, &mut out),
+                Next::Input(input) => self.take(input, &mut out),
             }
             self.carry_out(out);
         }

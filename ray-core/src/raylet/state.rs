@@ -24,6 +24,8 @@ mod memory;
 mod processes;
 mod reports;
 mod requests;
+#[cfg(test)]
+mod testing;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -76,14 +78,6 @@ pub(super) struct State {
 }
 
 impl State {
-    /// A node of so many CPUs.
-    #[cfg(test)]
-    fn of_cpus(cpus: f64, keep_idle: usize, idle_time: Duration, saves_within: Duration) -> Self {
-        let total = std::collections::BTreeMap::from([("CPU".to_owned(), cpus)]);
-        let resources = NodeResources::new(&super::convert::from_numbers(&total).unwrap()).unwrap();
-        Self::new(NodeId::random(), resources, keep_idle, idle_time, saves_within)
-    }
-
     pub(super) fn new(
         node: NodeId,
         resources: NodeResources,

@@ -1,5 +1,6 @@
 //! Sets of resources, and the shape of a lease: what it asks for and where.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -143,6 +144,18 @@ impl ResourceSet {
             }
         }
         Ok(set)
+    }
+
+    /// The set as nodes and bundles declare it.
+    ///
+    /// # Errors
+    /// Those of [`ResourceName::parse`] and [`from_f64`](Self::from_f64).
+    pub(crate) fn from_numbers(numbers: &BTreeMap<String, f64>) -> Result<Self, ResourceError> {
+        let parsed: Result<Vec<_>, ResourceError> = numbers
+            .iter()
+            .map(|(name, amount)| Ok((ResourceName::parse(name)?, *amount)))
+            .collect();
+        Self::from_f64(parsed?)
     }
 
     /// This set with so much of `name`, whatever it had of it.

@@ -31,6 +31,30 @@ pub(crate) struct Template {
     pub(crate) can_be_local: bool,
 }
 
+impl Template {
+    /// What is to be run, in the first attempt: without arguments and a name of its own, for one result, once.
+    pub(crate) fn spec(&self, task: TaskId, owner: WorkerId, parent: TaskId) -> TaskSpec {
+        TaskSpec {
+            task,
+            attempt: 0,
+            owner,
+            parent,
+            item: self.item.key().0,
+            call: None,
+            name: None,
+            args: Vec::new(),
+            returns: 1,
+            stream: None,
+            retry_exceptions: self.options.retry_exceptions.into(),
+            deadline: None,
+            group: self.shape.strategy.group(),
+            captures: self.shape.strategy.captures(),
+            resources: None,
+            retriable: false,
+        }
+    }
+}
+
 /// The options that tasks and actor calls share, as far as they matter after submission.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallOptions {
@@ -110,6 +134,30 @@ pub(crate) struct PendingTask {
 }
 
 impl PendingTask {
+    /// One that has been submitted right now: without arguments, time limit and actor.
+    pub(crate) fn new(spec: TaskSpec, template: Arc<Template>, retries_left: Option<i64>) -> Self {
+        Self {
+            spec,
+            template,
+            dependencies: SmallVec::new(),
+            nested: SmallVec::new(),
+            due: None,
+            missing: 0,
+            retries_left,
+            phase: Phase::Waiting,
+            cancelled: false,
+            items: None,
+            failures: 0,
+            oom_failures: 0,
+            runs: 0,
+            bytes: size_of::<Self>() as u64,
+            actor: None,
+            handle: None,
+            natives: Vec::new(),
+            context: None,
+        }
+    }
+
     pub(crate) fn id(&self) -> TaskId {
         self.spec.task
     }

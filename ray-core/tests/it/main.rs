@@ -19,6 +19,7 @@ mod inline;
 mod local;
 mod logs;
 mod nesting;
+mod node;
 mod objects;
 mod placement_groups;
 mod process;

@@ -1,4 +1,5 @@
-//! Which node an actor is asked to live on, and when: at once, when there is a node, or when those before it have ended.
+//! Which node an actor is asked to live on, and when: at once, when there is a node, or when those before it have ended. A
+//! node that is lost has ended all that lived there.
 //!
 //! *Absent:* whether the node has room, which the node itself says; until then the actor stands in its line.
 

@@ -70,7 +70,7 @@ impl Raylet {
         match spawned {
             Ok(spawned) => {
                 tracing::debug!(target: "ray_core::raylet", %worker, pid = spawned.pid(), "a worker was started");
-                self.state.spawned(worker, spawned.pid());
+                self.state.spawned(worker, spawned.pid(), out);
                 let job = self.jobs.get(self.processes.job(worker));
                 let follower = job.and_then(|job| job.follower.as_ref());
                 let follow = |follower| Shown::follow(&self.options.session, follower, worker, spawned.pid());
@@ -112,6 +112,7 @@ impl Raylet {
 }
 
 /// Follows one worker from its spawn to its death.
+#[derive(Clone)]
 struct Birth {
     worker: WorkerId,
     /// How long it may take until its first frame.
@@ -121,24 +122,14 @@ struct Birth {
 
 impl Birth {
     async fn attend(self, spawned: Result<Spawned, process::Error>, control: UnixStream) {
-        let Self {
-            worker,
-            hello_within,
-            inputs,
-        } = self;
+        let worker = self.worker;
         let spawned = spawned.map(Arc::new);
         let watched = spawned.as_ref().ok().cloned();
-        if inputs.send(Input::Spawned { worker, spawned }).await.is_err() {
+        if self.inputs.send(Input::Spawned { worker, spawned }).await.is_err() {
             return;
         }
         let Some(watched) = watched else { return };
-        let serving = tokio::spawn(serve_worker(
-            worker,
-            control,
-            hello_within,
-            inputs.clone(),
-            watched.clone(),
-        ));
+        let serving = tokio::spawn(self.clone().serve(control, watched.clone()));
         let cause = match watched.wait().await {
             Ok(Death::Exited { code }) => DeathCause::Exited { code },
             Ok(Death::Killed { signal, .. }) => DeathCause::Signalled { signal },
@@ -149,44 +140,43 @@ impl Birth {
         };
         // What it had sent before it died counts: its reader ends after the last of it.
         let _read = serving.await;
-        let _ended = inputs.send(Input::Died { worker, cause }).await;
+        let _ended = self.inputs.send(Input::Died { worker, cause }).await;
     }
-}
 
-/// Reads a worker's frames, the first of which must be a hello.
-async fn serve_worker(
-    worker: WorkerId,
-    control: UnixStream,
-    hello_within: Duration,
-    inputs: mpsc::Sender<Input>,
-    spawned: Arc<Spawned>,
-) {
-    let (sender, mut receiver) = match over_socket(control.into()) {
-        Ok(halves) => halves,
-        Err(error) => {
-            tracing::error!(target: "ray_core::raylet", %error, %worker, "a worker's socket cannot be used");
-            spawned.kill();
-            return;
-        }
-    };
-    match tokio::time::timeout(hello_within, receiver.recv()).await {
-        Ok(Some(Packet {
-            frame: Frame::Hello { hello },
-            ..
-        })) => {
-            let hello = Box::new(Hello { worker, ..*hello });
-            if inputs.send(Input::Joined { worker, hello, sender }).await.is_err() {
+    /// Reads the worker's frames, the first of which must be a hello.
+    async fn serve(self, control: UnixStream, spawned: Arc<Spawned>) {
+        let Self {
+            worker,
+            hello_within,
+            inputs,
+        } = self;
+        let (sender, mut receiver) = match over_socket(control.into()) {
+            Ok(halves) => halves,
+            Err(error) => {
+                tracing::error!(target: "ray_core::raylet", %error, %worker, "a worker's socket cannot be used");
+                spawned.kill();
+                return;
+            }
+        };
+        match tokio::time::timeout(hello_within, receiver.recv()).await {
+            Ok(Some(Packet {
+                frame: Frame::Hello { hello },
+                ..
+            })) => {
+                let hello = Box::new(Hello { worker, ..*hello });
+                if inputs.send(Input::Joined { worker, hello, sender }).await.is_err() {
+                    return;
+                }
+            }
+            // It has ended; its death says how.
+            Ok(None) => return,
+            Ok(Some(_)) | Err(_) => {
+                tracing::error!(target: "ray_core::raylet", %worker, "a worker did not introduce itself within {hello_within:?}");
+                spawned.kill();
                 return;
             }
         }
-        // It has ended; its death says how.
-        Ok(None) => return,
-        Ok(Some(_)) | Err(_) => {
-            tracing::error!(target: "ray_core::raylet", %worker, "a worker did not introduce itself within {hello_within:?}");
-            spawned.kill();
-            return;
-        }
+        // An error means that the raylet has ended.
+        let _ended = pass_on(worker, &mut receiver, &inputs).await;
     }
-    // An error means that the raylet has ended.
-    let _ended = pass_on(worker, &mut receiver, &inputs).await;
 }

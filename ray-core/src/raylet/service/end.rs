@@ -6,11 +6,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Raylet;
-use super::inputs::Input;
+use super::inputs::{self, Input, Next};
 use crate::clock;
 use crate::ids::WorkerId;
 use crate::process::{self, Spawned};
 use crate::raylet::state::{Effects, warn_unsaved};
+
+/// How long each step of the births and deaths of processes is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Raylet {
     /// Has the actors saved that can be, and waits until these have ended, or their time is over.
@@ -20,14 +23,14 @@ impl Raylet {
         self.carry_out(out);
         while !saving.is_empty() {
             let left = until.saturating_sub(clock::monotonic());
-            match tokio::time::timeout(left, inputs.recv()).await {
-                Ok(Some(Input::Died { worker, .. })) => {
+            match inputs::next(inputs, Some(left)).await {
+                Next::Input(Input::Died { worker, .. }) => {
                     saving.remove(&worker);
                 }
-                Ok(Some(Input::Spawned { worker, spawned })) => self.born(worker, spawned),
+                Next::Input(Input::Spawned { worker, spawned }) => self.born(worker, spawned),
                 // What else comes is of a session that is over. In particular, nothing is restarted.
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+                Next::Input(_) => {}
+                Next::Nothing | Next::End => break,
             }
         }
         let within = Duration::from_millis(self.options.config.checkpoint_at_end_ms);
@@ -47,17 +50,17 @@ impl Raylet {
         self.save_actors(inputs).await;
         // Those that are being born are not known yet.
         while self.births > 0 {
-            match tokio::time::timeout(Duration::from_secs(5), inputs.recv()).await {
-                Ok(Some(Input::Spawned { worker, spawned })) => self.born(worker, spawned),
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+            match inputs::next(inputs, Some(PATIENCE)).await {
+                Next::Input(Input::Spawned { worker, spawned }) => self.born(worker, spawned),
+                Next::Input(_) => {}
+                Next::Nothing | Next::End => break,
             }
         }
         let running = self.processes.take_spawned();
         running.iter().for_each(|spawned| spawned.kill());
         for spawned in running {
             // An error means that it cannot be watched; it was killed all the same.
-            let _death = tokio::time::timeout(Duration::from_secs(5), spawned.wait()).await;
+            let _death = tokio::time::timeout(PATIENCE, spawned.wait()).await;
         }
         // Their followers show what is left.
         drop(self.jobs);

@@ -36,7 +36,8 @@ pub(super) struct Arrival {
 impl Arrival {
     /// Whether the two can talk. What it can run is its own business: its workers run the same program.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.hello.check(&Hello::of_this_process(WorkerId::default(), self.hello.items))
+        self.hello
+            .check(&Hello::of_this_process(WorkerId::default(), self.hello.items))
     }
 }
 

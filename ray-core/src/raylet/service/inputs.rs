@@ -1,6 +1,7 @@
 //! What comes to the raylet's loop, and who reads it there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,6 +40,27 @@ pub(super) enum Input {
     GcsGone,
     StoreReport(oneshot::Sender<ray_objstore::Report>),
     Shutdown(oneshot::Sender<()>),
+}
+
+/// What a wait for an input ends with.
+pub(super) enum Next {
+    Input(Input),
+    /// Nothing has come in time.
+    Nothing,
+    /// Nothing can come any more.
+    End,
+}
+
+/// Waits for an input: without an end, or for so long.
+pub(super) async fn next(inputs: &mut mpsc::Receiver<Input>, pause: Option<Duration>) -> Next {
+    let received = match pause {
+        Some(pause) => match tokio::time::timeout(pause, inputs.recv()).await {
+            Ok(received) => received,
+            Err(_elapsed) => return Next::Nothing,
+        },
+        None => inputs.recv().await,
+    };
+    received.map_or(Next::End, Next::Input)
 }
 
 /// The raylet has ended: nobody takes what comes.

@@ -99,7 +99,8 @@ impl Raylet {
     /// Lets go of a job that is over once its last process is gone, whose last lines are still to be shown.
     pub(super) fn let_go(&mut self, id: JobId) {
         let over = self.jobs.get(id).is_some_and(|job| job.over);
-        if over && !self.processes.are_of(id)
+        if over
+            && !self.processes.are_of(id)
             && let Some(job) = self.jobs.jobs.remove(&id)
         {
             // The follower shows what is left, which may take its time.

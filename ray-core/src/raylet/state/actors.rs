@@ -27,7 +27,7 @@ pub(super) struct ActorPlace {
     pub(super) allocation: Option<Allocation>,
     pub(super) pid: u32,
     /// Until the worker has said that it takes the actor.
-    pub(super) asked: Option<Taking>,
+    pub(super) taking: Option<Taking>,
     /// It lives in a host, beside other work.
     pub(super) hosted: bool,
     /// Why its host was told to end it.
@@ -70,7 +70,7 @@ impl State {
             worker,
             allocation: Some(allocation),
             pid: self.workers.get(&worker).map_or(0, |process| process.pid),
-            asked: Some(Taking::asked_at(now)),
+            taking: Some(Taking::asked_at(now)),
             hosted: false,
             ended_for: None,
         };
@@ -117,7 +117,7 @@ impl State {
         out: &mut Effects,
     ) {
         // One that no worker has taken yet has nothing to save.
-        let taken = self.actors.get(&actor).is_none_or(|place| place.asked.is_none());
+        let taken = self.actors.get(&actor).is_none_or(|place| place.taking.is_none());
         let saves = force && saves && taken && self.save_and_end(actor, &why, now, out);
         if !saves {
             self.stop_actor(actor, force, why, out);

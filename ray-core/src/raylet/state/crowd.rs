@@ -75,103 +75,59 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
-
-    use crate::wire::LeaseShape;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    /// A node of one CPU, whose two processes are in one another's way.
-    struct Node(State, [WorkerId; 2]);
-
-    impl Node {
-        fn new() -> Self {
-            let mut state = State::of_cpus(1.0, 0, 1000 * MS, Duration::ZERO);
-            let owners = [WorkerId::random(), WorkerId::random()];
-            let job = crate::ids::JobId::new(1);
-            owners.iter().for_each(|owner| state.driver_joined(*owner, job, 1, &mut Effects::new()));
-            Self(state, owners)
-        }
-
-        fn request(&mut self, owner: usize, request: u64, now: Duration) -> Vec<Effect> {
-            let shape = LeaseShape::one_cpu();
-            let mut out = Effects::new();
-            let frame = Frame::RequestLease { request, shape };
-            self.0.frame(self.1[owner], frame, now, &mut out);
-            out
-        }
-
-        fn tick(&mut self, now: Duration) -> Vec<Effect> {
-            let mut out = Effects::new();
-            self.0.tick(now, &mut out);
-            out
-        }
-
-        fn join(&mut self, spawned: &[Effect]) -> Vec<Effect> {
-            let mut out = Effects::new();
-            for effect in spawned {
-                if let Effect::Spawn { worker, .. } = effect {
-                    self.0.worker_joined(*worker, Duration::ZERO, &mut out);
-                }
-            }
-            out
-        }
-    }
+    use crate::ids::JobId;
+    use crate::raylet::state::testing::{MS, Node};
 
     /// Who is asked, and whether it is for others.
-    fn asked(effects: &[Effect]) -> Vec<(WorkerId, bool)> {
-        let asked = |effect: &Effect| match effect {
+    fn asked(node: &mut Node) -> Vec<(WorkerId, bool)> {
+        let asked = |effect: Effect| match effect {
             Effect::Send {
                 to,
                 frame: Frame::ReclaimIdle { crowded },
-            } => Some((*to, *crowded)),
+            } => Some((to, crowded)),
             _ => None,
         };
-        effects.iter().filter_map(asked).collect()
-    }
-
-    fn granted(effects: &[Effect]) -> Option<(u64, bool)> {
-        effects.iter().find_map(|effect| match effect {
-            Effect::Send {
-                frame: Frame::LeaseGranted { lease, crowded, .. },
-                ..
-            } => Some((*lease, *crowded)),
-            _ => None,
-        })
+        node.take().into_iter().filter_map(asked).collect()
     }
 
     #[test]
     fn holders_are_asked_at_once_and_told_of_a_crowd_when_others_have_waited_a_while() {
-        let mut node = Node::new();
-        let [holder, other] = node.1;
-        let spawned = node.request(0, 1, Duration::ZERO);
-        let (lease, crowded) = granted(&node.join(&spawned)).unwrap();
+        // Two processes are in one another's way.
+        let mut node = Node::new(1.0, 0);
+        let [holder, other] = [node.driver, WorkerId::random()];
+        node.state.driver_joined(other, JobId::new(1), 1, &mut Effects::new());
+        node.request(holder, 1);
+        node.join();
+        let (lease, crowded) = node.grants()[0];
         assert!(!crowded);
-        assert_eq!(asked(&node.request(1, 1, 10 * MS)), [(holder, false)]);
-        assert!(asked(&node.request(1, 2, 12 * MS)).is_empty());
+        node.take();
+        node.at(10 * MS).request(other, 1);
+        assert_eq!(asked(&mut node), [(holder, false)]);
+        node.at(12 * MS).request(other, 2);
+        assert!(asked(&mut node).is_empty());
         // A look is due when it is a crowd.
-        assert_eq!(node.0.tick_due(10 * MS), Some(15 * MS));
-        assert_eq!(asked(&node.tick(15 * MS)), [(holder, true)]);
-        assert_eq!(node.0.tick_due(15 * MS), Some(115 * MS));
-        assert!(asked(&node.tick(100 * MS)).is_empty());
-        assert_eq!(asked(&node.tick(115 * MS)), [(holder, true)]);
+        assert_eq!(node.state.tick_due(10 * MS), Some(15 * MS));
+        node.at(15 * MS).tick();
+        assert_eq!(asked(&mut node), [(holder, true)]);
+        assert_eq!(node.state.tick_due(15 * MS), Some(115 * MS));
+        node.at(100 * MS).tick();
+        assert!(asked(&mut node).is_empty());
+        node.at(115 * MS).tick();
+        assert_eq!(asked(&mut node), [(holder, true)]);
 
         // Who comes to hold a lease in a crowd is told with it. One's own requests are no crowd.
-        node.request(0, 2, 116 * MS);
-        let mut out = Effects::new();
-        let frame = Frame::ReturnLease { lease, reusable: true };
-        node.0.frame(holder, frame, 117 * MS, &mut out);
-        let (lease, crowded) = granted(&out).unwrap();
+        node.at(116 * MS).request(holder, 2);
+        node.at(117 * MS).give_back(holder, lease);
+        let (lease, crowded) = node.grants()[0];
         assert!(crowded);
-        let frame = Frame::CancelLeaseRequest { request: 2 };
-        node.0.frame(holder, frame, 118 * MS, &mut out);
-        out.clear();
-        let frame = Frame::ReturnLease { lease, reusable: true };
-        node.0.frame(other, frame, 119 * MS, &mut out);
-        assert!(!granted(&out).unwrap().1);
+        node.take();
+        node.at(118 * MS)
+            .frame(holder, Frame::CancelLeaseRequest { request: 2 });
+        node.at(119 * MS).give_back(other, lease);
+        assert!(!node.grants()[0].1);
 
         // Nobody waits any more.
-        assert_eq!(node.0.crowd.due(Duration::ZERO), None);
+        assert_eq!(node.state.crowd.due(Duration::ZERO), None);
     }
 }

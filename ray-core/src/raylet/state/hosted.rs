@@ -31,7 +31,7 @@ impl State {
             pid: self.workers.get(&host).map_or(0, |process| process.pid),
             hosted: true,
             ended_for: None,
-            asked: None,
+            taking: None,
         };
         self.actors.insert(actor, place);
         let frame = Frame::ConstructActor { spec, restarts };
@@ -90,75 +90,47 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-
-    use std::time::Duration;
-
     use super::*;
+    use crate::raylet::state::testing::Node;
 
-    fn spec() -> Box<ActorSpec> {
-        Box::new(ActorSpec {
+    /// On a node without any CPU to give.
+    fn started() -> (Node, ActorId) {
+        let mut node = Node::new(0.0, 0);
+        let actor = node.start(spec());
+        (node, actor)
+    }
+
+    fn spec() -> ActorSpec {
+        ActorSpec {
             name: Some("counter".into()),
             detached: true,
             shared: true,
             ..ActorSpec::sample()
-        })
-    }
-
-    struct Node {
-        state: State,
-        driver: WorkerId,
-    }
-
-    impl Node {
-        /// A node without any CPU to give.
-        fn new() -> Self {
-            let mut state = State::of_cpus(0.0, 0, Duration::ZERO, Duration::ZERO);
-            let driver = WorkerId::random();
-            state.driver_joined(driver, crate::ids::JobId::new(1), 7, &mut Effects::new());
-            Self { state, driver }
-        }
-
-        fn start(&mut self) -> (ActorId, Effects) {
-            let (spec, mut out) = (spec(), Effects::new());
-            let actor = spec.actor;
-            let frame = Frame::StartActor { spec, restarts: 0 };
-            self.state.gcs_frame(frame, Duration::ZERO, &mut out);
-            (actor, out)
-        }
-
-        fn driver_sends(&mut self, frame: Frame) -> Effects {
-            let mut out = Effects::new();
-            self.state.frame(self.driver, frame, Duration::ZERO, &mut out);
-            out
         }
     }
 
     #[test]
     fn the_driver_constructs_it_without_a_process_or_a_cpu_and_tells_its_end() {
-        let mut node = Node::new();
-        let (actor, out) = node.start();
+        let (mut node, actor) = started();
+        let (driver, out) = (node.driver, node.take());
         assert!(
-            matches!(&out[..], [Effect::Send { to, frame: Frame::ConstructActor { .. } }] if *to == node.driver),
+            matches!(&out[..], [Effect::Send { to, frame: Frame::ConstructActor { .. } }] if *to == driver),
             "{out:?}"
         );
-        let out = node.driver_sends(Frame::ActorConstructed { actor, error: None });
+        node.frame(driver, Frame::ActorConstructed { actor, error: None });
+        let out = node.take();
         assert!(
-            matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { worker, pid: 7, error: None, .. })] if *worker == node.driver),
+            matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { worker, pid: 7, error: None, .. })] if *worker == driver),
             "{out:?}"
         );
-        let (mut out, why) = (Effects::new(), "enough".to_owned());
-        let stop = Frame::StopActor {
-            actor,
-            force: true,
-            saves: true,
-            why,
-        };
-        node.state.gcs_frame(stop, Duration::ZERO, &mut out);
+        node.stop(actor, true);
+        let out = node.take();
         assert!(
-            matches!(&out[..], [Effect::Send { to, frame: Frame::StopActor { .. } }] if *to == node.driver),
+            matches!(&out[..], [Effect::Send { to, frame: Frame::StopActor { .. } }] if *to == driver),
             "{out:?}"
         );
-        let out = node.driver_sends(Frame::ActorExiting { actor, intended: true });
+        node.frame(driver, Frame::ActorExiting { actor, intended: true });
+        let out = node.take();
         let killed = |cause: &DeathCause| matches!(cause, DeathCause::Killed { why } if why == "enough");
         assert!(
             matches!(&out[..], [Effect::ToGcs(Frame::WorkerEnded { worker, actor: Some(ended), cause })]
@@ -169,14 +141,12 @@ mod tests {
 
     #[test]
     fn it_dies_with_its_host_and_has_none_afterwards() {
-        let mut node = Node::new();
-        let (actor, _) = node.start();
-        let mut out = Effects::new();
-        let cause = DeathCause::Signalled { signal: 9 };
-        node.state.process_ended(node.driver, cause, Duration::ZERO, &mut out);
+        let (mut node, actor) = started();
+        node.die(node.driver);
         let of_actor = |effect: &Effect| matches!(effect, Effect::ToGcs(Frame::WorkerEnded { actor: Some(ended), .. }) if *ended == actor);
-        assert_eq!(out.iter().filter(|effect| of_actor(effect)).count(), 1);
-        let (_, out) = node.start();
+        assert_eq!(node.take().iter().filter(|effect| of_actor(effect)).count(), 1);
+        node.start(spec());
+        let out = node.take();
         assert!(
             matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { error: Some(_), .. })]),
             "{out:?}"
@@ -185,10 +155,11 @@ mod tests {
 
     #[test]
     fn a_constructor_that_fails_ends_no_process() {
-        let mut node = Node::new();
-        let (actor, _) = node.start();
+        let (mut node, actor) = started();
+        node.take();
         let error = Some(RayError::internal("constructor"));
-        let out = node.driver_sends(Frame::ActorConstructed { actor, error });
+        node.frame(node.driver, Frame::ActorConstructed { actor, error });
+        let out = node.take();
         assert!(
             matches!(&out[..], [Effect::ToGcs(Frame::ActorStarted { error: Some(_), .. })]),
             "{out:?}"

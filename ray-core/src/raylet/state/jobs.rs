@@ -58,3 +58,117 @@ impl State {
         out.push(Effect::ToGcs(Frame::JobEnded { job }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::raylet::state::testing::Node;
+    use crate::wire::ActorSpec;
+
+    const OTHER: JobId = JobId::new(2);
+
+    /// A node with two drivers, each with a job of its own; the first has an idle worker.
+    fn two_jobs() -> (Node, WorkerId, WorkerId) {
+        let mut node = Node::new(2.0, 0);
+        let other = WorkerId::random();
+        node.driver_joins(other, OTHER);
+        node.request(node.driver, 1);
+        let worker = node.join()[0];
+        let (lease, _) = node.grants()[0];
+        node.give_back(node.driver, lease);
+        node.take();
+        (node, other, worker)
+    }
+
+    fn spawned(node: &Node) -> Vec<JobId> {
+        let spawned = node.out.iter().filter_map(|effect| match effect {
+            Effect::Spawn { job, .. } => Some(*job),
+            _ => None,
+        });
+        spawned.collect()
+    }
+
+    #[test]
+    fn rj_1_a_worker_of_one_job_does_not_serve_another() {
+        let (mut node, other, _) = two_jobs();
+        node.request(other, 1);
+        assert_eq!(spawned(&node), [OTHER]);
+        node.take();
+        node.start(ActorSpec {
+            job: OTHER,
+            ..ActorSpec::sample()
+        });
+        // The worker that comes up for the request would do for neither.
+        assert_eq!(spawned(&node), [OTHER]);
+        node.take();
+        node.request(node.driver, 2);
+        assert_eq!((spawned(&node), node.grants().len()), (vec![], 1));
+    }
+
+    #[test]
+    fn rj_2_the_workers_of_a_job_end_with_its_driver_and_no_other() {
+        let (mut node, other, worker) = two_jobs();
+        node.request(other, 1);
+        let of_other = node.join();
+        node.take();
+        node.die(other);
+        let set = |workers: Vec<WorkerId>| workers.into_iter().collect::<HashSet<_>>();
+        assert_eq!(set(node.kills()), set(of_other));
+        let told = |effect: &Effect| matches!(effect, Effect::ToGcs(Frame::JobEnded { job }) if *job == OTHER);
+        assert_eq!(node.out.iter().filter(|effect| told(effect)).count(), 1);
+        node.take();
+        node.request(node.driver, 2);
+        assert_eq!(node.grants().len(), 1);
+        assert!(node.state.workers.get(&worker).is_some());
+    }
+
+    #[test]
+    fn rj_2_what_waits_for_a_worker_is_given_up_with_its_job() {
+        let mut node = Node::new(1.0, 0);
+        let other = WorkerId::random();
+        node.driver_joins(other, OTHER);
+        node.request(other, 1);
+        node.take();
+        node.die(other);
+        node.take();
+        // Its CPU is free again.
+        node.request(node.driver, 1);
+        let worker = node.join();
+        assert_eq!((worker.len(), node.grants().len()), (1, 1));
+    }
+
+    #[test]
+    fn rj_2_a_worker_that_is_being_born_ends_once_it_is() {
+        let mut node = Node::new(1.0, 0);
+        let other = WorkerId::random();
+        node.driver_joins(other, OTHER);
+        node.request(other, 1);
+        let born = node.out.iter().find_map(|effect| match effect {
+            Effect::Spawn { worker, .. } => Some(*worker),
+            _ => None,
+        });
+        node.die(other);
+        node.take();
+        node.state.spawned(born.unwrap(), 7, &mut node.out);
+        assert_eq!(node.kills(), [born.unwrap()]);
+    }
+
+    #[test]
+    fn actors_that_outlive_their_driver_are_the_gcss_to_end() {
+        let (mut node, other, _) = two_jobs();
+        let actor = node.start(ActorSpec {
+            job: OTHER,
+            detached: true,
+            ..ActorSpec::sample()
+        });
+        let worker = node.join();
+        node.take();
+        node.die(other);
+        assert_eq!(node.kills(), []);
+        node.frame(worker[0], Frame::ActorTaken { actor });
+        node.stop(actor, false);
+        assert_eq!(node.kills(), worker);
+    }
+}

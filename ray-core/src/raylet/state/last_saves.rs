@@ -94,21 +94,16 @@ pub(in crate::raylet) fn warn_unsaved(actor: &str, within: Duration) {
 
 #[cfg(test)]
 mod tests {
-
     use super::super::actors::ActorPlace;
     use super::*;
-
+    use crate::raylet::state::testing::{Node, SAVES_WITHIN};
     use crate::raylet::workers::Role;
-
-    const WITHIN: Duration = Duration::from_secs(10);
-
-    fn node() -> State {
-        State::of_cpus(1.0, 0, Duration::ZERO, WITHIN)
-    }
 
     fn add_actor(state: &mut State, saved: bool, constructed: bool) -> (ActorId, WorkerId) {
         let (actor, worker) = (ActorId::random(), WorkerId::random());
-        state.workers.add(worker, crate::ids::JobId::new(1), 7, Role::Actor(actor), Vec::new());
+        state
+            .workers
+            .add(worker, crate::ids::JobId::new(1), 7, Role::Actor(actor), Vec::new());
         let place = ActorPlace {
             restartable: true,
             saved,
@@ -117,23 +112,11 @@ mod tests {
             allocation: None,
             pid: 7,
             hosted: false,
-            asked: None,
+            taking: None,
             ended_for: None,
         };
         state.actors.insert(actor, place);
         (actor, worker)
-    }
-
-    fn stop(state: &mut State, actor: ActorId, saves: bool) -> Effects {
-        let mut out = Effects::new();
-        let frame = Frame::StopActor {
-            actor,
-            force: true,
-            saves,
-            why: "its job has ended".into(),
-        };
-        state.gcs_frame(frame, Duration::ZERO, &mut out);
-        out
     }
 
     fn is_save(effect: &Effect, worker: WorkerId) -> bool {
@@ -142,28 +125,27 @@ mod tests {
 
     #[test]
     fn an_actor_that_is_saved_gets_its_time_once_and_is_killed_then() {
-        let mut state = node();
-        let (actor, worker) = add_actor(&mut state, true, true);
-        let out = stop(&mut state, actor, true);
+        let mut node = Node::new(1.0, 0);
+        let (actor, worker) = add_actor(&mut node.state, true, true);
+        node.stop(actor, true);
+        let out = node.take();
         assert!(matches!(&out[..], [effect] if is_save(effect, worker)), "{out:?}");
-        assert!(stop(&mut state, actor, true).is_empty() && state.needs_ticks());
-        let killed_at = |state: &mut State, now: Duration| {
-            let mut out = Effects::new();
-            state.tick(now, &mut out);
-            out.iter()
-                .any(|effect| matches!(effect, Effect::Kill { worker: killed } if *killed == worker))
-        };
-        assert!(!killed_at(&mut state, WITHIN / 2));
-        assert!(killed_at(&mut state, WITHIN));
-        assert!(state.last_saves.is_empty());
+        node.stop(actor, true);
+        assert!(node.out.is_empty() && node.state.needs_ticks());
+        node.at(SAVES_WITHIN / 2).tick();
+        assert!(node.kills().is_empty());
+        node.at(SAVES_WITHIN).tick();
+        assert_eq!(node.kills(), [worker]);
+        assert!(node.state.last_saves.is_empty());
     }
 
     #[test]
     fn one_that_has_nothing_to_save_or_is_killed_ends_at_once() {
-        let mut state = node();
+        let mut node = Node::new(1.0, 0);
         for (saved, constructed, saves) in [(false, true, true), (true, false, true), (true, true, false)] {
-            let (actor, worker) = add_actor(&mut state, saved, constructed);
-            let out = stop(&mut state, actor, saves);
+            let (actor, worker) = add_actor(&mut node.state, saved, constructed);
+            node.stop(actor, saves);
+            let out = node.take();
             assert!(
                 matches!(out[..], [Effect::Kill { worker: killed }] if killed == worker),
                 "{out:?}"
@@ -173,18 +155,16 @@ mod tests {
 
     #[test]
     fn at_the_end_of_the_session_those_that_save_are_waited_for_by_name_until_they_have_died() {
-        let mut state = node();
-        add_actor(&mut state, false, true);
-        let (_, first) = add_actor(&mut state, true, true);
-        let (_, second) = add_actor(&mut state, true, true);
-        let mut out = Effects::new();
-        let cause = DeathCause::Exited { code: 0 };
-        let (named, until) = state.save_all(Duration::ZERO, &mut out);
+        let mut node = Node::new(1.0, 0);
+        add_actor(&mut node.state, false, true);
+        let (_, first) = add_actor(&mut node.state, true, true);
+        let (_, second) = add_actor(&mut node.state, true, true);
+        let (named, until) = node.state.save_all(node.now, &mut node.out);
         assert!(named.len() == 2 && named.contains_key(&first) && named.contains_key(&second));
-        assert_eq!((until, out.len()), (WITHIN, 2));
-        state.process_ended(first, cause, Duration::ZERO, &mut out);
-        let mut again = Effects::new();
-        let (named, _) = state.save_all(Duration::ZERO, &mut again);
-        assert!(named.len() == 1 && named.contains_key(&second) && again.is_empty());
+        assert_eq!((until, node.take().len()), (SAVES_WITHIN, 2));
+        node.die(first);
+        node.take();
+        let (named, _) = node.state.save_all(node.now, &mut node.out);
+        assert!(named.len() == 1 && named.contains_key(&second) && node.out.is_empty());
     }
 }

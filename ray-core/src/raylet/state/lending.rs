@@ -61,7 +61,7 @@ impl State {
             return;
         };
         let end = kill.map_or(End::Exit, End::Kill);
-        match &mut place.asked {
+        match &mut place.taking {
             Some(asked) if asked.kill().is_some() => {}
             Some(asked) => asked.end = Some(end),
             None => {
@@ -84,7 +84,7 @@ impl State {
     /// The worker is the actor from now on.
     pub(super) fn actor_taken(&mut self, from: WorkerId, actor: ActorId, out: &mut Effects) {
         let place = self.actors.get_mut(&actor).filter(|place| place.worker == from);
-        if let Some(end) = place.and_then(|place| place.asked.take()?.end) {
+        if let Some(end) = place.and_then(|place| place.taking.take()?.end) {
             self.end_actor_in(from, end, out);
         }
     }
@@ -110,7 +110,7 @@ impl State {
             if process.ended_for.is_none() {
                 self.workers.set_idle(from, now);
             }
-            match (place.asked.take().and_then(|asked| asked.end), place.allocation.take()) {
+            match (place.taking.take().and_then(|asked| asked.end), place.allocation.take()) {
                 (None, Some(allocation)) => {
                     let job = spec.job;
                     let asked = For::Actor { spec, restarts };
@@ -143,14 +143,14 @@ impl State {
 
     /// Whether an actor is to be killed whose worker has not answered.
     pub(super) fn has_unanswered(&self) -> bool {
-        let mut asked = self.actors.values().filter_map(|place| place.asked.as_ref());
+        let mut asked = self.actors.values().filter_map(|place| place.taking.as_ref());
         asked.any(|asked| asked.kill().is_some())
     }
 
     /// Kills workers that do not answer.
     pub(super) fn end_unanswered(&mut self, now: Duration, out: &mut Effects) {
         let overdue = self.actors.values().filter_map(|place| {
-            let asked = place.asked.as_ref().filter(|asked| now >= asked.at + ANSWER_WITHIN)?;
+            let asked = place.taking.as_ref().filter(|asked| now >= asked.at + ANSWER_WITHIN)?;
             Some((place.worker, asked.kill()?.clone()))
         });
         let overdue: Vec<(WorkerId, DeathCause)> = overdue.collect();
@@ -165,182 +165,93 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::raylet::state::testing::{IDLE_TIME, Node};
 
-    use crate::raylet::state::Effect;
-
-    use crate::wire::LeaseShape;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    struct Node {
-        state: State,
-        driver: WorkerId,
-        out: Effects,
+    /// A worker that has served a lease and is idle.
+    fn idle(node: &mut Node) -> WorkerId {
+        node.request(node.driver, 1);
+        let worker = node.join()[0];
+        let (lease, _) = node.grants()[0];
+        node.give_back(node.driver, lease);
+        node.take();
+        worker
     }
 
-    impl Node {
-        /// One CPU, no worker is kept, and each that is idle for a second ends.
-        fn new() -> Self {
-            let mut node = Self {
-                state: State::of_cpus(1.0, 0, SECOND, Duration::ZERO),
-                driver: WorkerId::random(),
-                out: Effects::new(),
-            };
-            node.state.driver_joined(node.driver, crate::ids::JobId::new(1), 1, &mut Effects::new());
-            node
-        }
+    fn start(node: &mut Node) -> ActorId {
+        node.start(ActorSpec {
+            owner: node.driver,
+            placement: BTreeMap::from([("CPU".to_owned(), 10_000)]),
+            ..ActorSpec::sample()
+        })
+    }
 
-        fn frame(&mut self, from: WorkerId, frame: Frame) {
-            self.state.frame(from, frame, Duration::ZERO, &mut self.out);
-        }
-
-        fn tick(&mut self, now: Duration) {
-            self.state.tick(now, &mut self.out);
-        }
-
-        /// The worker that is to be spawned, which joins.
-        fn join(&mut self) -> WorkerId {
-            let spawn = |effect: &Effect| match effect {
-                Effect::Spawn { worker, .. } => Some(*worker),
-                _ => None,
-            };
-            let worker = self.out.iter().find_map(spawn).expect("a worker is spawned");
-            self.out.clear();
-            self.state.worker_joined(worker, Duration::ZERO, &mut self.out);
-            worker
-        }
-
-        /// A worker that has served a lease and is idle.
-        fn idle(&mut self) -> WorkerId {
-            let shape = LeaseShape::one_cpu();
-            self.frame(self.driver, Frame::RequestLease { request: 1, shape });
-            let worker = self.join();
-            let granted = |effect: &Effect| match effect {
+    /// Who is asked to become an actor, and what goes with the question.
+    fn asked(node: &mut Node) -> Option<(WorkerId, Box<ActorSpec>)> {
+        let asks = |effect: &mut Effect| {
+            matches!(
+                effect,
                 Effect::Send {
-                    frame: Frame::LeaseGranted { lease, .. },
+                    frame: Frame::ConstructActor { .. },
                     ..
-                } => Some(*lease),
-                _ => None,
-            };
-            let lease = self.out.iter().find_map(granted).expect("the lease is granted");
-            self.frame(self.driver, Frame::ReturnLease { lease, reusable: true });
-            self.out.clear();
-            worker
+                }
+            )
+        };
+        match node.out.extract_if(.., asks).next()? {
+            Effect::Send {
+                to,
+                frame: Frame::ConstructActor { spec, .. },
+            } => Some((to, spec)),
+            _ => None,
         }
+    }
 
-        fn start(&mut self) -> ActorId {
-            let actor = ActorId::random();
-            let spec = Box::new(ActorSpec {
-                actor,
-                owner: self.driver,
-                placement: BTreeMap::from([("CPU".to_owned(), 10_000)]),
-                ..ActorSpec::sample()
-            });
-            let frame = Frame::StartActor { spec, restarts: 0 };
-            self.state.gcs_frame(frame, Duration::ZERO, &mut self.out);
-            actor
-        }
-
-        fn stop(&mut self, actor: ActorId) {
-            let why = "it was killed".to_owned();
-            let frame = Frame::StopActor {
-                actor,
-                force: true,
-                saves: false,
-                why,
-            };
-            self.state.gcs_frame(frame, Duration::ZERO, &mut self.out);
-        }
-
-        /// Who is asked to become an actor, and what goes with the question.
-        fn asked(&mut self) -> Option<(WorkerId, Box<ActorSpec>)> {
-            let asks = |effect: &Effect| {
-                matches!(
-                    effect,
-                    Effect::Send {
-                        frame: Frame::ConstructActor { .. },
-                        ..
-                    }
-                )
-            };
-            let place = self.out.iter().position(asks)?;
-            match self.out.remove(place) {
-                Effect::Send {
-                    to,
-                    frame: Frame::ConstructActor { spec, .. },
-                } => Some((to, spec)),
-                _ => None,
-            }
-        }
-
-        fn kills(&self) -> Vec<WorkerId> {
-            let kill = |effect: &Effect| match effect {
-                Effect::Kill { worker } => Some(*worker),
-                _ => None,
-            };
-            self.out.iter().filter_map(kill).collect()
-        }
-
-        fn exits(&self) -> Vec<WorkerId> {
-            let exit = |effect: &Effect| match effect {
-                Effect::Send {
-                    to,
-                    frame: Frame::Exit {},
-                } => Some(*to),
-                _ => None,
-            };
-            self.out.iter().filter_map(exit).collect()
-        }
-
-        fn free_cpus(&self) -> f64 {
-            self.state.report().available["CPU"]
-        }
+    fn free_cpus(node: &Node) -> f64 {
+        node.state.report().available["CPU"]
     }
 
     #[test]
     fn rl_4_a_worker_that_lends_is_neither_reaped_nor_made_an_actor_until_it_has_ceased_to() {
-        let mut node = Node::new();
-        let lender = node.idle();
+        let mut node = Node::new(1.0, 0);
+        let lender = idle(&mut node);
         node.frame(lender, Frame::Lending { lends: true });
-        node.tick(10 * SECOND);
+        node.at(10 * IDLE_TIME).tick();
         assert!(node.exits().is_empty() && !node.state.needs_ticks());
-        let actor = node.start();
-        assert!(node.asked().is_none());
-        let other = node.join();
-        assert_eq!(node.asked().unwrap().0, other);
+        let actor = start(&mut node);
+        assert!(asked(&mut node).is_none());
+        let other = node.join()[0];
+        assert_eq!(asked(&mut node).unwrap().0, other);
         node.frame(other, Frame::ActorTaken { actor });
-        node.stop(actor);
+        node.stop(actor, false);
         assert_eq!(node.kills(), [other]);
-        let killed = DeathCause::Signalled { signal: 9 };
-        node.state.process_ended(other, killed, Duration::ZERO, &mut node.out);
+        node.die(other);
 
         node.frame(lender, Frame::Lending { lends: false });
         assert!(node.state.needs_ticks());
-        node.start();
-        assert_eq!(node.asked().unwrap().0, lender);
+        start(&mut node);
+        assert_eq!(asked(&mut node).unwrap().0, lender);
     }
 
     #[test]
     fn an_idle_worker_that_has_ceased_to_lend_is_reaped() {
-        let mut node = Node::new();
-        let lender = node.idle();
+        let mut node = Node::new(1.0, 0);
+        let lender = idle(&mut node);
         node.frame(lender, Frame::Lending { lends: true });
         node.frame(lender, Frame::Lending { lends: false });
-        node.tick(10 * SECOND);
+        node.at(10 * IDLE_TIME).tick();
         assert_eq!(node.exits(), [lender]);
     }
 
     #[test]
     fn an_actor_that_is_declined_gets_another_worker_and_what_it_holds_is_taken_once() {
-        let mut node = Node::new();
-        let lender = node.idle();
-        let actor = node.start();
-        let (asked, spec) = node.asked().unwrap();
-        assert_eq!(asked, lender);
+        let mut node = Node::new(1.0, 0);
+        let lender = idle(&mut node);
+        let actor = start(&mut node);
+        let (taker, spec) = asked(&mut node).unwrap();
+        assert_eq!(taker, lender);
         node.frame(lender, Frame::ActorDeclined { spec, restarts: 0 });
-        let other = node.join();
-        assert_eq!(node.asked().unwrap().0, other);
-        assert_eq!(node.free_cpus(), 1.0);
+        let other = node.join()[0];
+        assert_eq!(asked(&mut node).unwrap().0, other);
+        assert_eq!(free_cpus(&node), 1.0);
         let report = node.state.report();
         let state = |id| &report.workers.iter().find(|worker| worker.worker == id).unwrap().state;
         assert_eq!((state(lender).as_str(), state(other).as_str()), ("idle", "actor"));
@@ -350,33 +261,33 @@ mod tests {
 
     #[test]
     fn a_worker_is_not_killed_for_an_actor_that_it_then_declines() {
-        let mut node = Node::new();
-        let lender = node.idle();
-        let actor = node.start();
-        let (_, spec) = node.asked().unwrap();
-        node.stop(actor);
+        let mut node = Node::new(1.0, 0);
+        let lender = idle(&mut node);
+        let actor = start(&mut node);
+        let (_, spec) = asked(&mut node).unwrap();
+        node.stop(actor, false);
         assert!(node.kills().is_empty());
-        node.out.clear();
+        node.take();
         node.frame(lender, Frame::ActorDeclined { spec, restarts: 0 });
         let ended = |effect: &Effect| matches!(effect, Effect::ToGcs(Frame::WorkerEnded { actor: Some(ended), .. }) if *ended == actor);
         assert!(node.kills().is_empty() && node.out.iter().any(ended));
-        assert!(node.asked().is_none() && !node.state.needs_ticks());
-        assert_eq!(node.free_cpus(), 1.0);
+        assert!(asked(&mut node).is_none() && !node.state.needs_ticks());
+        assert_eq!(free_cpus(&node), 1.0);
     }
 
     #[test]
     fn a_worker_that_answers_late_or_never_is_killed_for_its_actor() {
         for answers in [true, false] {
-            let mut node = Node::new();
-            let worker = node.idle();
-            let actor = node.start();
-            node.asked().unwrap();
-            node.stop(actor);
+            let mut node = Node::new(1.0, 0);
+            let worker = idle(&mut node);
+            let actor = start(&mut node);
+            asked(&mut node).unwrap();
+            node.stop(actor, false);
             assert!(node.kills().is_empty() && node.state.needs_ticks());
             if answers {
                 node.frame(worker, Frame::ActorTaken { actor });
             } else {
-                node.tick(ANSWER_WITHIN);
+                node.at(ANSWER_WITHIN).tick();
             }
             assert_eq!(node.kills(), [worker]);
         }

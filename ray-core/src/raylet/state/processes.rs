@@ -48,10 +48,13 @@ impl State {
         out.push(Effect::Spawn { worker, job, gpus });
     }
 
-    /// The process exists; it has not said hello yet.
-    pub(in crate::raylet) fn spawned(&mut self, worker: WorkerId, pid: u32) {
+    /// The process exists; it has not said hello yet. If it was to be killed meanwhile, now it can be.
+    pub(in crate::raylet) fn spawned(&mut self, worker: WorkerId, pid: u32, out: &mut Effects) {
         if let Some(process) = self.workers.get_mut(&worker) {
             process.pid = pid;
+            if process.ended_for.is_some() {
+                out.push(Effect::Kill { worker });
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 //! One that this node can grant stands in line, and so does one that waits for its placement group (RG-1); any other is
 //! refused. It leaves the line when it is granted (`grants`), when nobody wants it any more, or with who asked.
 //!
-//! *Absent:* whose turn it is, which is the queue's to say (`scheduling/queue`).
+//! *Absent:* whose turn it is, which is the queue's to say (`scheduling/queue`); and other nodes: what this one can never grant
+//! is handed on to nobody.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -98,7 +99,7 @@ impl State {
         }
     }
 
-    /// The GCS asks for a worker that becomes an actor.
+    /// The GCS wants an actor here, for which a worker is needed.
     pub(super) fn request_for_actor(&mut self, spec: Box<ActorSpec>, restarts: u32, now: Duration, out: &mut Effects) {
         let wanted = from_steps(&spec.placement)
             .and_then(Shape::new)
@@ -110,6 +111,7 @@ impl State {
         }
     }
 
+    /// Puts a request in line, or refuses one that this node can never grant.
     fn line_up(&mut self, asked: For, shape: Shape, now: Duration, out: &mut Effects) {
         let (requester, id, kind, runs) = match &asked {
             For::Owner(asked) => (asked.requester, asked.request, LeaseKind::Task, "run"),

@@ -127,16 +127,13 @@ impl<T> ActorQueue<T> {
         }
     }
 
-    /// The index of a named group.
-    pub(crate) fn group(&self, name: &str) -> Option<usize> {
-        self.names.get(name).copied()
-    }
-
-    /// Known group names, for messages.
-    pub(crate) fn group_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.names.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        names
+    /// The index of a named group, or the names that there are.
+    pub(crate) fn group(&self, name: &str) -> Result<usize, Vec<String>> {
+        self.names.get(name).copied().ok_or_else(|| {
+            let mut names: Vec<String> = self.names.keys().cloned().collect();
+            names.sort_unstable();
+            names
+        })
     }
 
     pub(crate) fn push(&mut self, kind: Kind, call: T) {

@@ -48,6 +48,15 @@ pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) ->
     }
 }
 
+/// What the caller is told of a job that was cancelled before it began.
+pub(super) fn cancelled(job: &Job) -> TaskOutcome {
+    let error = RayError::Cancelled {
+        task: job.spec.task,
+        name: job.spec.name.clone().unwrap_or_default(),
+    };
+    TaskOutcome::Failed { error, retry: false }
+}
+
 /// One result, ready to travel to its owner. To encode it is to run the user's code.
 pub(super) fn returned(
     worker: &Arc<Worker>,

@@ -88,9 +88,7 @@ impl Mailbox {
 
     /// The number of a concurrency group; the known names if there is none of this name.
     pub(crate) fn group(&self, name: &str) -> Result<usize, Vec<String>> {
-        let calls = self.calls();
-        let names = || calls.queue.group_names().into_iter().map(str::to_owned).collect();
-        calls.queue.group(name).ok_or_else(names)
+        self.calls().queue.group(name)
     }
 
     /// Notes whether calls of this process wait before they can arrive (MB-2).

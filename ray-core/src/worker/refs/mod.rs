@@ -50,13 +50,16 @@
 //! that was sent its own reference.
 
 mod dead;
+mod entry;
 pub mod lineage;
+mod report;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use lineage::{LineageTable, Unreconstructable};
-pub use table::{RefReport, RefTable};
+pub use report::RefReport;
+pub use table::RefTable;
 
 use crate::ids::{ObjectId, TaskId, WorkerId};
 

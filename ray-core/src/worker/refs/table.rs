@@ -1,105 +1,16 @@
 //! One process's part in the reference counts. The rules, and why they are right, stand in the parent module.
 
-use smallvec::{SmallVec, smallvec};
-
 use super::dead::DeadWorkers;
+use super::entry::{Borrowed, Entry, Lent, Registration, Role};
 use super::{Effect, Hold, RefError};
 use crate::id_hash::IdMap;
 use crate::ids::{ObjectId, WorkerId};
 
-/// What is known of an object. An owned one that was never lent nor filled with references takes no heap.
-#[derive(Debug)]
-struct Entry {
-    holds: [u32; 3],
-    role: Role,
-}
-
-#[derive(Debug)]
-enum Role {
-    Owned(Option<Box<Lent>>),
-    Borrowed(Box<Borrowed>),
-}
-
-/// What only few owned objects have.
-#[derive(Debug, Default)]
-struct Lent {
-    /// Registrations, none of them zero.
-    registrations: SmallVec<[(WorkerId, i64); 1]>,
-    contained: Vec<ObjectId>,
-}
-
-#[derive(Debug)]
-struct Borrowed {
-    owner: WorkerId,
-    received: u32,
-    owner_died: bool,
-    contained: Vec<ObjectId>,
-}
-
-impl Entry {
-    fn new(role: Role) -> Self {
-        Self { holds: [0; 3], role }
-    }
-
-    fn hold(&mut self, hold: Hold) {
-        // Saturated, the object lives as long as its process: too long rather than too short.
-        let count = &mut self.holds[hold as usize];
-        *count = count.saturating_add(1);
-    }
-
-    /// Tells whether there was such a hold.
-    fn unhold(&mut self, hold: Hold) -> bool {
-        let count = &mut self.holds[hold as usize];
-        match *count {
-            0 => false,
-            u32::MAX => true,
-            _ => {
-                *count -= 1;
-                true
-            }
-        }
-    }
-
-    fn is_in_scope(&self) -> bool {
-        self.holds != [0; 3] || matches!(&self.role, Role::Owned(Some(lent)) if !lent.registrations.is_empty())
-    }
-
-    fn contained_mut(&mut self) -> &mut Vec<ObjectId> {
-        match &mut self.role {
-            Role::Owned(lent) => &mut lent.get_or_insert_default().contained,
-            Role::Borrowed(borrowed) => &mut borrowed.contained,
-        }
-    }
-}
-
-/// An object as the `memory` report shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefReport<'a> {
-    /// The object.
-    pub object: ObjectId,
-    /// Its owner.
-    pub owner: WorkerId,
-    /// Handles in this process.
-    pub handles: u32,
-    /// Submitted tasks of this process that have it as an argument.
-    pub tasks: u32,
-    /// Values in this process that contain it.
-    pub containers: u32,
-    /// Where it is borrowed: how often it was handed over since the process's last release.
-    pub received: u32,
-    /// Where it is owned: the processes that hold it, with their registrations.
-    pub borrowers: &'a [(WorkerId, i64)],
-    /// The references inside its value.
-    pub contained: &'a [ObjectId],
-    /// Whether its owner is known to be dead.
-    pub owner_died: bool,
-}
-
 /// The references of one process. Methods take an event and push what is to be done about it.
 #[derive(Debug)]
 pub struct RefTable {
-    me: WorkerId,
-    entries: IdMap<ObjectId, Entry>,
+    pub(super) me: WorkerId,
+    pub(super) entries: IdMap<ObjectId, Entry>,
     /// In how many owned objects each process is registered.
     lent_to: IdMap<WorkerId, usize>,
     dead: DeadWorkers,
@@ -383,71 +294,22 @@ impl RefTable {
     pub fn is_lending(&self) -> bool {
         !self.lent_to.is_empty()
     }
-
-    /// What is known of one object.
-    pub fn get(&self, object: &ObjectId) -> Option<RefReport<'_>> {
-        self.entries
-            .get_key_value(object)
-            .map(|(object, entry)| self.report(*object, entry))
-    }
-
-    /// All objects in scope here, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = RefReport<'_>> {
-        self.entries.iter().map(|(object, entry)| self.report(*object, entry))
-    }
-
-    fn report<'a>(&self, object: ObjectId, entry: &'a Entry) -> RefReport<'a> {
-        let [handles, tasks, containers] = entry.holds;
-        let mut report = RefReport {
-            object,
-            owner: self.me,
-            handles,
-            tasks,
-            containers,
-            received: 0,
-            borrowers: &[],
-            contained: &[],
-            owner_died: false,
-        };
-        match &entry.role {
-            Role::Owned(None) => {}
-            Role::Owned(Some(lent)) => {
-                report.borrowers = &lent.registrations;
-                report.contained = &lent.contained;
-            }
-            Role::Borrowed(borrowed) => {
-                report.owner = borrowed.owner;
-                report.received = borrowed.received;
-                report.contained = &borrowed.contained;
-                report.owner_died = borrowed.owner_died;
-            }
-        }
-        report
-    }
 }
 
-/// Changes the registration of `worker`, and forgets it when it becomes zero.
+/// Changes the registration of `worker` at an object of ours, and counts at how many it is registered.
 fn register(lent_to: &mut IdMap<WorkerId, usize>, lent: &mut Option<Box<Lent>>, worker: WorkerId, change: i64) {
-    let lent = lent.get_or_insert_default();
-    match lent.registrations.iter().position(|(borrower, _)| *borrower == worker) {
-        None if lent.registrations.is_empty() => lent.registrations = smallvec![(worker, change)],
-        None => lent.registrations.push((worker, change)),
-        Some(at) => {
-            let count = &mut lent.registrations[at].1;
-            *count += change;
-            if *count == 0 {
-                lent.registrations.swap_remove(at);
-                if let Some(objects) = lent_to.get_mut(&worker) {
-                    *objects -= 1;
-                    if *objects == 0 {
-                        lent_to.remove(&worker);
-                    }
+    match lent.get_or_insert_default().register(worker, change) {
+        Registration::New => *lent_to.entry(worker).or_default() += 1,
+        Registration::Changed => {}
+        Registration::Gone => {
+            if let Some(objects) = lent_to.get_mut(&worker) {
+                *objects -= 1;
+                if *objects == 0 {
+                    lent_to.remove(&worker);
                 }
             }
-            return;
         }
     }
-    *lent_to.entry(worker).or_default() += 1;
 }
 
 #[cfg(test)]

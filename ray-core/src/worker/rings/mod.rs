@@ -15,7 +15,10 @@
 
 mod consume;
 mod duty;
+mod held;
+mod inbox;
 mod outgoing;
+mod reactor;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -27,33 +30,12 @@ use ray_core_ring::{BellDescriptors, Channel, Doorbell, Receiver, Ringer, Rung, 
 use crate::ids::WorkerId;
 use crate::wire::DeathCause;
 use crate::worker::Worker;
-pub(crate) use consume::{Arrival, serve_reactor};
+pub(crate) use consume::Arrival;
 use duty::Duty;
+use held::Consumer;
+use inbox::{Inbox, Inboxes};
 pub(crate) use outgoing::OutRing;
-
-/// What comes from one peer.
-#[derive(Debug)]
-pub(super) struct Inbox {
-    peer: WorkerId,
-    receiver: Receiver,
-    /// The peer's bell: it may wait for room.
-    ringer: Ringer,
-}
-
-/// What the consumer alone touches.
-#[derive(Debug)]
-pub(crate) struct Consumer {
-    bell: Doorbell,
-    policy: SpinPolicy,
-    /// Answers to this process's tasks.
-    answers: Vec<Inbox>,
-    /// Tasks for this process.
-    tasks: Vec<Inbox>,
-    /// Where the next task is looked for: owners take turns.
-    turn: usize,
-    /// The record of the task that runs.
-    running: Option<(WorkerId, ray_core_ring::Taken)>,
-}
+pub(crate) use reactor::serve_reactor;
 
 /// Something for the consumer to do that others have left.
 #[derive(Debug)]
@@ -97,10 +79,7 @@ impl Rings {
         let consumer = Consumer {
             bell,
             policy: SpinPolicy::new(cpus),
-            answers: Vec::new(),
-            tasks: Vec::new(),
-            turn: 0,
-            running: None,
+            inboxes: Inboxes::default(),
         };
         Ok(Self {
             consumer: Mutex::new(consumer),

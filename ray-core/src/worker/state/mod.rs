@@ -11,12 +11,16 @@ mod actors;
 mod admission;
 mod borrow;
 mod complete;
+mod dependencies;
 mod groups;
 mod holdings;
 mod leases;
 mod lending;
 mod locals;
+mod new_task;
+mod push;
 mod recover;
+mod retry;
 mod shared;
 pub(crate) mod streams;
 mod submit;
@@ -30,11 +34,11 @@ use std::time::{Duration, Instant};
 pub(crate) use actors::ActorClient;
 pub(crate) use admission::Ticket;
 pub(crate) use locals::Common;
+pub(crate) use new_task::{Argument, NewCall, NewTask};
 pub(crate) use shared::{
     Done, LocalActor, LocalOutcome, Look, NewActor, Next, OwnRun, Permit, Receipt, RunArg, Service, Started, What,
 };
 pub(crate) use streams::STREAM_STOPS;
-pub(crate) use submit::{Argument, NewCall, NewTask};
 
 use crate::config;
 use crate::error::RayError;

@@ -13,8 +13,6 @@
 
 use std::time::Instant;
 
-use smallvec::SmallVec;
-
 use super::{ActorClient, Dest, Out, State, Timer};
 use crate::error::RayError;
 use crate::ids::{ObjectId, TaskId, WorkerId};
@@ -67,43 +65,10 @@ impl State {
             return;
         }
         let spec = TaskSpec {
-            task: task.id,
-            attempt: 0,
-            owner: self.me,
-            parent: task.parent,
-            item: template.item.key().0,
-            call: None,
-            name: None,
-            args: Vec::new(),
-            returns: 1,
-            stream: None,
-            retry_exceptions: template.options.retry_exceptions.into(),
-            deadline: None,
-            group: template.shape.strategy.group(),
-            captures: template.shape.strategy.captures(),
-            resources: None,
             retriable: true,
+            ..template.spec(task.id, self.me, task.parent)
         };
-        let pending = PendingTask {
-            spec,
-            template: template.clone(),
-            dependencies: SmallVec::new(),
-            nested: SmallVec::new(),
-            due: None,
-            missing: 0,
-            retries_left: Some(template.max_retries),
-            phase: Phase::Waiting,
-            cancelled: false,
-            items: None,
-            failures: 0,
-            oom_failures: 0,
-            runs: 0,
-            bytes: size_of::<PendingTask>() as u64,
-            actor: None,
-            handle: None,
-            natives: Vec::new(),
-            context: None,
-        };
+        let pending = PendingTask::new(spec, template.clone(), Some(template.max_retries));
         self.keep_lineage(Box::new(pending), out);
     }
 

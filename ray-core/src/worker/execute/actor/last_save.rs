@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{ActorHost, Turn};
 use crate::worker::Worker;
+use crate::worker::execute::ending::end_process;
 
 impl ActorHost {
     /// Saves what is not saved, and ends the process.
@@ -44,11 +45,11 @@ impl ActorHost {
             .name("ray-checkpoint".into())
             .spawn(move || {
                 host.leave_place();
-                super::super::end_process();
+                end_process();
             });
         if let Err(error) = leaving {
             tracing::warn!(target: "ray_core::worker", %error, "no thread to remove the states of an actor");
-            super::super::end_process();
+            end_process();
         }
     }
 

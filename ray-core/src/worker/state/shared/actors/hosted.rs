@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::super::{Dest, Out, State};
-use super::{Called, Kind, LocalActor, LocalHost};
+use super::{LocalActor, LocalHost};
 use crate::error::RayError;
 use crate::ids::ActorId;
 use crate::remote::ConstructBody;
 use crate::wire::{ActorSpec, Frame};
+use crate::worker::execute::actor_queue::Kind;
+use crate::worker::local::Called;
 
 /// What is known of an actor that lives here for the GCS.
 #[derive(Debug)]

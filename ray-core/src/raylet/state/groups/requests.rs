@@ -1,0 +1,123 @@
+//! Requests that wait for a placement group, and the GCS's word of how it stands (RG-1).
+
+use super::super::actors::shown_name;
+use super::super::requests::{Asked, For};
+use super::super::{Effect, Effects, State};
+use super::is_within;
+use crate::error::RayError;
+use crate::ids::PlacementGroupId;
+use crate::scheduling::Shortfall;
+use crate::scheduling::queue::LeaseRequest;
+use crate::wire::{Frame, GroupState};
+
+/// How a group stands, by the last word of the GCS.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// How many bundles it has.
+    bundles: u32,
+    state: GroupState,
+}
+
+/// Why a request will never find room in its group.
+enum Hopeless {
+    NoSuchBundle { index: u32, bundles: u32 },
+    TooLarge(Shortfall),
+}
+
+impl Hopeless {
+    fn error(self, group: PlacementGroupId, asked: &For) -> RayError {
+        match self {
+            Self::NoSuchBundle { index, bundles } => {
+                let last = bundles.saturating_sub(1);
+                RayError::PlacementGroup {
+                    group: group.to_string(),
+                    why: format!("it has no bundle {index}: its bundles are 0 to {last}"),
+                }
+            }
+            Self::TooLarge(shortfall) => RayError::Unschedulable {
+                name: match asked {
+                    For::Owner(Asked { name, .. }) => name.clone(),
+                    For::Actor { spec, .. } => shown_name(spec),
+                },
+                why: format!("placement group {group} has no bundle that can ever hold it: {shortfall}"),
+            },
+        }
+    }
+}
+
+impl State {
+    /// RG-1: a request waits for a group, or for more than it has.
+    pub(in crate::raylet::state) fn ask_for_group(&mut self, group: PlacementGroupId, out: &mut Effects) {
+        match self.groups.asked.get(&group) {
+            None => {
+                self.groups.asked.insert(group, None);
+                out.push(Effect::ToGcs(Frame::GroupWanted { group }));
+            }
+            // The answer is on its way.
+            Some(None) => {}
+            Some(Some(_)) => self.judge(group, out),
+        }
+    }
+
+    /// The GCS tells how a group stands.
+    pub(in crate::raylet::state) fn group_stands(
+        &mut self,
+        group: PlacementGroupId,
+        bundles: u32,
+        state: GroupState,
+        out: &mut Effects,
+    ) {
+        if state == (GroupState::Removed {}) {
+            self.refuse_all(group, out);
+            return;
+        }
+        self.groups.asked.insert(group, Some(Standing { bundles, state }));
+        self.judge(group, out);
+    }
+
+    /// RG-1: refuses what will never find room in the group.
+    fn judge(&mut self, group: PlacementGroupId, out: &mut Effects) {
+        let Some(Some(Standing { bundles, state })) = self.groups.asked.get(&group) else {
+            return;
+        };
+        let (bundles, node) = (*bundles, self.node);
+        let all_here = matches!(state, GroupState::Created { nodes } if nodes.iter().all(|at| *at == node));
+        let mut hopeless = Vec::new();
+        for (request, shortfall) in self.queue.infeasible() {
+            let Some(target) = request.shape.bundle().filter(|target| target.group == group) else {
+                continue;
+            };
+            if let Some(index) = target.index.filter(|index| *index >= bundles) {
+                hopeless.push((request.clone(), Hopeless::NoSuchBundle { index, bundles }));
+            } else if all_here {
+                hopeless.push((request.clone(), Hopeless::TooLarge(shortfall.clone())));
+            }
+        }
+        for (request, why) in hopeless {
+            self.queue.cancel(request.requester, request.id);
+            if let Some(asked) = self.who_asked(&request) {
+                let error = why.error(group, &asked);
+                asked.refuse(error, out);
+            }
+        }
+    }
+
+    /// The group is gone: what waits for it never runs.
+    pub(super) fn refuse_all(&mut self, group: PlacementGroupId, out: &mut Effects) {
+        self.groups.asked.remove(&group);
+        let error = RayError::PlacementGroup {
+            group: group.to_string(),
+            why: "it was removed".into(),
+        };
+        let waiting: Vec<LeaseRequest> = self.queue.group_removed(group);
+        for request in waiting {
+            if let Some(asked) = self.who_asked(&request) {
+                asked.refuse(error.clone(), out);
+            }
+        }
+        // Some have their resources, and wait for a worker to come up.
+        for asked in self.take_back(|granted| is_within(&granted.allocation, group)) {
+            asked.refuse(error.clone(), out);
+        }
+    }
+}

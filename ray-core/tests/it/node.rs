@@ -1,0 +1,321 @@
+//! A node that lives by itself (`ray start`), and drivers that come and go.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+use ray_core::value::Buffer;
+use ray_core::{Lifetime, ObjectRef, Ray, RayError, get, list_workers, put, remote};
+
+use crate::support::{in_own_process, is_gone, kill_process, object_memory, skip, wait_until};
+
+#[remote]
+fn parent() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+#[remote]
+fn double(numbers: Buffer) -> Buffer {
+    let doubled: Vec<u8> = numbers.iter().map(|number| number.wrapping_mul(2)).collect();
+    doubled.into()
+}
+
+#[remote(max_retries = 0)]
+fn sleep_for_ever() {
+    loop {
+        std::thread::park();
+    }
+}
+
+struct Counter(u64);
+
+#[remote]
+impl Counter {
+    fn new() -> Self {
+        Self(0)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
+}
+
+fn ray(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ray")).args(args).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+/// A node of this test's own, which ends with this value.
+struct Node;
+
+impl Node {
+    fn start() -> Self {
+        let started = ray(&[
+            "start",
+            "--head",
+            "--num-cpus",
+            "2",
+            "--object-store-memory",
+            "67108864",
+        ]);
+        assert!(started.status.success(), "{}", text(&started));
+        Self
+    }
+
+    fn status() -> String {
+        let status = ray(&["status"]);
+        assert!(status.status.success(), "{}", text(&status));
+        text(&status)
+    }
+
+    /// Nothing runs there and nothing is taken.
+    fn is_idle() -> bool {
+        let status = Self::status();
+        let processes = status
+            .lines()
+            .skip_while(|line| !line.contains("serves"))
+            .skip(1)
+            .count();
+        processes == 0 && status.contains("CPU     0 of 2 in use") && status.contains("0 drivers")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have been stopped by the test. Killed, it leaves what the next one removes.
+        ray(if std::thread::panicking() {
+            &["stop", "--force"]
+        } else {
+            &["stop"]
+        });
+    }
+}
+
+fn join() -> Ray {
+    Ray::builder().address("auto").log_to_driver(false).init().unwrap()
+}
+
+/// A further driver: this test binary, as a program of its own that does what it is told line by line.
+struct Driver {
+    process: Child,
+    orders: ChildStdin,
+    answers: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "node::a_driver_that_does_what_it_is_told",
+                "--exact",
+                "--nocapture",
+                "--include-ignored",
+            ])
+            .env("RAY_ADDRESS", "auto")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self {
+            process,
+            orders,
+            answers,
+        }
+    }
+
+    fn order(&mut self, order: &str) -> String {
+        writeln!(self.orders, "{order}").unwrap();
+        let answers = self.answers.by_ref().map_while(Result::ok);
+        let mut answers = answers.filter_map(|line| Some(line.split_once("ANSWER ")?.1.to_owned()));
+        answers.next().unwrap()
+    }
+
+    /// Its session ends as it should.
+    fn end(mut self) {
+        self.order("end");
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+#[test]
+#[ignore = "only a part of other tests"]
+fn a_driver_that_does_what_it_is_told() {
+    if std::env::var_os("RAY_ADDRESS").is_none() {
+        return skip("an order");
+    }
+    let ray = Ray::builder()
+        .namespace("shared by all")
+        .log_to_driver(false)
+        .init()
+        .unwrap();
+    let mut kept: Vec<ObjectRef<()>> = Vec::new();
+    for order in std::io::stdin().lines().map_while(Result::ok) {
+        let answer = match order.as_str() {
+            "work" => {
+                let numbers = put(&Buffer::from(vec![21u8; 3 << 20])).unwrap();
+                let doubled: Vec<ObjectRef<Buffer>> = (0..20).map(|_| double::remote(&numbers)).collect();
+                let right = get(&doubled)
+                    .unwrap()
+                    .iter()
+                    .all(|buffer| buffer.iter().all(|byte| *byte == 42));
+                format!("{right}")
+            }
+            "detach" => {
+                let counter = Counter::options().name("counter").lifetime(Lifetime::Detached).remote();
+                format!("{}", get(&counter.next()).unwrap())
+            }
+            "hang" => {
+                kept.extend((0..8).map(|_| sleep_for_ever::remote()));
+                let pids: Vec<u32> = list_workers().unwrap().iter().map(|worker| worker.pid).collect();
+                format!("{}", pids.len())
+            }
+            _ => break,
+        };
+        println!("ANSWER {answer}");
+    }
+    drop(ray);
+    println!("ANSWER ended");
+}
+
+#[test]
+fn a_driver_joins_uses_the_node_and_leaves_it_as_it_was() {
+    in_own_process(|| {
+        let _node = Node::start();
+        for _ in 0..2 {
+            let session = join();
+            let parents = get(&(0..4).map(|_| parent::remote()).collect::<Vec<_>>()).unwrap();
+            let own = std::process::id();
+            assert!(
+                parents.iter().all(|parent| *parent != own && *parent == parents[0]),
+                "{parents:?}"
+            );
+            let numbers = put(&Buffer::from(vec![4u8; 5 << 20])).unwrap();
+            assert!(get(&double::remote(&numbers)).unwrap().iter().all(|byte| *byte == 8));
+            let counter = Counter::remote();
+            assert_eq!(get(&[counter.next(), counter.next()].to_vec()).unwrap(), [1, 2]);
+            assert!(Node::status().contains("1 drivers"));
+            drop(session);
+            wait_until(Node::is_idle);
+        }
+        let stopped = ray(&["stop"]);
+        assert!(stopped.status.success(), "{}", text(&stopped));
+        let gone = join_error();
+        assert!(gone.contains("ray start --head"), "{gone}");
+    });
+}
+
+fn join_error() -> String {
+    match Ray::builder().address("auto").init() {
+        Err(error @ RayError::Start { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn several_drivers_at_once_each_have_a_job_of_their_own() {
+    in_own_process(|| {
+        let _node = Node::start();
+        let mut drivers = [Driver::start(), Driver::start()];
+        for _ in 0..2 {
+            assert!(drivers.iter_mut().all(|driver| driver.order("work") == "true"));
+        }
+        let [one, mut other] = drivers;
+        one.end();
+        assert_eq!(other.order("work"), "true");
+        other.end();
+        wait_until(Node::is_idle);
+    });
+}
+
+#[test]
+fn a_detached_actor_outlives_its_driver_and_another_program_calls_it() {
+    in_own_process(|| {
+        let _node = Node::start();
+        let mut driver = Driver::start();
+        assert_eq!(driver.order("detach"), "1");
+        driver.end();
+        let session = Ray::builder()
+            .address("auto")
+            .namespace("shared by all")
+            .log_to_driver(false)
+            .init()
+            .unwrap();
+        let counter = CounterHandle::get("counter").unwrap();
+        assert_eq!(get(&counter.next()).unwrap(), 2);
+        let pid = get(&counter.pid()).unwrap();
+        // It comes back although its program has ended.
+        ray_core::kill(&counter, true).unwrap();
+        wait_until(|| is_gone(pid));
+        drop(counter);
+        drop(session);
+        wait_until(Node::is_idle);
+    });
+}
+
+#[test]
+fn a_driver_that_is_killed_leaves_nothing_running_and_nothing_taken() {
+    in_own_process(|| {
+        let _node = Node::start();
+        let mut driver = Driver::start();
+        assert_eq!(driver.order("work"), "true");
+        driver.order("hang");
+        wait_until(|| Node::status().contains("CPU     2 of 2 in use"));
+        kill_process(driver.process.id());
+        driver.process.wait().unwrap();
+        wait_until(Node::is_idle);
+        let session = join();
+        assert_eq!(get(&parent::remote()).unwrap(), get(&parent::remote()).unwrap());
+        drop(session);
+    });
+}
+
+#[test]
+fn a_node_that_is_killed_is_a_typed_error_and_another_one_takes_its_place() {
+    in_own_process(|| {
+        let _node = Node::start();
+        let session = join();
+        let node = get(&parent::remote()).unwrap();
+        let waits = sleep_for_ever::remote();
+        kill_process(node);
+        let error = get(&waits).unwrap_err();
+        assert!(matches!(error, RayError::Disconnected { .. }), "{error:?}");
+        drop(session);
+        let status = ray(&["status"]);
+        assert_eq!(status.status.code(), Some(1));
+        assert!(text(&status).contains("ray start --head"), "{}", text(&status));
+        let _next = Node::start();
+        let session = join();
+        assert_ne!(get(&parent::remote()).unwrap(), node);
+        drop(session);
+        assert!(ray(&["stop"]).status.success());
+        wait_until(|| object_memory().is_empty());
+    });
+}
+
+#[test]
+fn what_cannot_be_is_said_and_how_it_can() {
+    in_own_process(|| {
+        let refused = |args: &[&str], says: &str| {
+            let output = ray(args);
+            assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output));
+            assert!(text(&output).contains(says), "{args:?}: {}", text(&output));
+        };
+        refused(&["stop"], "no node runs on this machine");
+        refused(&["start"], "--head");
+        refused(&["start", "--head", "--resources", "[1]"], "JSON object");
+        let _node = Node::start();
+        refused(&["start", "--head"], "runs on this machine already");
+        let error = Ray::builder().address("10.0.0.1:6379").init().unwrap_err();
+        assert!(error.to_string().contains("`auto`"), "{error}");
+    });
+}
