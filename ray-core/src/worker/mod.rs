@@ -234,6 +234,9 @@ impl Worker {
             line.refuse(self, &error);
         }
         out.encode.iter().for_each(|object| self.encode_wanted(*object));
+        for (object, to) in out.whole {
+            self.send_whole(object, to);
+        }
         if !out.free.is_empty() {
             let keys: Vec<_> = out
                 .free

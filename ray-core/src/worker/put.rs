@@ -71,7 +71,8 @@ impl Worker {
         owner: WorkerId,
         encoded: &Encoded,
     ) -> Result<ObjectValue> {
-        let value = if encoded.object_len() <= self.max_inline() {
+        let whole = encoded.object_len() <= self.max_inline() || self.goes_whole(owner, encoded.object_len())?;
+        let value = if whole {
             ObjectValue::Inline {
                 object: encoded.to_bytes(),
             }

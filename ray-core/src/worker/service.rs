@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::error::RayError;
-use crate::ids::WorkerId;
+use crate::ids::{JobId, WorkerId};
 use crate::wire::{self, Frame, GcsEvent, GcsReply, Packet, Receiver};
 use crate::worker::Worker;
 use crate::worker::gcs_client::Answer;
@@ -47,8 +47,8 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
             state.note_crowd(crowded, now);
             state.reclaim_idle(now, out);
         }),
-        Frame::PeerLink { worker: peer, pid } => match packet.fds.into_iter().next() {
-            Some(socket) => link_up(worker, peer, pid, socket),
+        Frame::PeerLink { worker: peer, job, pid } => match packet.fds.into_iter().next() {
+            Some(socket) => link_up(worker, peer, (job, pid), socket),
             None => tracing::error!(target: "ray_core::worker", %peer, "a link came without its socket"),
         },
         Frame::PeerGone { worker: peer, cause } => {
@@ -105,10 +105,15 @@ fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
     }
 }
 
-fn link_up(worker: &Arc<Worker>, peer: WorkerId, pid: u32, socket: OwnedFd) {
+fn link_up(worker: &Arc<Worker>, peer: WorkerId, (job, pid): (JobId, u32), socket: OwnedFd) {
     match wire::connection::over_socket(socket) {
         Ok((sender, receiver)) => {
-            worker.with(|state, _, _| state.pids.insert(peer, pid));
+            worker.with(|state, _, _| {
+                state.pids.insert(peer, pid);
+                if job != worker.identity.job {
+                    state.foreign.insert(peer);
+                }
+            });
             worker.links().up(peer, sender);
             tokio::spawn(serve_peer(worker.clone(), peer, receiver));
         }

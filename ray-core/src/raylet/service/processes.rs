@@ -82,11 +82,12 @@ impl Processes {
         };
         for (to, peer, socket) in [(a, b, for_a), (b, a, for_b)] {
             // One that has just ended: its death follows.
-            let Some(pid) = self.0.get(&peer).and_then(Process::pid) else {
+            let known = self.0.get(&peer);
+            let Some((pid, job)) = known.and_then(|process| Some((process.pid()?, process.job))) else {
                 return;
             };
             if let Some(sender) = self.sender(to) {
-                let frame = Frame::PeerLink { worker: peer, pid };
+                let frame = Frame::PeerLink { worker: peer, job, pid };
                 sender.send_with(frame, vec![socket.into()]);
             }
         }

@@ -200,6 +200,8 @@ wire_types! {
         PeerLink {
             /// The other worker.
             worker: WorkerId,
+            /// Its job, which may be another one.
+            job: JobId,
             /// Its process.
             pid: u32,
         },
@@ -328,7 +330,8 @@ wire_types! {
             tasks: Vec<TaskId>,
         },
         58 =>
-        /// A stored value that the receiver owns could not be read: its spill file is gone or damaged.
+        /// A stored value that the receiver owns could not be read: its spill file is gone or damaged, or who reads is of another
+        /// job, which has a store of its own.
         ObjectUnreadable {
             /// The object.
             object: ObjectId,

@@ -117,12 +117,18 @@ pub(super) fn task_context(
 
 /// The arguments at hand: inline ones as they came, stored ones read in place.
 ///
-/// One that the store has lost is the owner's to make again: the task goes back to it.
+/// One that the store has lost is the owner's to make again: the task goes back to it. What a caller of another job has in its
+/// part of the store is waited for on this thread.
 pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Arguments, TaskOutcome> {
     let incoming = spec.args.iter().map(|arg| match arg {
         ArgSpec::Inline { object } => Ok(Incoming::Payload(object.clone())),
-        ArgSpec::Stored { object, .. } => match worker.read_stored(*object) {
+        ArgSpec::Stored { object, owner, .. } => match worker.read_stored(*object) {
             Ok(bytes) => Ok(Incoming::Payload(bytes)),
+            // It comes whole.
+            Err(Unreadable::Lost(_)) if worker.is_foreign(spec.owner) => worker
+                .read_arrived(*object, *owner)
+                .map(Incoming::Payload)
+                .map_err(|error| TaskOutcome::Failed { error, retry: false }),
             Err(Unreadable::Lost(why)) => Err(TaskOutcome::ArgumentUnreadable {
                 object: *object,
                 why,

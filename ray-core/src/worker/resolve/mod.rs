@@ -1,5 +1,6 @@
 //! From references to values: `get` and `wait`, blocking or not.
 
+mod foreign;
 mod lend;
 mod read;
 mod target;

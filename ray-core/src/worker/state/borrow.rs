@@ -37,6 +37,7 @@ impl State {
             Some(Slot::Pending) => return,
             Some(Slot::Inline(bytes)) => Ok(bytes.clone()),
             Some(Slot::Native(_)) => return self.objects.want_encoded(object, Interest::Subscriber(to), out),
+            Some(Slot::Stored { .. }) if self.foreign.contains(&to) => return out.whole.push((object, to)),
             Some(Slot::Stored { size }) => {
                 let size = *size;
                 let refs = self.contained_in(&object);
@@ -176,7 +177,7 @@ impl State {
     }
 
     /// The references inside the value of an object, with their owners.
-    pub(super) fn contained_in(&self, object: &ObjectId) -> Vec<(ObjectId, WorkerId)> {
+    pub(crate) fn contained_in(&self, object: &ObjectId) -> Vec<(ObjectId, WorkerId)> {
         contained(&self.refs, object)
     }
 
@@ -259,6 +260,7 @@ impl State {
         self.actors_of_dead_worker(worker, cause, now, out);
         self.refs.worker_died(worker, &mut out.refs);
         self.pids.remove(&worker);
+        self.foreign.remove(&worker);
     }
 }
 

@@ -98,6 +98,8 @@ pub(crate) struct Out {
     pub(crate) refused: Vec<(Arc<LocalLine>, RayError)>,
     /// Values that are in memory as they are, of which somebody needs the encoded form.
     pub(crate) encode: Vec<ObjectId>,
+    /// Values in the store, and processes that cannot read them there and want them whole.
+    pub(crate) whole: Vec<(ObjectId, WorkerId)>,
     /// Values in the store that nobody can reach any more.
     pub(crate) free: Vec<ObjectId>,
     /// Dropped once the lock is released.
@@ -123,6 +125,7 @@ impl Out {
             ended: Vec::new(),
             refused: Vec::new(),
             encode: Vec::new(),
+            whole: Vec::new(),
             free: Vec::new(),
             garbage: Vec::new(),
             timers: Vec::new(),
@@ -189,6 +192,8 @@ pub(crate) struct State {
     handles: HashMap<ObjectId, actors::Handled, IdHasher>,
     /// The workers this process knows the processes of.
     pub(crate) pids: HashMap<WorkerId, u32, IdHasher>,
+    /// Those of them that are of another job.
+    pub(crate) foreign: HashSet<WorkerId, IdHasher>,
     /// Workers that tasks go to by ring: of these it is known for each task whether it has begun.
     ringed: HashSet<WorkerId, IdHasher>,
     /// The session is over, or its raylet is gone: with this error everything fails that would have to be waited for.
@@ -232,6 +237,7 @@ impl State {
             groups: HashMap::default(),
             handles: HashMap::default(),
             pids: HashMap::default(),
+            foreign: HashSet::default(),
             ringed: HashSet::default(),
             ended: None,
             lineage: LineageTable::new(usize::try_from(config.max_lineage_bytes).unwrap_or(usize::MAX)),

@@ -1,0 +1,70 @@
+//! Values for processes of another job. Each job has a part of the store that no other sees, so that between two of them
+//! values travel whole.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::read::Unreadable;
+use crate::error::{RayError, Result};
+use crate::ids::{ObjectId, WorkerId};
+use crate::wire::{Frame, ObjectValue};
+use crate::worker::Worker;
+use crate::worker::state::Dest;
+
+/// The largest value that travels whole.
+const LARGEST: usize = 256 << 20;
+
+fn check(len: usize) -> Result<()> {
+    if len <= LARGEST {
+        return Ok(());
+    }
+    Err(RayError::Unsupported {
+        call: format!("a value of {len} bytes between two jobs"),
+        why: format!("at most {LARGEST} bytes go from one job to another: pass it in parts"),
+    })
+}
+
+impl Worker {
+    /// Whether a process is of another job.
+    pub(crate) fn is_foreign(&self, peer: WorkerId) -> bool {
+        self.read(|state| state.foreign.contains(&peer))
+    }
+
+    /// Whether a result of this length, which is too large for others, travels whole to its owner.
+    pub(crate) fn goes_whole(&self, owner: WorkerId, len: usize) -> Result<bool> {
+        let whole = self.is_foreign(owner);
+        if whole {
+            check(len)?;
+        }
+        Ok(whole)
+    }
+
+    /// Sends a stored object of ours to a process that cannot read it in the store; one that is lost, once it is made again.
+    pub(crate) fn send_whole(self: &Arc<Self>, object: ObjectId, to: WorkerId) {
+        let read = match self.read_stored(object) {
+            Ok(bytes) => check(bytes.len()).map(|()| bytes),
+            Err(Unreadable::Failed(error)) => Err(error),
+            Err(Unreadable::Lost(why)) => {
+                return self.with(|state, now, out| {
+                    state.lost(object, &why, now, out);
+                    state.subscribed_by(object, to, out);
+                });
+            }
+        };
+        self.with(|state, _, out| {
+            let value = match read {
+                Ok(view) => {
+                    for (inner, _) in state.contained_in(&object) {
+                        state.hand_over(inner, to, out);
+                    }
+                    // Not the view: the frame may wait in line for long, and would keep the object where it is.
+                    let object = Bytes::copy_from_slice(&view);
+                    ObjectValue::Inline { object }
+                }
+                Err(error) => ObjectValue::Failed { error },
+            };
+            out.send(Dest::Worker(to), Frame::ObjectReady { object, value });
+        });
+    }
+}
