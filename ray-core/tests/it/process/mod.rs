@@ -307,6 +307,27 @@ fn a_deleted_executable_still_spawns() {
 }
 
 #[test]
+fn a_program_whose_file_is_still_written_is_waited_for_but_not_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let executable = Executable::open(&copy).unwrap();
+    let spawner = Spawner::start().unwrap();
+    let writing = std::fs::OpenOptions::new().append(true).open(&copy).unwrap();
+    let error = spawner.spawn_blocking(request(executable.clone(), "report").0).unwrap_err();
+    assert!(error.to_string().contains("Text file busy"), "{error}");
+    let ends = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        drop(writing);
+    });
+    let (request, socket) = request(executable, "report");
+    let child = spawner.spawn_blocking(request).unwrap();
+    assert_eq!(report(socket)["pid"], child.pid().to_string());
+    assert!(death_of(&child).is_success());
+    ends.join().unwrap();
+}
+
+#[test]
 fn a_stray_role_variable_changes_nothing() {
     let stray = "1 1 1 deed executable=3 control=4";
     let output = std::process::Command::new(std::env::current_exe().unwrap())
