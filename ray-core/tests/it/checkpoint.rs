@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ray_core::{
     Checkpoint, CheckpointPolicy, CheckpointSummary, Isolation, ObjectRef, RayError, get, get_timeout, kill,
-    list_actors, put, remote,
+    list_actors, put, remote, runtime_context,
 };
 
 use crate::support::{Gate, Signs, Tally, Watchdog, in_own_process, is_gone, kill_process, skip, wait_until};
@@ -373,7 +373,9 @@ fn at_the_end_of_a_session_the_running_call_ends_and_those_behind_it_are_given_u
         let behind: Vec<_> = (0..5).map(|_| register.add_noted(runs.clone(), gate.clone())).collect();
         wait_until(|| runs.count() == 1);
         let opener = std::thread::spawn(move || {
-            std::thread::sleep(A_WHILE);
+            // The driver's end has begun, and the actor hears of it soon.
+            wait_until(|| runtime_context().is_err());
+            std::thread::sleep(Duration::from_secs(1));
             gate.open();
         });
         drop(ray);
