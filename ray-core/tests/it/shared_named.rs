@@ -332,7 +332,7 @@ fn a_detached_shared_actor_outlives_its_creator_and_ends_with_kill_or_the_sessio
         get(&Ledger::options().detached().name("until-the-end").remote(1).add(1)).unwrap();
         assert!(is_found("until-the-end"));
         drop(ray);
-        assert_eq!(DROPS.load(Ordering::SeqCst), 2);
+        wait_until(|| DROPS.load(Ordering::SeqCst) == 2);
     });
 }
 
