@@ -97,7 +97,8 @@ fn add_by_handle(ledger: LedgerHandle, amount: i64) -> Result<i64, RayError> {
     get(&ledger.add(amount))
 }
 
-#[remote]
+/// Several of these wait for one another, on however few CPUs.
+#[remote(num_cpus = 0)]
 fn note_many(ledger: LedgerHandle, count: u64, begin: Gate, ready: Tally) -> u32 {
     let pid = std::process::id();
     ready.add();
