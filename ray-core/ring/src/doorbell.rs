@@ -267,7 +267,7 @@ impl Ringer {
     }
 
     /// Swaps the waiter's announcement away, and gets no farther.
-    #[cfg(test)]
+    #[cfg(all(test, ray_loom))]
     pub(crate) fn die_while_ringing(&self) {
         fence(Ordering::SeqCst);
         self.bell.word().swap(AWAKE, Ordering::AcqRel);
