@@ -296,7 +296,13 @@ fn many_tasks_wait_for_one_death() {
 fn a_deleted_executable_still_spawns() {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("program");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // By another process: a child that another test starts while this one writes the file holds it open for writing until
+    // its `exec`, and a file that is written may not be executed.
+    let copied = std::process::Command::new("cp")
+        .arg(std::env::current_exe().unwrap())
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
     let executable = Executable::open(&copy).unwrap();
     std::fs::remove_file(&copy).unwrap();
     let spawner = Spawner::start().unwrap();
