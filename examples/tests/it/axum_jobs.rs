@@ -76,8 +76,8 @@ fn every_job_accepted_with_202_is_done_after_a_sigkill_of_the_service_and_of_a_w
 
     let service = Service::start(&queue);
     let late = service.submit("late");
-    if let Some(worker) = service.program.workers().first() {
-        kill(*worker);
+    while !service.program.workers().first().is_some_and(|worker| kill(*worker)) {
+        thread::sleep(Duration::from_millis(2));
     }
     for (n, id) in accepted.iter().enumerate() {
         let job = service.ended(id);

@@ -1,6 +1,7 @@
 //! The main example, with and without a `kill -9`.
 
-use std::process;
+use std::time::Duration;
+use std::{process, thread};
 
 use crate::program::{Program, kill};
 
@@ -26,12 +27,14 @@ fn the_training_reaches_its_accuracy_and_a_killed_worker_changes_no_digit_of_the
     for victim in 0..3 {
         let mut program = Program::start(DIGITS, SMALL);
         program.wait_for_line("training ");
-        let workers = program.workers();
-        assert!(
-            !workers.contains(&process::id()) && workers.len() > victim,
-            "{workers:?}"
-        );
-        kill(workers[victim]);
+        let workers = loop {
+            let workers = program.workers();
+            assert!(!workers.contains(&process::id()), "{workers:?}");
+            if workers.get(victim).is_some_and(|worker| kill(*worker)) {
+                break workers;
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
         assert_eq!(
             results(&program.finish()),
             (undisturbed.clone(), best.clone()),

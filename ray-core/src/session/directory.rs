@@ -265,9 +265,8 @@ mod tests {
     #[test]
     fn se_2_a_sweep_spares_the_living_and_cleans_up_after_the_dead() {
         let base = tempfile::tempdir().unwrap();
-        let living = Session::create_in(Some(base.path())).unwrap();
-        std::fs::write(living.spill().join("object"), "bytes").unwrap();
-        // What a killed process leaves: the directories, and nobody with the lock.
+        // What a killed process leaves: the directories, and nobody with the lock. All of it is there before the first session
+        // is: that one begins a sweep at once, which takes a directory without a lock for a dead session's.
         let dead = base.path().join("session_2020-01-01_00-00-00_000000_1");
         for directory in [LOGS, SOCKETS, SPILL] {
             std::fs::create_dir_all(dead.join(directory)).unwrap();
@@ -278,9 +277,11 @@ mod tests {
         std::fs::create_dir_all(empty.join(LOGS)).unwrap();
         std::fs::create_dir(base.path().join("not_a_session")).unwrap();
 
+        let living = Session::create_in(Some(base.path())).unwrap();
+        std::fs::write(living.spill().join("object"), "bytes").unwrap();
         let next = Session::create_in(Some(base.path())).unwrap();
         let sweep = |kept| sweep::sweep(next.base.as_ref().unwrap(), kept);
-        // The sweep that `next` began may be at it still, and holds what it cleans up.
+        // The sweeps that the two began may be at it still, and hold what they clean up.
         while entries(&dead) != [LOGS] || empty.exists() {
             sweep(1);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ray_core::{
     Checkpoint, CheckpointPolicy, CheckpointSummary, Isolation, ObjectRef, RayError, get, get_timeout, kill,
-    list_actors, put, remote,
+    list_actors, put, remote, runtime_context,
 };
 
 use crate::support::{Gate, Signs, Tally, Watchdog, in_own_process, is_gone, kill_process, skip, wait_until};
@@ -373,7 +373,9 @@ fn at_the_end_of_a_session_the_running_call_ends_and_those_behind_it_are_given_u
         let behind: Vec<_> = (0..5).map(|_| register.add_noted(runs.clone(), gate.clone())).collect();
         wait_until(|| runs.count() == 1);
         let opener = std::thread::spawn(move || {
-            std::thread::sleep(A_WHILE);
+            // The driver's end has begun, and the actor hears of it soon.
+            wait_until(|| runtime_context().is_err());
+            std::thread::sleep(Duration::from_secs(1));
             gate.open();
         });
         drop(ray);
@@ -651,10 +653,11 @@ fn where_every_call_is_saved_no_answer_leaves_before_its_state_is_on_disk() {
         let error = get_timeout(call, A_WHILE).unwrap_err();
         assert!(matches!(error, RayError::GetTimeout { .. }), "{error}");
     }
-    // Nothing of them is on disk: both run again.
+    // Nothing of them is on disk: both run again. The pipe goes first, so that the next process never writes to it; the one
+    // that does hangs at it all the same.
+    std::fs::remove_file(&disk.0).unwrap();
     kill_process(pid);
     wait_until(|| is_gone(pid));
-    std::fs::remove_file(&disk.0).unwrap();
     assert_eq!(get(&(waits, behind)).unwrap(), (1, 2));
 }
 

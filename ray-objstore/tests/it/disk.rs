@@ -176,7 +176,7 @@ fn a_full_disk_is_an_error_that_says_so_and_loses_nothing() {
         return skip("the right to mount a small tmpfs");
     };
     let mut options = Options::new(16 << 20, disk.0.path());
-    options.wait = Duration::from_millis(300);
+    options.wait = Duration::from_secs(3);
     let store = Store::start(options).unwrap();
     let client = Client::new(store.connect(1, id(1), 0).unwrap()).unwrap();
     let mut sealed = 0;

@@ -2,15 +2,21 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::Pid;
 
 use super::posix;
 use crate::process::role::{self, Announcement, CONTROL_FD, EXECUTABLE_FD, ROLE_VARIABLE};
 use crate::process::{Error, Executable};
+
+/// How often a program is tried again whose file is busy, and the pause before each: together a quarter of a second.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where a child's standard output or error goes.
 #[derive(Debug, Default)]
@@ -249,8 +255,19 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// A file that was written a moment ago may count as still being written: a process that another thread has started
+    /// meanwhile holds a copy of the writer's descriptor until its exec. That passes.
     fn spawn(&self) -> std::io::Result<Pid> {
-        posix::spawn(self)
+        let mut tries = 0;
+        loop {
+            match posix::spawn(self) {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                spawned => return spawned,
+            }
+        }
     }
 
     /// The numbers of `moves`, for the system call.

@@ -251,6 +251,7 @@ fn a_dropped_handle_does_not_restart_an_actor_that_dies() {
     let fragile = Dying::remote(made.clone());
     drop(fragile.die(runs.clone()));
     drop(fragile);
+    wait_until(|| runs.count() == 1);
     wait_until(|| {
         let all = list_actors().unwrap();
         all.iter()

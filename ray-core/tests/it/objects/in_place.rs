@@ -8,7 +8,7 @@ use ray_core::value::{Archived, Array, Buffer, Table, Tensor};
 use ray_core::{ObjectRef, get, put, remote};
 
 use super::{MIB, all_is_freed, pattern, report, session, small_store};
-use crate::support::{in_own_process, is_object_memory};
+use crate::support::{in_own_process, is_object_memory, wait_until};
 
 /// Whether an address lies in the shared memory of an object store, by the kernel's word.
 fn is_shared(address: usize) -> bool {
@@ -97,8 +97,8 @@ fn a_value_held_by_a_reader_is_neither_moved_nor_freed() {
         let address = held.as_slice().as_ptr();
         drop(reference);
         let object = |id| report().objects.into_iter().find(|object| object.object == id);
+        wait_until(|| object(id).unwrap().state == ObjectState::Freed {});
         let freed = object(id).unwrap();
-        assert_eq!(freed.state, ObjectState::Freed {});
         assert_eq!(
             freed
                 .holders

@@ -8,7 +8,8 @@ use super::{MIB, all_is_freed, pattern, session, small_store};
 use crate::support::{Gate, Signs, in_own_process, wait_until};
 
 #[remote]
-fn hold_until(buffer: Buffer, gate: Gate) -> usize {
+fn hold_until(buffer: Buffer, begun: Gate, gate: Gate) -> usize {
+    begun.open();
     gate.wait();
     buffer.len()
 }
@@ -18,9 +19,10 @@ fn the_report_says_who_holds_what_and_which_memory_each_task_takes() {
     in_own_process(|| {
         let _ray = session(2);
         let signs = Signs::new();
-        let gate = signs.gate("gate");
+        let (begun, gate) = (signs.gate("begun"), signs.gate("gate"));
         let reference = put(&Buffer::from(pattern(1, MIB))).unwrap();
-        let result = hold_until::remote(&reference, gate.clone());
+        let result = hold_until::remote(&reference, begun.clone(), gate.clone());
+        begun.wait();
         let pinned = |report: &ray_core::memory::MemoryReport| {
             let object = report.objects.iter().find(|object| object.object == reference.id());
             object.is_some_and(|object| object.holders.iter().any(|holder| holder.views == 1))

@@ -54,7 +54,7 @@ fn a_gibibyte_lives_in_a_store_of_64_mebibytes_and_is_equal_under_random_access(
 #[test]
 fn a_full_store_names_the_bytes_by_state_and_holder() {
     in_own_process(|| {
-        let ray = small_store(16).config("object_store_full_wait_ms", 300);
+        let ray = small_store(16).config("object_store_full_wait_ms", 3000);
         let _ray = ray.init().unwrap();
         let references: Vec<_> = (0..3)
             .map(|number| put(&Buffer::from(pattern(number, 4 * MIB))).unwrap())

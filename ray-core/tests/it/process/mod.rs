@@ -296,7 +296,13 @@ fn many_tasks_wait_for_one_death() {
 fn a_deleted_executable_still_spawns() {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("program");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // By another process: a child that another test starts while this one writes the file holds it open for writing until
+    // its `exec`, and a file that is written may not be executed.
+    let copied = std::process::Command::new("cp")
+        .arg(std::env::current_exe().unwrap())
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
     let executable = Executable::open(&copy).unwrap();
     std::fs::remove_file(&copy).unwrap();
     let spawner = Spawner::start().unwrap();
@@ -304,6 +310,27 @@ fn a_deleted_executable_still_spawns() {
     let child = spawner.spawn_blocking(request).unwrap();
     assert_eq!(report(socket)["pid"], child.pid().to_string());
     assert!(death_of(&child).is_success());
+}
+
+#[test]
+fn a_program_whose_file_is_still_written_is_waited_for_but_not_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let executable = Executable::open(&copy).unwrap();
+    let spawner = Spawner::start().unwrap();
+    let writing = std::fs::OpenOptions::new().append(true).open(&copy).unwrap();
+    let error = spawner.spawn_blocking(request(executable.clone(), "report").0).unwrap_err();
+    assert!(error.to_string().contains("Text file busy"), "{error}");
+    let ends = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        drop(writing);
+    });
+    let (request, socket) = request(executable, "report");
+    let child = spawner.spawn_blocking(request).unwrap();
+    assert_eq!(report(socket)["pid"], child.pid().to_string());
+    assert!(death_of(&child).is_success());
+    ends.join().unwrap();
 }
 
 #[test]
