@@ -6,7 +6,7 @@ use crate::error::{ERROR_LAYOUTS, FAILURE_LAYOUTS};
 use crate::ids::WorkerId;
 use crate::memory::MEMORY_LAYOUTS;
 
-/// The number of the protocol, for changes of meaning that no layout shows.
+/// The number of the protocol. A changed layout needs a new one, and so does a change of meaning that no layout shows.
 pub const PROTOCOL: u32 = 1;
 
 /// A hash (FNV-1a, 64 bits) of the declarations of all frames, without white space.
@@ -71,6 +71,19 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The layout of this number. A change of it that is not meant is seen here; one that is needs a new number.
+    const LAYOUT: (u32, u64) = (1, 0x3562_3549_2ac3_1c95);
+
+    #[test]
+    fn a_changed_layout_has_a_new_number() {
+        assert_eq!(
+            (PROTOCOL, layout_fingerprint()),
+            LAYOUT,
+            "raise PROTOCOL, and write down its layout: {:#018x}",
+            layout_fingerprint()
+        );
+    }
 
     #[test]
     fn each_difference_is_refused_with_both_sides_named() {

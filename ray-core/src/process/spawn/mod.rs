@@ -109,4 +109,8 @@ fn serve(commands: &mpsc::Receiver<Command>, reaper: &mpsc::Sender<Command>) {
             Command::End => break,
         }
     }
+    // What stood in line behind the end.
+    for command in commands.try_iter() {
+        command.reap_here();
+    }
 }

@@ -320,7 +320,9 @@ fn a_program_whose_file_is_still_written_is_waited_for_but_not_for_ever() {
     let executable = Executable::open(&copy).unwrap();
     let spawner = Spawner::start().unwrap();
     let writing = std::fs::OpenOptions::new().append(true).open(&copy).unwrap();
-    let error = spawner.spawn_blocking(request(executable.clone(), "report").0).unwrap_err();
+    let error = spawner
+        .spawn_blocking(request(executable.clone(), "report").0)
+        .unwrap_err();
     assert!(error.to_string().contains("Text file busy"), "{error}");
     let ends = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(20));
