@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::template;
 use crate::error::Result;
+use crate::host::gpus;
 use crate::ids::{ActorId, JobId, NodeId, PlacementGroupId, TaskId, WorkerId};
-use crate::worker::context::{self, Resources, TaskContext};
+use crate::worker::context::{self, Hosting, Resources, TaskContext};
 use crate::worker::{Worker, current};
 
 /// Who and where the running code is.
@@ -110,6 +111,48 @@ impl RuntimeContext {
             .flatten()
             .map(|(name, steps)| (name, steps as f64 / 10_000.0));
         amounts.collect()
+    }
+
+    /// The GPUs that the running task or actor was given, as numbers for CUDA (`Device::new_cuda(number)` of candle,
+    /// `CudaContext::new(number)` of cudarc). A process of its own sees no others, so there they are counted from 0.
+    ///
+    /// ```
+    /// # use ray_core::prelude::*;
+    /// # #[remote(num_cpus = 0, num_gpus = 0.5)]
+    /// # fn train() -> Vec<usize> {
+    /// let gpus = runtime_context().map(|context| context.gpus());
+    /// # gpus.unwrap() }
+    /// # fn main() -> ray_core::Result<()> {
+    /// let _ray = Ray::builder().num_gpus(1).init()?;
+    /// assert_eq!(get(&train::remote())?, [0]);
+    /// # Ok(()) }
+    /// ```
+    pub fn gpus(&self) -> Vec<usize> {
+        let Some(task) = &self.task else { return Vec::new() };
+        match task.hosting {
+            Hosting::Shared(_) => task.gpus.iter().map(|index| *index as usize).collect(),
+            Hosting::Process if self.has_gpus() => (0..gpus::visible_names().len()).collect(),
+            Hosting::Process => Vec::new(),
+        }
+    }
+
+    /// The same GPUs as `CUDA_VISIBLE_DEVICES` of the node's own process names them, by number or UUID: for people, and to
+    /// tell two tasks' apart.
+    pub fn gpu_ids(&self) -> Vec<String> {
+        let Some(task) = &self.task else { return Vec::new() };
+        match task.hosting {
+            Hosting::Shared(_) => {
+                let names = gpus::visible_names();
+                let name = |index: &u32| names.get(*index as usize).cloned().unwrap_or_else(|| index.to_string());
+                task.gpus.iter().map(name).collect()
+            }
+            Hosting::Process if self.has_gpus() => gpus::visible_names(),
+            Hosting::Process => Vec::new(),
+        }
+    }
+
+    fn has_gpus(&self) -> bool {
+        self.assigned_resources().get("GPU").is_some_and(|amount| *amount > 0.0)
     }
 
     /// The time that the running task has left before its timeout, or that of a task above it, cancels it; `None` without

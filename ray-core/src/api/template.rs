@@ -66,7 +66,9 @@ fn build(item: &'static RemoteItem, options: &TaskOptions) -> Result<Template> {
         concurrency_group: None,
     };
     let body = item.as_function().map(|function| function.body);
-    let can_be_local = shape.shared && matches!(body, Some(FunctionBody::Sync(_))) && options.timeout.is_none();
+    // Which GPUs a task was given, only the state knows.
+    let needs_state = options.timeout.is_some() || shape.resources.contains_key("GPU");
+    let can_be_local = shape.shared && matches!(body, Some(FunctionBody::Sync(_))) && !needs_state;
     Ok(Template {
         item,
         name: name.into(),

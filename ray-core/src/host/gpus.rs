@@ -30,6 +30,13 @@ impl Gpu {
     }
 }
 
+/// The entries of this process's `CUDA_VISIBLE_DEVICES`, as they stand there; none if it is not set.
+pub(crate) fn visible_names() -> Vec<String> {
+    let list = std::env::var(VISIBLE_DEVICES_VARIABLE).unwrap_or_default();
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries.map(ToOwned::to_owned).collect()
+}
+
 #[cfg(feature = "gpu")]
 fn installed() -> Vec<Gpu> {
     super::nvml::installed().unwrap_or_else(from_proc)

@@ -33,6 +33,8 @@ pub(crate) struct TaskContext {
     pub(crate) captures: bool,
     pub(crate) resources: Resources,
     pub(crate) hosting: Hosting,
+    /// The GPUs it was given in a process that sees more, by the node's index.
+    pub(crate) gpus: Vec<u32>,
     pub(crate) cancel: CancelFlag,
     /// When its time is over.
     pub(crate) due: Option<Instant>,

@@ -101,7 +101,7 @@ impl Links {
                     return Departure::Ring(ringer);
                 }
                 let spec = Box::new(spec.clone());
-                self.push_frame(worker, Frame::PushTask { spec, lease: 0 })
+                self.push_frame(worker, Frame::PushTask { spec, lease: None })
             }
             Parcel::Ordered(frame) => self.push_frame(worker, frame),
             Parcel::Frame(frame) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::RayError;
 use crate::ids::{JobId, WorkerId};
-use crate::wire::{self, Frame, GcsEvent, GcsReply, Packet, Receiver};
+use crate::wire::{self, Frame, GcsEvent, GcsReply, HostLease, Packet, Receiver};
 use crate::worker::Worker;
 use crate::worker::gcs_client::Answer;
 use crate::worker::rings::serve_reactor;
@@ -32,12 +32,12 @@ fn from_raylet(worker: &Arc<Worker>, packet: Packet) {
             lease,
             worker: granted,
             pid,
+            gpus,
             crowded,
-            ..
         } => {
             worker.with(|state, now, out| {
                 state.note_crowd(crowded, now);
-                state.lease_granted(request, lease, granted, pid, now, out);
+                state.lease_granted(request, HostLease { id: lease, gpus }, granted, pid, now, out);
             });
         }
         Frame::LeaseRefused { request, error } => {

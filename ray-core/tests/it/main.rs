@@ -13,6 +13,7 @@ mod actors;
 mod cancel;
 mod checkpoint;
 mod crash;
+mod gpus;
 mod harness;
 mod head;
 mod inline;

@@ -89,6 +89,14 @@ impl SpawnRequest {
         }
     }
 
+    /// Sets a variable, whatever the parent's environment says.
+    pub fn set_variable(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        let name = name.into();
+        // Of two entries the first would count.
+        self.environment.retain(|(other, _)| *other != name);
+        self.environment.push((name, value.into()));
+    }
+
     fn program(&self) -> String {
         let name = self
             .args

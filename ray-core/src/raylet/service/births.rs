@@ -54,7 +54,9 @@ impl Raylet {
             control: theirs.into(),
             descriptors: Vec::new(),
         });
-        request.environment.extend(self.visible_gpus(gpus));
+        if let Some((name, list)) = self.visible_gpus(gpus) {
+            request.set_variable(name, list);
+        }
         Ok((request, ours))
     }
 

@@ -10,7 +10,7 @@ use super::death::DeathCause;
 use super::gcs::{GcsEvent, GcsReply, GcsRequest};
 use super::groups::GroupState;
 use super::handshake::{HeadSetup, Hello, JobSetup, Welcome};
-use super::leases::LeaseShape;
+use super::leases::{HostLease, LeaseShape};
 use super::nodes::NodeReport;
 use super::tasks::TaskSpec;
 use super::values::{ObjectValue, TaskOutcome};
@@ -268,8 +268,8 @@ wire_types! {
         PushTask {
             /// The task.
             spec: Box<TaskSpec>,
-            /// The lease it runs under, where the receiver serves several at once; else 0.
-            lease: u64,
+            /// The lease it runs under, where the receiver serves several at once.
+            lease: Option<Box<HostLease>>,
         },
         51 =>
         /// A task of the receiver has ended.
@@ -563,7 +563,7 @@ impl Frame {
         Wire::encode(&PUSH_TASK_TAG, out);
         Wire::encode(spec, out);
         // Those that serve several leases at once take no tasks by ring.
-        Wire::encode(&0u64, out);
+        Wire::encode(&None::<Box<HostLease>>, out);
     }
 
     /// Whether this is an answer that carries no reference.
@@ -593,6 +593,6 @@ mod tests {
         let mut pushed = Vec::new();
         Frame::encode_push_task(&spec, &mut pushed);
         let spec = Box::new(spec);
-        assert_eq!(pushed, to_bytes(&Frame::PushTask { spec, lease: 0 }));
+        assert_eq!(pushed, to_bytes(&Frame::PushTask { spec, lease: None }));
     }
 }

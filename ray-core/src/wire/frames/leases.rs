@@ -21,6 +21,15 @@ wire_types! {
         name: String,
     }
 
+    /// The lease under which a task runs in a process that serves several at once.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct HostLease {
+        /// The lease.
+        id: u64,
+        /// Its GPUs, by the node's index: what the host must tell the task, since its own environment names all.
+        gpus: Vec<u32>,
+    }
+
     /// Where a task or actor may run.
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
     enum SchedulingStrategy {

@@ -22,7 +22,7 @@ pub use frame::Frame;
 pub use gcs::{GcsEvent, GcsReply, GcsRequest};
 pub use groups::{GroupInfo, GroupState};
 pub use handshake::{HeadSetup, Hello, JobSetup, Welcome};
-pub use leases::{LeaseShape, SchedulingStrategy};
+pub use leases::{HostLease, LeaseShape, SchedulingStrategy};
 pub use nodes::{NodeReport, WorkerReport};
 pub use tasks::{ActorCallSpec, RetryExceptions, StreamSpec, TaskSpec};
 pub use values::{ArgSpec, ObjectValue, TaskOutcome};

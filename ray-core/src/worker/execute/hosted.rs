@@ -81,11 +81,14 @@ pub(super) fn context(
     spec: &TaskSpec,
     name: &str,
     exclusive: bool,
-    hosting: Hosting,
+    (hosting, gpus): (Hosting, Vec<u32>),
     actor: Option<&LocalActor>,
 ) -> Arc<TaskContext> {
     match actor.filter(|_| spec.call.is_none()) {
-        None => task_context(spec, name.into(), exclusive, hosting, Instant::now()),
+        None => Arc::new(TaskContext {
+            gpus,
+            ..task_context(spec, name.into(), exclusive, hosting, Instant::now())
+        }),
         Some(actor) => Arc::new(TaskContext {
             task: spec.task,
             attempt: spec.attempt,

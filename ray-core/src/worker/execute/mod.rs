@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::RayError;
 use crate::ids::{IdHasher, ObjectId, TaskId, WorkerId};
-use crate::wire::{TaskOutcome, TaskSpec};
+use crate::wire::{HostLease, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::TaskContext;
 use crate::worker::refs::Hold;
@@ -72,7 +72,7 @@ impl Executor {
     }
 
     /// A task or call has arrived.
-    pub(crate) fn push(&self, worker: &Arc<Worker>, from: WorkerId, spec: TaskSpec, lease: u64) {
+    pub(crate) fn push(&self, worker: &Arc<Worker>, from: WorkerId, spec: TaskSpec, lease: Option<Box<HostLease>>) {
         let mut held = Vec::new();
         for arg in &spec.args {
             held.extend(arg.references());

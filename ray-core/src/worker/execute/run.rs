@@ -32,7 +32,7 @@ pub(super) fn task(worker: &Arc<Worker>, job: Job) {
     };
     let name = shown_name(&job.spec, item);
     let begun = Instant::now();
-    let context = task_context(&job.spec, name.clone(), false, Hosting::Process, begun);
+    let context = Arc::new(task_context(&job.spec, name.clone(), false, Hosting::Process, begun));
     worker.executor.enter_running(&context);
     let outcome = match arguments(worker, &job.spec) {
         Err(outcome) => outcome,
@@ -93,8 +93,8 @@ pub(super) fn task_context(
     exclusive: bool,
     hosting: Hosting,
     started: Instant,
-) -> Arc<TaskContext> {
-    Arc::new(TaskContext {
+) -> TaskContext {
+    TaskContext {
         task: spec.task,
         attempt: spec.attempt,
         name,
@@ -112,7 +112,7 @@ pub(super) fn task_context(
         retriable: spec.retriable,
         started: Some(started),
         ..TaskContext::default()
-    })
+    }
 }
 
 /// The arguments at hand: inline ones as they came, stored ones read in place.

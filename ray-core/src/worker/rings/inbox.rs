@@ -133,7 +133,7 @@ impl Inboxes {
                 }
             });
             for spec in specs {
-                worker.executor.push(worker, inbox.peer, spec, 0);
+                worker.executor.push(worker, inbox.peer, spec, None);
             }
             inbox.make_room();
             match popped {

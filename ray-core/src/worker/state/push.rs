@@ -29,7 +29,7 @@ impl State {
         }
         if worker == self.me {
             let spec = Box::new(pending.spec.clone());
-            out.send(Dest::Worker(worker), Frame::PushTask { spec, lease: 0 });
+            out.send(Dest::Worker(worker), Frame::PushTask { spec, lease: None });
             return;
         }
         let plain = inner.is_empty() && pending.spec.stream.is_none();

@@ -35,7 +35,13 @@ impl ActorHost {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
         let begun = Instant::now();
-        let context = task_context(&job.spec, name.clone(), kind.exclusive, Hosting::Process, begun);
+        let context = Arc::new(task_context(
+            &job.spec,
+            name.clone(),
+            kind.exclusive,
+            Hosting::Process,
+            begun,
+        ));
         worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(outcome) => outcome,
@@ -65,13 +71,13 @@ impl ActorHost {
     pub(super) async fn run_async(self: &Arc<Self>, worker: &Arc<Worker>, kind: Kind, job: Job) {
         let Some(method) = self.method(&job) else { return };
         let name = self.named(&job, method);
-        let context = task_context(
+        let context = Arc::new(task_context(
             &job.spec,
             name.clone(),
             kind.exclusive,
             Hosting::Process,
             Instant::now(),
-        );
+        ));
         worker.executor.enter_running(&context);
         let outcome = match arguments(worker, &job.spec) {
             Err(outcome) => outcome,

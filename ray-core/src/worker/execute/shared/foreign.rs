@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::body::{Body, Ran, Run, unknown};
 use crate::ids::{ActorId, IdHasher, TaskId};
-use crate::wire::TaskOutcome;
+use crate::wire::{HostLease, TaskOutcome};
 use crate::worker::Worker;
 use crate::worker::context::Hosting;
 use crate::worker::execute::outcome::told;
@@ -20,7 +20,7 @@ pub(in crate::worker::execute) struct Arrived(Mutex<HashMap<u64, Foreign, IdHash
 #[derive(Debug)]
 struct Foreign {
     job: Job,
-    lease: u64,
+    lease: Option<Box<HostLease>>,
 }
 
 impl Arrived {
@@ -30,7 +30,7 @@ impl Arrived {
 }
 
 /// A task or call of another process has arrived.
-pub(in crate::worker::execute) fn arrived(worker: &Arc<Worker>, job: Job, lease: u64) {
+pub(in crate::worker::execute) fn arrived(worker: &Arc<Worker>, job: Job, lease: Option<Box<HostLease>>) {
     let mut jobs = worker.executor.arrived_jobs.jobs();
     // The jobs' lock is held until the job stands there under its number; a thread that starts it takes that lock alone.
     let number = worker.with(|state, _, out| match &job.spec.call {
@@ -50,7 +50,7 @@ pub(in crate::worker::execute) fn arrived(worker: &Arc<Worker>, job: Job, lease:
 
 /// A job that nobody can start yet, since it is in no line.
 pub(in crate::worker::execute) fn stand_by(worker: &Arc<Worker>, number: u64, job: Job) {
-    let foreign = Foreign { job, lease: 0 };
+    let foreign = Foreign { job, lease: None };
     worker.executor.arrived_jobs.jobs().insert(number, foreign);
 }
 
@@ -84,9 +84,9 @@ fn run_job(worker: &Arc<Worker>, foreign: Foreign, actor: Option<Arc<LocalActor>
         return Some(Done::of(receipt));
     };
     let name = job.spec.name.clone().unwrap_or_else(|| body.name(&job.spec));
-    let permit = Permit::foreign(lease);
-    let hosting = Hosting::Shared(permit);
-    let context = hosted::context(&job.spec, &name, body.is_exclusive(), hosting, actor.as_deref());
+    let (id, gpus) = lease.map_or((0, Vec::new()), |lease| (lease.id, lease.gpus));
+    let hosting = Hosting::Shared(Permit::foreign(id));
+    let context = hosted::context(&job.spec, &name, body.is_exclusive(), (hosting, gpus), actor.as_deref());
     worker.executor.running().insert(job.spec.task, context.clone());
     worker.executor.hosted.begins(&job, &context);
     let id = actor.as_ref().map(|actor| actor.actor);

@@ -24,7 +24,7 @@ use std::time::Instant;
 use super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{TaskId, WorkerId};
-use crate::wire::{DeathCause, Frame};
+use crate::wire::{DeathCause, Frame, HostLease};
 use crate::worker::shape::Shape;
 pub(super) use queue::{Lease, ShapeQueue};
 
@@ -91,16 +91,17 @@ impl State {
     pub(crate) fn lease_granted(
         &mut self,
         request: u64,
-        id: u64,
+        lease: HostLease,
         worker: WorkerId,
         pid: u32,
         now: Instant,
         out: &mut Out,
     ) {
         self.pids.insert(worker, pid);
-        if worker == self.me && self.shared_granted(request, id, now, out) {
+        if worker == self.me && self.shared_granted(request, &lease, now, out) {
             return;
         }
+        let HostLease { id, gpus } = lease;
         let Some(shape) = self.requests.remove(&request) else {
             // The request was cancelled while the grant was under way.
             out.send(
@@ -115,7 +116,7 @@ impl State {
         let queue = self.shapes.entry(shape.clone()).or_default();
         queue.requests.retain(|open| *open != request);
         queue.leases.push(id);
-        self.leases.insert(id, Lease::new(shape.clone(), worker, now));
+        self.leases.insert(id, Lease::new(shape.clone(), worker, gpus, now));
         self.drive(&shape, now, out);
     }
 
@@ -169,15 +170,19 @@ impl State {
         }
     }
 
-    /// The lease under which a worker was given this task; 0 if it is none.
-    pub(super) fn lease_of(&self, task: TaskId, worker: WorkerId) -> u64 {
+    /// The lease under which a host was given this task, if it is one.
+    pub(super) fn lease_of(&self, task: TaskId, worker: WorkerId) -> Option<Box<HostLease>> {
         let serves = |lease: &Lease| lease.worker == worker && lease.running.contains(&task);
         let shared = self
             .tasks
             .get(&task)
             .is_some_and(|pending| pending.template.shape.shared);
         let found = shared.then(|| self.leases.iter().find(|(_, lease)| serves(lease)));
-        found.flatten().map_or(0, |(id, _)| *id)
+        let (id, lease) = found.flatten()?;
+        Some(Box::new(HostLease {
+            id: *id,
+            gpus: lease.gpus.clone(),
+        }))
     }
 
     fn leases_where(&self, which: impl Fn(&Lease) -> bool) -> Vec<u64> {

@@ -75,6 +75,8 @@ impl ShapeQueue {
 pub(in super::super) struct Lease {
     pub(super) shape: Shape,
     pub(super) worker: WorkerId,
+    /// Its GPUs, by the node's index.
+    pub(super) gpus: Vec<u32>,
     pub(super) running: VecDeque<TaskId>,
     pub(super) idle_since: Instant,
     /// Others wait: it goes back after the running task.
@@ -84,10 +86,11 @@ pub(in super::super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(shape: Shape, worker: WorkerId, now: Instant) -> Self {
+    pub(super) fn new(shape: Shape, worker: WorkerId, gpus: Vec<u32>, now: Instant) -> Self {
         Self {
             shape,
             worker,
+            gpus,
             running: VecDeque::new(),
             idle_since: now,
             yielding: false,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::{Dest, Out, State};
 use super::{CALL_LINE, Line, Permit};
 use crate::error::RayError;
-use crate::wire::Frame;
+use crate::wire::{Frame, HostLease};
 use crate::worker::state::leases::MAX_REQUESTS;
 
 /// Leases of one shape, at most: shapes that take no resources would get any number.
@@ -14,6 +14,8 @@ const MAX_LEASES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) id: u64,
+    /// By the node's index.
+    pub(super) gpus: Vec<u32>,
     pub(super) busy: bool,
     /// Others wait: it goes back after the running task.
     yielding: bool,
@@ -75,7 +77,13 @@ impl State {
     }
 
     /// The raylet has granted a lease of this process itself. Returns whether it was asked for as one.
-    pub(in super::super) fn shared_granted(&mut self, request: u64, id: u64, now: Instant, out: &mut Out) -> bool {
+    pub(in super::super) fn shared_granted(
+        &mut self,
+        request: u64,
+        lease: &HostLease,
+        now: Instant,
+        out: &mut Out,
+    ) -> bool {
         let Some(line) = self.shared.requests.remove(&request) else {
             return false;
         };
@@ -84,7 +92,8 @@ impl State {
         };
         queue.requests.retain(|open| *open != request);
         queue.leases.push(Lease {
-            id,
+            id: lease.id,
+            gpus: lease.gpus.clone(),
             busy: false,
             yielding: false,
             idle_since: now,

@@ -124,6 +124,18 @@ impl Shared {
         line
     }
 
+    /// The GPUs that a permit's lease holds, by the node's index.
+    pub(super) fn gpus_of(&self, permit: Permit) -> Vec<u32> {
+        let lease = |queue: &Line| {
+            queue
+                .leases
+                .iter()
+                .find(|lease| lease.id == permit.lease)
+                .map(|lease| lease.gpus.clone())
+        };
+        self.lines.get(permit.line).and_then(lease).unwrap_or_default()
+    }
+
     pub(super) fn permit(&mut self, line: usize) -> Option<Permit> {
         let queue = self.lines.get_mut(line).filter(|queue| queue.free > 0)?;
         let lease = match line {

@@ -123,7 +123,9 @@ impl State {
             .name
             .as_deref()
             .map_or_else(|| pending.template.name.clone(), Arc::from);
+        let gpus = self.shared.gpus_of(hosting);
         let context = Arc::new(TaskContext {
+            gpus,
             task,
             attempt: spec.attempt,
             name,
