@@ -1,6 +1,7 @@
 //! A connection to the node of this machine, for questions.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,17 +33,22 @@ pub(super) struct NodeProcess {
     pub(super) handle: OwnedFd,
 }
 
+impl NodeProcess {
+    /// The process at the other end of a node's socket.
+    pub(super) fn behind(socket: &UnixStream) -> Result<Self, CliError> {
+        let peer = rustix::net::sockopt::socket_peercred(socket);
+        let pid = peer.map_err(CliError::system("whose socket it is"))?.pid;
+        let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+        let handle = handle.map_err(CliError::system("a handle of the node's process"))?;
+        Ok(Self { pid, handle })
+    }
+}
+
 impl Client {
     /// Connects to the node of this machine. Must be called within a runtime.
     pub(super) async fn connect(base: Option<&Path>) -> Result<Self, CliError> {
         let socket = connect_to_node(base)?;
-        let peer = rustix::net::sockopt::socket_peercred(&socket);
-        let pid = peer.map_err(CliError::system("whose socket it is"))?.pid;
-        let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-        let process = NodeProcess {
-            pid,
-            handle: handle.map_err(CliError::system("a handle of the node's process"))?,
-        };
+        let process = NodeProcess::behind(&socket)?;
         let (sender, mut receiver) =
             over_socket(socket.into()).map_err(CliError::system("the connection to the node"))?;
         let items = Registry::global()?.table_hash();

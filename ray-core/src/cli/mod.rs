@@ -8,12 +8,14 @@ mod start;
 mod status;
 mod stop;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::{Config, Sources};
 use error::CliError;
 
 /// Starts, asks and stops nodes of Ray for Rust.
@@ -40,6 +42,18 @@ struct Place {
     /// The directory of the node's session. [default: `RAY_TMPDIR`, else `/tmp/ray`]
     #[arg(long, env = "RAY_TMPDIR", hide_env = true)]
     temp_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// The directory of the node's session; `None` is where sessions lie by default.
+    fn base(&self) -> Result<Option<PathBuf>, CliError> {
+        match &self.temp_dir {
+            Some(directory) => Ok(Some(directory.clone())),
+            None => Ok(Config::resolve(&Sources::of_this_process(BTreeMap::new())?)?
+                .process
+                .tmpdir),
+        }
+    }
 }
 
 /// Runs the command that the arguments of this process name. Exit codes: 0 done, 1 not done, with the reason on standard

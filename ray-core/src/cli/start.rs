@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -54,14 +54,14 @@ pub(super) fn run(args: StartArgs) -> Result<(), CliError> {
     if !args.head {
         return Err(CliError::NoHead);
     }
-    let base = args.place.temp_dir.clone();
+    let base = args.place.base()?;
     match block_on(Client::connect(base.as_deref())) {
         Ok(client) => return Err(CliError::Runs(client.welcome.session_dir)),
         Err(CliError::NoNode(_)) => {}
         Err(other) => return Err(other),
     }
     if args.block || args.detached {
-        return serve(args);
+        return serve(&args, base.as_deref());
     }
     let session = start_in_background()?;
     say(&format!(
@@ -88,14 +88,13 @@ fn start_in_background() -> Result<String, CliError> {
 }
 
 /// Runs the node in this process.
-fn serve(args: StartArgs) -> Result<(), CliError> {
+fn serve(args: &StartArgs, base: Option<&Path>) -> Result<(), CliError> {
     if args.detached {
         // The terminal's signals are not for it. It leads no group yet, so that this cannot fail.
         let _own = rustix::process::setsid();
     }
     let (config, resources) = args.config()?;
-    let base: Option<PathBuf> = args.place.temp_dir.or_else(|| config.process.tmpdir.clone());
-    let session = Arc::new(Session::create_in(base.as_deref())?);
+    let session = Arc::new(Session::create_in(base)?);
     let plan = head::plan(&config, resources, session).map_err(CliError::Memory)?;
     crate::logging::in_worker(&config.cluster);
     block_on(async {

@@ -17,7 +17,7 @@ pub(super) struct StatusArgs {
 
 pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
     block_on(async {
-        let mut client = Client::connect(args.place.temp_dir.as_deref()).await?;
+        let mut client = Client::connect(args.place.base()?.as_deref()).await?;
         let reply = |frame| match frame {
             Frame::NodeReportReply { report, .. } => Some(report),
             _ => None,

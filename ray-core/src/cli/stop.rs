@@ -8,6 +8,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::client::{Client, NodeProcess, block_on};
 use super::{CliError, Place, say};
+use crate::session::connect_to_node;
 use crate::wire::Frame;
 
 /// How long a node may take to end its workers and free its memory, the last saves of actors included.
@@ -26,17 +27,23 @@ pub(super) struct StopArgs {
 }
 
 pub(super) fn run(args: &StopArgs) -> Result<(), CliError> {
+    let base = args.place.base()?;
+    if args.force {
+        // It is not asked: it may hang.
+        let process = NodeProcess::behind(&connect_to_node(base.as_deref())?)?;
+        // It may have ended by itself meanwhile.
+        let _ended = pidfd_send_signal(&process.handle, Signal::KILL);
+        process.wait(DIES_WITHIN)?;
+        say(&format!(
+            "the process {} of the node was killed",
+            process.pid.as_raw_nonzero()
+        ));
+        return Ok(());
+    }
     block_on(async {
-        let client = Client::connect(args.place.temp_dir.as_deref()).await?;
-        let within = if args.force {
-            // It may have ended by itself meanwhile.
-            let _ended = pidfd_send_signal(&client.process.handle, Signal::KILL);
-            DIES_WITHIN
-        } else {
-            client.send(Frame::StopNode {});
-            ENDS_WITHIN
-        };
-        client.process.wait(within)?;
+        let client = Client::connect(base.as_deref()).await?;
+        client.send(Frame::StopNode {});
+        client.process.wait(ENDS_WITHIN)?;
         say(&format!("the node of {} has ended", client.welcome.session_dir));
         Ok(())
     })

@@ -58,7 +58,7 @@ async fn serve(control: OwnedFd, session: Option<OwnedFd>) -> Result<(), Error> 
     };
     match start(*setup, session).await {
         Ok(raylet) => {
-            raylet.attend((sender, receiver), output::to_driver).await;
+            raylet.attend((sender, receiver), None, output::to_driver).await;
             raylet.shutdown().await;
             Ok(())
         }

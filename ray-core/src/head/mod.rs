@@ -79,7 +79,7 @@ impl Head {
         let raylet = here::start(plan.setup, plan.session).await?;
         let [connection, far] = local_pair();
         let attending = raylet.clone();
-        tokio::spawn(async move { attending.attend(far, |_job, _socket| Ok(logs)).await });
+        tokio::spawn(async move { attending.attend(far, None, |_job, _socket| Ok(logs)).await });
         let descriptors = vec![program()?];
         Ok((
             Self::Here(raylet),

@@ -3,9 +3,12 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Pid, PidfdFlags};
+use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{Error, Plan, here, output};
@@ -34,17 +37,21 @@ pub(crate) async fn run_node(
     until: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let session = plan.session.clone();
+    let claim = session.claim_node()?;
     let raylet = here::start(plan.setup, session.clone()).await?;
     let listener = listen(&session)?;
     let accepting = tokio::spawn(accept(listener, raylet.clone()));
-    session.announce()?;
+    if let Some(claim) = &claim {
+        claim.announce()?;
+    }
     ready(&session);
     tokio::select! {
         () = raylet.stopped() => {}
         () = until => {}
     }
-    accepting.abort();
+    // Until then it is this node that runs here.
     raylet.shutdown().await;
+    accepting.abort();
     Ok(())
 }
 
@@ -68,7 +75,7 @@ async fn accept(listener: UnixListener, raylet: raylet::Handle) {
             }
         };
         match stream.peer_cred() {
-            Ok(peer) if peer.uid() == ours => drop(tokio::spawn(attend(stream, raylet.clone()))),
+            Ok(peer) if peer.uid() == ours => drop(tokio::spawn(attend(stream, peer, raylet.clone()))),
             Ok(peer) => {
                 tracing::warn!(target: "ray_core::head", uid = peer.uid(), pid = peer.pid(), "a driver of another user is refused");
             }
@@ -77,9 +84,22 @@ async fn accept(listener: UnixListener, raylet: raylet::Handle) {
     }
 }
 
-async fn attend(stream: UnixStream, raylet: raylet::Handle) {
+/// A handle of the process at the other end.
+fn handle_of(peer: &UCred) -> io::Result<OwnedFd> {
+    let pid = peer.pid().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+async fn attend(stream: UnixStream, peer: UCred, raylet: raylet::Handle) {
+    let process = match handle_of(&peer) {
+        Ok(handle) => handle,
+        Err(error) => {
+            tracing::warn!(target: "ray_core::head", %error, pid = peer.pid(), "a driver whose process cannot be watched is refused");
+            return;
+        }
+    };
     match stream.into_std().and_then(|stream| over_socket(stream.into())) {
-        Ok(connection) => raylet.attend(connection, output::to_driver).await,
+        Ok(connection) => raylet.attend(connection, Some(process), output::to_driver).await,
         Err(error) => tracing::warn!(target: "ray_core::head", %error, "a driver's socket cannot be used"),
     }
 }

@@ -197,3 +197,13 @@ fn kill_group(leader: Pid) {
         Err(error) => tracing::debug!(%leader, %error, "a process group could not be killed"),
     }
 }
+/// Waits, from now on, for the end of a process that this one has not started, by its handle. Must be called within a runtime.
+pub(crate) fn watch_handle(pidfd: OwnedFd) -> io::Result<impl Future<Output = ()> + Send> {
+    // SAFETY: the descriptor is an open one of our own, which the registration owns and closes after itself.
+    let registered = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
+    let registered = registered.map_err(io::Error::from)?;
+    Ok(async move {
+        // It is readable once the process has ended. An error means that the runtime ends.
+        let _ended = registered.readable().await;
+    })
+}

@@ -25,6 +25,7 @@ pub mod stack;
 pub mod takeover;
 
 pub use child::Spawned;
+pub(crate) use child::watch_handle;
 pub use death::Death;
 #[cfg(feature = "cli")]
 pub(crate) use detached::start_again_detached;

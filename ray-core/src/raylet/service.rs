@@ -13,6 +13,8 @@ mod output;
 mod processes;
 mod watch;
 
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ pub struct Raylet {
     spawner: Arc<Spawner>,
     processes: Processes,
     jobs: Jobs,
+    /// Drivers that have left while their processes live.
+    left: HashMap<WorkerId, OwnedFd>,
     stop: Arc<Notify>,
     gcs: Sender,
     inputs: mpsc::Sender<Input>,
@@ -87,6 +91,7 @@ impl Raylet {
             spawner,
             processes: Processes::default(),
             jobs: Jobs::default(),
+            left: HashMap::new(),
             stop,
             gcs: gcs_sender,
             inputs,
@@ -142,16 +147,17 @@ impl Raylet {
             Input::Frame {
                 from,
                 frame: Frame::StopNode {},
-            } => self.asked_to_stop(from),
+            } if self.state.is_observer(from) => self.asked_to_stop(from),
             Input::Frame { from, frame } => self.state.frame(from, frame, now, out),
             Input::Left { worker } if self.jobs.left_early(worker) => {}
             Input::Left { worker } => {
                 let cause = DeathCause::Exited { code: 0 };
                 self.state.process_ended(worker, cause, now, out);
                 if let Some(process) = self.processes.remove(worker) {
-                    self.let_go(process.job);
+                    self.driver_left(worker, process);
                 }
             }
+            Input::Vanished { worker } => self.store.client_died(ray_objstore::ClientId(*worker.as_bytes())),
             Input::Died { worker, cause } => {
                 tracing::debug!(target: "ray_core::raylet", %worker, %cause, "a worker has ended");
                 self.state.process_ended(worker, cause, now, out);
@@ -164,7 +170,7 @@ impl Raylet {
                 }
             }
             Input::Gcs(Frame::JobAdded { driver, job }) => self.job_added(driver, job, out),
-            Input::Gcs(Frame::JobOver { job }) => self.job_over(job),
+            Input::Gcs(Frame::JobOver { job }) => self.job_over(job, out),
             Input::Gcs(frame) => self.state.gcs_frame(frame, now, out),
             Input::GcsGone => tracing::warn!(target: "ray_core::raylet", "the GCS is gone"),
             Input::StoreReport(reply) => {
@@ -195,10 +201,7 @@ impl Raylet {
                         process.shown.rename(follower, name);
                     }
                 }
-                Effect::ForgetInStore { worker } => {
-                    self.store.client_died(ray_objstore::ClientId(*worker.as_bytes()));
-                    self.store.free_owned_by(worker.prefix());
-                }
+                Effect::ForgetInStore { worker } => self.forget_in_store(worker),
                 Effect::Report { to, request, answers } => self.report(to, request, answers),
                 Effect::Judge { usage, answers } => self.judge(usage, &answers),
             }

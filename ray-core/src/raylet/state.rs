@@ -129,7 +129,7 @@ impl State {
             Frame::ActorExiting { actor, intended } => self.actor_exiting(from, actor, intended, out),
             Frame::NodeReport { request } => self.send_node_report(from, request, out),
             Frame::MemoryReport { request } => {
-                let everybody = |role: &Role| !matches!(role, Role::Starting);
+                let everybody = |role: &Role| !matches!(role, Role::Starting | Role::Observer);
                 self.ask(Purpose::Report { to: from, request }, everybody, now, out);
             }
             Frame::Holdings { census, holdings } => {

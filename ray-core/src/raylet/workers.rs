@@ -104,9 +104,15 @@ impl Workers {
         Some(self.idle.remove(place))
     }
 
+    /// A worker is about to end: it gets nothing more to do.
+    pub(super) fn set_aside(&mut self, worker: WorkerId) {
+        self.idle.retain(|id| *id != worker);
+    }
+
     /// Workers of a job that wait for a lease, or will once they are up.
     pub(super) fn ready_count(&self, job: JobId) -> usize {
-        let ready = |it: &&Process| it.job == job && matches!(it.role, Role::Idle(_) | Role::Starting);
+        let waits = |it: &Process| matches!(it.role, Role::Idle(_) | Role::Starting) && it.ended_for.is_none();
+        let ready = |it: &&Process| it.job == job && waits(it);
         self.processes.values().filter(ready).count()
     }
 

@@ -8,7 +8,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::base::{self, Base, failed};
-use super::{Error, node, sweep};
+use super::node::NodeClaim;
+use super::{Error, sweep};
 use crate::clock::{Parts, Timestamp};
 
 /// The link to the newest session.
@@ -131,10 +132,10 @@ impl Session {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.sockets.as_raw_fd()))
     }
 
-    /// Says that drivers of this machine find their node here.
-    pub fn announce(&self) -> Result<(), Error> {
-        let Some(base) = &self.base else { return Ok(()) };
-        node::announce(base, &self.name)
+    /// The right to be the node of this session's directory; none for a session that another process has made.
+    pub fn claim_node(&self) -> Result<Option<NodeClaim>, Error> {
+        let base = self.base.as_ref();
+        base.map(|base| NodeClaim::new(base, &self.name)).transpose()
     }
 
     /// Opens a new or existing log file for appending.
@@ -156,7 +157,6 @@ impl AsFd for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(base) = &self.base {
-            node::withdraw(base, &self.name);
             sweep::finish(base, &self.name, &self.directory);
         }
     }

@@ -18,6 +18,12 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// There is a node already.
+    #[error("a node runs on this machine already (it holds {}): `ray status` shows it, `ray stop` ends it", path.display())]
+    NodeRuns {
+        /// Its lock.
+        path: PathBuf,
+    },
     /// The file system refuses.
     #[error("cannot {action} {}: {source}; set RAY_TMPDIR to a directory that can be written", path.display())]
     Io {

@@ -1,10 +1,11 @@
 //! Where drivers of this machine find the node that `ray start` has started.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Error;
@@ -13,6 +14,8 @@ use super::directory::SOCKETS;
 
 /// The link to the session of the node.
 const CURRENT: &str = "ray_current_cluster";
+/// Locked by the node.
+const LOCK: &str = ".ray_current_cluster.lock";
 /// The node's socket, among those of its session.
 pub(crate) const NODE_SOCKET: &str = "raylet";
 
@@ -27,18 +30,48 @@ pub(crate) enum NoNode {
     Session(#[from] Error),
 }
 
-/// Drivers find their node in this session from now on.
-pub(super) fn announce(base: &Base, session: &str) -> Result<(), Error> {
-    let failed = |errno| failed("point to the node in", &base.path.join(CURRENT), errno);
-    base::point_to(&base.directory, CURRENT, session).map_err(failed)
+/// The right to be the node of a directory, which one process has at a time. Dropped, drivers find none there any more.
+#[derive(Debug)]
+pub struct NodeClaim {
+    base: Base,
+    session: String,
+    _lock: OwnedFd,
 }
 
-/// The session is over: if drivers found their node there, they do no longer.
-pub(super) fn withdraw(base: &Base, session: &str) {
-    let current = rustix::fs::readlinkat(&base.directory, CURRENT, Vec::new());
-    if current.is_ok_and(|current| current.to_bytes() == session.as_bytes()) {
-        // What is left points to nothing.
-        let _left = rustix::fs::unlinkat(&base.directory, CURRENT, rustix::fs::AtFlags::empty());
+impl NodeClaim {
+    pub(super) fn new(base: &Base, session: &str) -> Result<Self, Error> {
+        let path = base.path.join(LOCK);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let lock = rustix::fs::openat(&base.directory, LOCK, flags, Mode::RUSR | Mode::WUSR);
+        let lock = lock.map_err(|errno| failed("open", &path, errno))?;
+        match super::directory::lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(Error::NodeRuns { path }),
+            Err(errno) => return Err(failed("lock", &path, errno)),
+        }
+        let copied = base.try_clone().map_err(|source| Error::Io {
+            action: "open",
+            path,
+            source,
+        })?;
+        Ok(Self {
+            base: copied,
+            session: session.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Drivers find their node in this session from now on.
+    pub fn announce(&self) -> Result<(), Error> {
+        let failed = |errno| failed("point to the node in", &self.base.path.join(CURRENT), errno);
+        base::point_to(&self.base.directory, CURRENT, &self.session).map_err(failed)
+    }
+}
+
+impl Drop for NodeClaim {
+    fn drop(&mut self) {
+        // What is left points to a session that is over.
+        let _left = rustix::fs::unlinkat(&self.base.directory, CURRENT, rustix::fs::AtFlags::empty());
     }
 }
 

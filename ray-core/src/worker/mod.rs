@@ -235,7 +235,9 @@ impl Worker {
         }
         out.encode.iter().for_each(|object| self.encode_wanted(*object));
         for (object, to) in out.whole {
-            self.send_whole(object, to);
+            // It may have to be restored, and is copied: not on a thread that others wait for.
+            let worker = self.clone();
+            self.io.spawn_blocking(move || worker.send_whole(object, to));
         }
         if !out.free.is_empty() {
             let keys: Vec<_> = out

@@ -174,11 +174,7 @@ fn a_driver_that_does_what_it_is_told() {
     if std::env::var_os("RAY_ADDRESS").is_none() {
         return skip("an order");
     }
-    let ray = Ray::builder()
-        .namespace("shared by all")
-        .log_to_driver(false)
-        .init()
-        .unwrap();
+    let ray = Ray::builder().namespace("shared by all").init().unwrap();
     let mut kept: Vec<ObjectRef<()>> = Vec::new();
     for order in std::io::stdin().lines().map_while(Result::ok) {
         let answer = match order.as_str() {

@@ -85,6 +85,9 @@ impl Raylet {
             Err(error) => {
                 let cause = DeathCause::NotStarted { why: error.to_string() };
                 self.state.process_ended(worker, cause, now, out);
+                if let Some(process) = self.processes.remove(worker) {
+                    self.let_go(process.job);
+                }
             }
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Arrival {
     pub(super) job: Option<JobSetup>,
     pub(super) executable: Executable,
     pub(super) follower: Option<LogFollower>,
+    /// A handle of its process, if that may live on without the raylet.
+    pub(super) process: Option<OwnedFd>,
 }
 
 impl Arrival {
@@ -43,10 +45,12 @@ impl Arrival {
 
 impl Handle {
     /// Serves a driver's connection, whose first frame must be `Attach`, until it ends. `show` makes what follows the output
-    /// of its workers, given the driver's descriptor for that, if it sent one.
+    /// of its workers, given the driver's descriptor for that, if it sent one. `process` is a handle of the driver's process,
+    /// where that may live on without the raylet.
     pub async fn attend(
         &self,
         (sender, mut receiver): (Sender, Receiver),
+        process: Option<OwnedFd>,
         show: impl FnOnce(&JobSetup, Option<OwnedFd>) -> io::Result<Option<LogFollower>>,
     ) {
         let first = tokio::time::timeout(self.hello_within, receiver.recv()).await;
@@ -75,6 +79,7 @@ impl Handle {
             job: job.map(|job| *job),
             executable: Executable::received(executable),
             follower,
+            process,
         };
         if self.inputs.send(Input::Arrived(Box::new(arrival))).await.is_ok() {
             read_frames(worker, receiver, self.inputs.clone()).await;

@@ -32,6 +32,10 @@ pub(super) enum Input {
     Left {
         worker: WorkerId,
     },
+    /// The process of a driver that had left has ended.
+    Vanished {
+        worker: WorkerId,
+    },
     Died {
         worker: WorkerId,
         cause: DeathCause,

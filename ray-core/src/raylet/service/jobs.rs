@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use super::Raylet;
 use super::handle::Arrival;
+use super::inputs::Input;
+use super::processes::Process;
 use crate::ids::{JobId, WorkerId};
-use crate::process::Executable;
+use crate::process::{Executable, watch_handle};
 use crate::raylet::state::Effects;
 use crate::session::logs::LogFollower;
 use crate::wire::Frame;
@@ -71,6 +73,7 @@ impl Raylet {
             job: Some(setup),
             executable,
             follower,
+            process,
         }) = self.jobs.arriving.remove(&driver)
         else {
             // It has left meanwhile.
@@ -85,11 +88,44 @@ impl Raylet {
             over: false,
         };
         self.jobs.jobs.insert(id, job);
-        self.driver_joins(id, &hello, sender, out);
+        self.driver_joins(id, &hello, (sender, process), out);
+    }
+
+    /// A driver's connection has ended. Its process may live on: what it looks at in the store stays where it is until that
+    /// ends too. What its workers print is shown no more, since nobody is there to see it; if the session ends with it, its
+    /// last lines are shown first.
+    pub(super) fn driver_left(&mut self, driver: WorkerId, process: Process) {
+        if let Some(handle) = process.handle {
+            self.left.insert(driver, handle);
+            let job = self.jobs.jobs.get_mut(&process.job);
+            if let Some(follower) = job.and_then(|job| job.follower.take()) {
+                tokio::task::spawn_blocking(move || drop(follower));
+            }
+        }
+        self.let_go(process.job);
+    }
+
+    /// A process has ended, or left: what it owned in the store is free, and what it looked at once it cannot any more.
+    pub(super) fn forget_in_store(&mut self, worker: WorkerId) {
+        self.store.free_owned_by(worker.prefix());
+        let inputs = self.inputs.clone();
+        match self.left.remove(&worker).map(watch_handle) {
+            None => self.store.client_died(ray_objstore::ClientId(*worker.as_bytes())),
+            Some(Ok(end)) => drop(tokio::spawn(async move {
+                end.await;
+                // A raylet that has ended has no store.
+                let _ended = inputs.send(Input::Vanished { worker }).await;
+            })),
+            // Unwatched, its pins stay as long as the node.
+            Some(Err(error)) => {
+                tracing::warn!(target: "ray_core::raylet", %error, %worker, "a driver's process cannot be watched")
+            }
+        }
     }
 
     /// The GCS says that nothing of a job will be started any more.
-    pub(super) fn job_over(&mut self, id: JobId) {
+    pub(super) fn job_over(&mut self, id: JobId, out: &mut Effects) {
+        self.state.job_over(id, out);
         if let Some(job) = self.jobs.jobs.get_mut(&id) {
             job.over = true;
         }

@@ -14,7 +14,13 @@ use crate::wire::{DeathCause, Frame, Hello, Sender, Welcome};
 const NO_JOB: JobId = JobId::new(0);
 
 impl Raylet {
-    pub(super) fn driver_joins(&mut self, job: JobId, hello: &Hello, sender: Sender, out: &mut Effects) {
+    pub(super) fn driver_joins(
+        &mut self,
+        job: JobId,
+        hello: &Hello,
+        (sender, handle): (Sender, Option<OwnedFd>),
+        out: &mut Effects,
+    ) {
         match self.welcome(job, hello.worker, hello) {
             Ok((welcome, store)) => {
                 sender.send_with(Frame::Welcome { welcome }, vec![store]);
@@ -22,6 +28,7 @@ impl Raylet {
                     job,
                     sender: Some(sender),
                     pid: Some(hello.pid),
+                    handle,
                     ..Process::default()
                 };
                 self.processes.add(hello.worker, process);

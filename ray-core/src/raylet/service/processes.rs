@@ -1,6 +1,7 @@
 //! The processes of the node as the raylet reaches them: by their connections, and by what it spawned.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub(super) struct Process {
     pub(super) sender: Option<Sender>,
     /// Its process, if it is a driver.
     pub(super) pid: Option<u32>,
+    /// A handle of that process, if it may live on without the raylet.
+    pub(super) handle: Option<OwnedFd>,
     pub(super) spawned: Option<Arc<Spawned>>,
     pub(super) shown: Shown,
 }

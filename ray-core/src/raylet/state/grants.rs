@@ -79,7 +79,7 @@ impl State {
         let mut starting: Vec<(JobId, Vec<u32>)> = self
             .workers
             .iter()
-            .filter(|(_, process)| process.role == Role::Starting)
+            .filter(|(_, process)| process.role == Role::Starting && process.ended_for.is_none())
             .map(|(_, process)| (process.job, process.gpus.clone()))
             .collect();
         for granted in &unmatched {

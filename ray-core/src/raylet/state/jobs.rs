@@ -1,8 +1,8 @@
 //! The jobs that have processes on this node. A driver that comes begins a job: the GCS gives it its number.
 //!
 //! - RJ-1: a worker serves one job for life: it runs that job's executable, and sees that job's objects only.
-//! - RJ-2: when the driver is gone, all workers of its job end but those that are actors: which of these end too, the GCS
-//!   says.
+//! - RJ-2: what a driver has leased ends with it (RL-1), and so on downwards. What is left of its job serves the actors that
+//!   outlive it, and ends when the GCS says that the job is over.
 
 use std::collections::HashMap;
 
@@ -30,6 +30,11 @@ impl State {
         self.workers.add(worker, JobId::new(0), pid, Role::Observer, Vec::new());
     }
 
+    pub(in crate::raylet) fn is_observer(&self, worker: WorkerId) -> bool {
+        let process = self.workers.get(&worker);
+        process.is_some_and(|process| process.role == Role::Observer)
+    }
+
     /// The host of a job's shared work: on the driver's node it is the driver, and there is one as long as its job is.
     pub(super) fn host(&self, job: JobId) -> Option<WorkerId> {
         self.jobs.drivers.get(&job).copied()
@@ -40,11 +45,17 @@ impl State {
         self.workers.get(&worker).map(|process| process.job)
     }
 
-    /// RJ-2.
+    /// The GCS says which of the job's actors end with it.
     pub(super) fn driver_ended(&mut self, job: JobId, out: &mut Effects) {
         self.jobs.drivers.remove(&job);
-        self.take_back(|granted| granted.job == job && !granted.asked.is_for_an_actor());
-        let left = |role: &Role| !matches!(role, Role::Actor(_) | Role::Driver);
+        out.push(Effect::ToGcs(Frame::JobEnded { job }));
+    }
+
+    /// RJ-2: nothing of the job will be started any more.
+    pub(in crate::raylet) fn job_over(&mut self, job: JobId, out: &mut Effects) {
+        self.take_back(|granted| granted.job == job);
+        // Its last actors have been told to end, and are on their way.
+        let left = |role: &Role| !matches!(role, Role::Actor(_));
         let workers: Vec<WorkerId> = self
             .workers
             .iter()
@@ -52,10 +63,10 @@ impl State {
             .map(|(worker, _)| *worker)
             .collect();
         for worker in workers {
-            let why = "its job has ended".into();
+            let why = "its job is over".into();
             self.kill(worker, DeathCause::Killed { why }, out);
         }
-        out.push(Effect::ToGcs(Frame::JobEnded { job }));
+        self.births.forget(job);
     }
 }
 
@@ -132,6 +143,7 @@ mod tests {
         node.request(other, 1);
         node.take();
         node.die(other);
+        node.over(OTHER);
         node.take();
         // Its CPU is free again.
         node.request(node.driver, 1);
@@ -150,9 +162,43 @@ mod tests {
             _ => None,
         });
         node.die(other);
+        node.over(OTHER);
         node.take();
         node.state.spawned(born.unwrap(), 7, &mut node.out);
         assert_eq!(node.kills(), [born.unwrap()]);
+    }
+
+    #[test]
+    fn rj_2_who_waits_for_work_of_a_job_ends_when_it_is_over_and_is_given_none_before() {
+        let (mut node, other, _) = two_jobs();
+        node.request(other, 1);
+        let idle = node.join();
+        let (lease, _) = node.grants()[0];
+        node.give_back(other, lease);
+        // An actor that outlives the driver stands in line.
+        node.request(node.driver, 2);
+        node.request(node.driver, 3);
+        node.join();
+        let actor = node.start(ActorSpec {
+            job: OTHER,
+            detached: true,
+            placement: [("CPU".to_owned(), 10_000)].into(),
+            ..ActorSpec::sample()
+        });
+        node.die(other);
+        assert_eq!(node.kills(), []);
+        node.stop(actor, false);
+        node.over(OTHER);
+        assert_eq!(node.kills(), idle);
+        node.take();
+        node.die(node.driver);
+        assert!(!node.out.iter().any(|effect| matches!(
+            effect,
+            Effect::Send {
+                frame: Frame::ConstructActor { .. },
+                ..
+            }
+        )));
     }
 
     #[test]

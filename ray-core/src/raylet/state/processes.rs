@@ -4,6 +4,7 @@
 //!
 //! *Absent:* what processes serve (`leases`, `actors`), and the table of them (`workers`).
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Effect, Effects, State};
@@ -20,8 +21,8 @@ pub(super) struct Births {
     keep_idle: usize,
     /// An idle worker beyond those that are kept ends after this time.
     idle_time: Duration,
-    /// Workers that died before they were up, since the last that came up.
-    stillborn: u32,
+    /// Workers of each job that died before they were up, since its last that came up.
+    stillborn: HashMap<JobId, u32>,
 }
 
 impl Births {
@@ -29,8 +30,13 @@ impl Births {
         Self {
             keep_idle,
             idle_time,
-            stillborn: 0,
+            stillborn: HashMap::new(),
         }
+    }
+
+    /// A job is over.
+    pub(super) fn forget(&mut self, job: JobId) {
+        self.stillborn.remove(&job);
     }
 }
 
@@ -59,7 +65,11 @@ impl State {
     }
 
     pub(in crate::raylet) fn worker_joined(&mut self, worker: WorkerId, now: Duration, out: &mut Effects) {
-        self.births.stillborn = 0;
+        let Some(process) = self.workers.get(&worker).filter(|process| process.ended_for.is_none()) else {
+            // It is being killed.
+            return;
+        };
+        self.births.stillborn.remove(&process.job);
         self.workers.set_idle(worker, now);
         self.schedule(now, out);
     }
@@ -125,6 +135,7 @@ impl State {
             && !matches!(process.role, Role::Driver | Role::Observer)
         {
             process.ended_for.get_or_insert(cause);
+            self.workers.set_aside(worker);
             out.push(Effect::Kill { worker });
         }
     }
@@ -141,6 +152,7 @@ impl State {
             .workers
             .get_mut(&worker)
             .and_then(|process| process.ended_for.take());
+        let by_itself = intended.is_none();
         let cause = intended.unwrap_or(seen);
         self.censuses.died(&worker);
         self.end_censuses(now, out);
@@ -163,7 +175,7 @@ impl State {
         self.cancel_requests_of(worker);
         let actor = self.remove_actor_of(&process);
         if process.role == Role::Starting {
-            self.not_up(&process, &cause, out);
+            self.not_up(&process, by_itself, &cause, out);
         }
         self.hosted_actors_lost(worker, &cause, out);
         out.push(Effect::ForgetInStore { worker });
@@ -175,13 +187,12 @@ impl State {
     }
 
     /// A worker has died before it was up.
-    fn not_up(&mut self, process: &Process, cause: &DeathCause, out: &mut Effects) {
+    fn not_up(&mut self, process: &Process, by_itself: bool, cause: &DeathCause, out: &mut Effects) {
         // SIGKILL comes from outside and says nothing of the program.
-        let by_itself = !matches!(cause, DeathCause::Signalled { signal } if *signal == libc::SIGKILL);
-        if by_itself {
-            self.births.stillborn += 1;
-        }
-        let hopeless = by_itself && self.births.stillborn >= STILLBORN;
+        let by_itself = by_itself && !matches!(cause, DeathCause::Signalled { signal } if *signal == libc::SIGKILL);
+        let stillborn = self.births.stillborn.entry(process.job).or_default();
+        *stillborn += u32::from(by_itself);
+        let hopeless = by_itself && *stillborn >= STILLBORN;
         if hopeless || matches!(cause, DeathCause::NotStarted { .. }) {
             self.grant_failed(process.job, &process.gpus, cause, out);
         }

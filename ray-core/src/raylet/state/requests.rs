@@ -67,10 +67,6 @@ impl For {
         self.refuse(RayError::Unschedulable { name, why }, out);
     }
 
-    pub(super) fn is_for_an_actor(&self) -> bool {
-        matches!(self, Self::Actor { .. })
-    }
-
     pub(super) fn is_for(&self, actor: ActorId) -> bool {
         matches!(self, Self::Actor { spec, .. } if spec.actor == actor)
     }

@@ -41,6 +41,11 @@ impl Node {
         self.state.driver_joined(driver, job, 7, &mut self.out);
     }
 
+    /// The GCS says that a job is over.
+    pub(super) fn over(&mut self, job: JobId) {
+        self.state.job_over(job, &mut self.out);
+    }
+
     /// The time is this from now on.
     pub(super) fn at(&mut self, now: Duration) -> &mut Self {
         self.now = now;

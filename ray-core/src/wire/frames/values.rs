@@ -110,6 +110,9 @@ impl ArgSpec {
     }
 }
 
+/// Larger ones are not even tried by ring.
+const LARGEST_PLAIN: usize = 1 << 20;
+
 impl ObjectValue {
     /// The references inside the value, with their owners.
     pub fn references(&self) -> Vec<(ObjectId, WorkerId)> {
@@ -119,9 +122,10 @@ impl ObjectValue {
             Self::Failed { .. } => Vec::new(),
         }
     }
-    /// Whether it is known to hold no reference: not so of bytes that are no object.
+    /// Whether it is known to hold no reference, and to be small enough for a ring: not so of bytes that are no object.
     pub(super) fn is_plain(&self) -> bool {
         match self {
+            Self::Inline { object } if object.len() > LARGEST_PLAIN => false,
             Self::Inline { object } => crate::value::refs_of(object).is_ok_and(|refs| refs.is_empty()),
             Self::Stored { refs, .. } => refs.is_empty(),
             Self::Failed { .. } => true,

@@ -12,8 +12,8 @@ use crate::wire::{Frame, ObjectValue};
 use crate::worker::Worker;
 use crate::worker::state::Dest;
 
-/// The largest value that travels whole.
-const LARGEST: usize = 256 << 20;
+/// The largest value that travels whole: all results of a task still fit a frame.
+const LARGEST: usize = 32 << 20;
 
 fn check(len: usize) -> Result<()> {
     if len <= LARGEST {
