@@ -128,11 +128,11 @@ impl RuntimeContext {
     /// # Ok(()) }
     /// ```
     pub fn gpus(&self) -> Vec<usize> {
-        let Some(task) = &self.task else { return Vec::new() };
-        match task.hosting {
-            Hosting::Shared(_) => task.gpus.iter().map(|index| *index as usize).collect(),
-            Hosting::Process if self.has_gpus() => (0..gpus::visible_names().len()).collect(),
-            Hosting::Process => Vec::new(),
+        match &self.task {
+            Some(task) if matches!(task.hosting, Hosting::Shared(_)) => {
+                task.gpus.iter().map(|index| *index as usize).collect()
+            }
+            _ => (0..self.gpu_ids().len()).collect(),
         }
     }
 
@@ -146,13 +146,11 @@ impl RuntimeContext {
                 let name = |index: &u32| names.get(*index as usize).cloned().unwrap_or_else(|| index.to_string());
                 task.gpus.iter().map(name).collect()
             }
-            Hosting::Process if self.has_gpus() => gpus::visible_names(),
+            Hosting::Process if self.assigned_resources().get("GPU").is_some_and(|amount| *amount > 0.0) => {
+                gpus::visible_names()
+            }
             Hosting::Process => Vec::new(),
         }
-    }
-
-    fn has_gpus(&self) -> bool {
-        self.assigned_resources().get("GPU").is_some_and(|amount| *amount > 0.0)
     }
 
     /// The time that the running task has left before its timeout, or that of a task above it, cancels it; `None` without

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ActorSpec, LeaseShape, RetryExceptions, SchedulingStrategy, TaskSpec};
+use super::{ActorSpec, LeaseShape, SchedulingStrategy, TaskSpec};
 use crate::ids::{ActorId, JobId, ObjectId, TaskId, WorkerId};
 
 impl ActorSpec {
@@ -49,23 +49,6 @@ impl LeaseShape {
 impl TaskSpec {
     /// A task that takes and returns nothing.
     pub(crate) fn sample() -> Self {
-        Self {
-            task: TaskId::default(),
-            attempt: 0,
-            owner: WorkerId::random(),
-            parent: TaskId::default(),
-            item: 1,
-            call: None,
-            name: None,
-            args: Vec::new(),
-            returns: 0,
-            stream: None,
-            retry_exceptions: RetryExceptions::Never {},
-            deadline: None,
-            group: None,
-            captures: false,
-            resources: None,
-            retriable: false,
-        }
+        Self::bare(TaskId::default(), WorkerId::random(), 1)
     }
 }

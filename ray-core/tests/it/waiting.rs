@@ -94,6 +94,19 @@ fn the_first_error_wins_without_a_wait_for_those_after_it() {
             .to_string();
         assert!(text.contains("first"), "{text}");
         assert!(get_timeout(&slow, Duration::ZERO).is_err());
+
+        // The failure is there before the value in front of it.
+        let front = signs.gate("front");
+        let opens = front.clone();
+        let awaited = hold::remote(front, 6);
+        let opener = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            opens.open();
+        });
+        let text = get([&awaited, &failed, &slow]).unwrap_err().to_string();
+        assert!(text.contains("first"), "{text}");
+        opener.join().unwrap();
+
         gate.open();
         let later = fail::remote("later");
         let text = get([&slow, &failed, &later]).unwrap_err().to_string();

@@ -1,5 +1,6 @@
 //! What is asked of the spawning thread, and how it becomes a call of `posix_spawn`.
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io::ErrorKind;
@@ -49,7 +50,7 @@ pub struct SpawnRequest {
     /// The arguments, from the program's name on.
     pub args: Vec<OsString>,
     /// The whole environment.
-    pub environment: Vec<(OsString, OsString)>,
+    pub environment: BTreeMap<OsString, OsString>,
     /// The working directory; `None` is the parent's.
     pub working_directory: Option<PathBuf>,
     /// Where its standard output goes.
@@ -63,7 +64,7 @@ pub struct SpawnRequest {
 impl fmt::Debug for SpawnRequest {
     /// Variables by name only: their values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = self.environment.keys().collect();
         f.debug_struct("SpawnRequest")
             .field("executable", &self.executable.path())
             .field("args", &self.args)
@@ -81,20 +82,12 @@ impl SpawnRequest {
         Self {
             executable,
             args,
-            environment: std::env::vars_os().filter(|(name, _)| name != ROLE_VARIABLE).collect(),
+            environment: own_environment(),
             working_directory: None,
             stdout: Output::Inherit,
             stderr: Output::Inherit,
             role: None,
         }
-    }
-
-    /// Sets a variable, whatever the parent's environment says.
-    pub fn set_variable(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
-        let name = name.into();
-        // Of two entries the first would count.
-        self.environment.retain(|(other, _)| *other != name);
-        self.environment.push((name, value.into()));
     }
 
     fn program(&self) -> String {
@@ -157,13 +150,13 @@ impl SpawnRequest {
         descriptors.give_output(&self.stderr, 2)?;
         descriptors.give(&self.executable, EXECUTABLE_FD)?;
         let mut environment = self.environment;
-        environment.retain(|(name, _)| name != ROLE_VARIABLE);
+        environment.remove(OsStr::new(ROLE_VARIABLE));
         if let Some(role) = &self.role {
-            environment.push(descriptors.give_role(role)?.to_variable());
+            environment.extend([descriptors.give_role(role)?.to_variable()]);
         }
         let moves = descriptors.moves;
 
-        let variable = |(name, value): &(OsString, OsString)| {
+        let variable = |(name, value): (&OsString, &OsString)| {
             if name.is_empty() || name.as_bytes().contains(&b'=') {
                 return Err(malformed(format!(
                     "`{}` cannot name a variable",
@@ -194,6 +187,16 @@ impl SpawnRequest {
             first_closed: first_free,
         })
     }
+}
+
+/// This process's environment, but for the variable that gave it a role.
+fn own_environment() -> BTreeMap<OsString, OsString> {
+    let mut environment = BTreeMap::new();
+    for (name, value) in std::env::vars_os().filter(|(name, _)| name != ROLE_VARIABLE) {
+        // Of two entries the first counts.
+        environment.entry(name).or_insert(value);
+    }
+    environment
 }
 
 /// Gathers which descriptor becomes which number in the child. Each is first copied above all those numbers, so that no

@@ -54,9 +54,7 @@ impl Raylet {
             control: theirs.into(),
             descriptors: Vec::new(),
         });
-        if let Some((name, list)) = self.visible_gpus(gpus) {
-            request.set_variable(name, list);
-        }
+        request.environment.extend(self.visible_gpus(gpus));
         Ok((request, ours))
     }
 

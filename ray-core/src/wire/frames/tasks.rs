@@ -105,6 +105,30 @@ impl From<crate::remote::RetryExceptions> for RetryExceptions {
     }
 }
 
+impl TaskSpec {
+    /// A task that takes and returns nothing, without any option.
+    pub(crate) fn bare(task: TaskId, owner: WorkerId, item: u64) -> Self {
+        Self {
+            task,
+            attempt: 0,
+            owner,
+            parent: TaskId::default(),
+            item,
+            call: None,
+            name: None,
+            args: Vec::new(),
+            returns: 0,
+            stream: None,
+            retry_exceptions: RetryExceptions::Never {},
+            deadline: None,
+            group: None,
+            captures: false,
+            resources: None,
+            retriable: false,
+        }
+    }
+}
+
 impl RetryExceptions {
     /// Whether this error is one of them.
     pub fn accepts(self, error: &crate::remote::TaskError) -> bool {

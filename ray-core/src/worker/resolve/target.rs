@@ -61,3 +61,17 @@ pub(super) fn known_values(state: &State, targets: &[Target], place: &mut usize)
     }
     Known::Values
 }
+
+/// Those whose outcome decides: the pending ones before the first that has failed, after which nobody asks for the rest.
+pub(super) fn pending_values<'a>(state: &State, targets: &'a [Target]) -> Vec<&'a Target> {
+    let mut pending = Vec::new();
+    for target in targets {
+        // It is asked once: the outcome of a local task changes without the state's lock.
+        match target.outcome(state) {
+            None => pending.push(target),
+            Some(true) => break,
+            Some(false) => {}
+        }
+    }
+    pending
+}

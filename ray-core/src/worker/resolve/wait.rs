@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Target;
-use super::target::{Known, known_values};
+use super::target::{Known, known_values, pending_values};
 use crate::error::{RayError, Result};
+use crate::worker::state::State;
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, context, execute};
 
@@ -15,15 +16,20 @@ const TOGETHER: usize = 256;
 impl Worker {
     /// A waiter that is done when `wanted` of the objects are ready.
     pub(crate) fn waiter(self: &Arc<Self>, targets: &[Target], wanted: usize) -> Arc<Waiter> {
-        self.watch(targets, |pending| {
-            Waiter::new(wanted.saturating_sub(targets.len() - pending))
-        })
+        self.watch(
+            |state| targets.iter().filter(|target| !target.is_ready(state)).collect(),
+            |pending| Waiter::new(wanted.saturating_sub(targets.len() - pending)),
+        )
     }
 
     /// Makes a waiter, with the number of objects that are pending, and has it told when these are ready.
-    fn watch(self: &Arc<Self>, targets: &[Target], new: impl FnOnce(usize) -> Waiter) -> Arc<Waiter> {
+    fn watch<'a>(
+        self: &Arc<Self>,
+        pending: impl FnOnce(&State) -> Vec<&'a Target>,
+        new: impl FnOnce(usize) -> Waiter,
+    ) -> Arc<Waiter> {
         let (waiter, local) = self.with(|state, _, out| {
-            let pending: Vec<&Target> = targets.iter().filter(|target| !target.is_ready(state)).collect();
+            let pending = pending(state);
             let waiter = Arc::new(new(pending.len()));
             if waiter.is_done() {
                 return (waiter, Vec::new());
@@ -51,9 +57,9 @@ impl Worker {
         waiter
     }
 
-    /// A waiter that is done when all of the objects are ready, or one has failed.
+    /// A waiter that is done when all of the objects are ready up to one that has failed, or another fails.
     fn values_waiter(self: &Arc<Self>, targets: &[Target]) -> Arc<Waiter> {
-        self.watch(targets, Waiter::for_values)
+        self.watch(|state| pending_values(state, targets), Waiter::for_values)
     }
 
     /// Blocks until `wanted` of the objects are ready or the time is over. Returns whether they are.

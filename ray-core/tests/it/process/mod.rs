@@ -23,7 +23,7 @@ fn request(executable: Executable, deed: &str) -> (SpawnRequest, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(HANGS)).unwrap();
     let mut request = SpawnRequest::new(executable);
-    request.environment = vec![(DEED.into(), deed.into())];
+    request.environment = [(DEED.into(), deed.into())].into();
     request.role = Some(SpawnRole {
         name: ROLE.to_owned(),
         control: theirs.into(),
@@ -365,7 +365,7 @@ fn what_cannot_start_says_why_and_what_to_do() {
     let program = || request(Executable::current().unwrap(), "report").0;
 
     let mut too_big = program();
-    too_big.environment.push(("BIG".into(), "x".repeat(16 << 20).into()));
+    too_big.environment.insert("BIG".into(), "x".repeat(16 << 20).into());
     let error = spawner.spawn_blocking(too_big).unwrap_err();
     assert!(matches!(error, Error::Spawn { .. }));
     assert!(error.to_string().contains("pass less"), "{error}");
@@ -376,7 +376,7 @@ fn what_cannot_start_says_why_and_what_to_do() {
     assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
 
     let mut zero = program();
-    zero.environment.push(("SECRET".into(), "a\0b".into()));
+    zero.environment.insert("SECRET".into(), "a\0b".into());
     let error = spawner.spawn_blocking(zero).unwrap_err().to_string();
     assert!(error.contains("SECRET") && !error.contains("a\0b"), "{error}");
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::{ActorHost, restore};
 use crate::error::{RayError, Result};
-use crate::ids::{ObjectId, TaskId, WorkerId};
+use crate::ids::{ObjectId, WorkerId};
 use crate::registry::ActorType;
 use crate::remote::{Arguments, ConstructBody, Incoming, Instance, TaskError};
-use crate::wire::{ActorSpec, ArgSpec, Frame, RetryExceptions, TaskOutcome, TaskSpec};
+use crate::wire::{ActorSpec, ArgSpec, Frame, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 use crate::worker::context::{self, Resources, TaskContext, WithContext};
 use crate::worker::execute::outcome::{failed, panicked};
@@ -136,21 +136,8 @@ pub(in crate::worker::execute) fn constructor_arguments(worker: &Arc<Worker>, ar
 /// The constructor seen as a task, for its errors and its context.
 pub(in crate::worker::execute) fn constructor_spec(worker: &Worker, spec: &ActorSpec, restarts: u32) -> TaskSpec {
     TaskSpec {
-        task: spec.handle.task(),
         attempt: restarts,
-        owner: worker.identity.worker,
-        parent: TaskId::default(),
-        item: spec.item,
-        call: None,
-        name: None,
-        args: Vec::new(),
-        returns: 0,
-        stream: None,
-        retry_exceptions: RetryExceptions::Never {},
-        deadline: None,
-        group: None,
-        captures: false,
         resources: Some(spec.resources.clone()),
-        retriable: false,
+        ..TaskSpec::bare(spec.handle.task(), worker.identity.worker, spec.item)
     }
 }
