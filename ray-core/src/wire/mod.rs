@@ -4,6 +4,7 @@
 //! - [`codec`]: how they become bytes;
 //! - [`connection`]: in order, without loss, inside one process or over a Unix socket, descriptors included;
 //! - [`handshake`]: who may talk to whom;
+//! - [`tcp`]: between nodes, for who has the cluster's [`token`];
 //! - [`blocking`]: the same bytes by blocking calls, for a thread that does nothing else.
 //!
 //! *Absent on purpose:* nothing here knows what a task, a lease or an actor means.
@@ -14,6 +15,8 @@ pub mod connection;
 pub mod frames;
 pub mod handshake;
 mod socket;
+pub(crate) mod tcp;
+pub(crate) mod token;
 #[cfg(test)]
 mod testing;
 
