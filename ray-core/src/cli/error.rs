@@ -7,11 +7,20 @@ use crate::config::ConfigError;
 use crate::head::NodeError;
 use crate::registry::RegistryError;
 use crate::session::{self, NoNode};
+use crate::wire::token::TokenError;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    #[error("`ray start` starts a head node only, so far: add `--head`")]
-    NoHead,
+    #[error(
+        "the node needs a part: `--head` for the first node of a cluster, `--address HOST:PORT` of the head for a further one"
+    )]
+    NoPart,
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(
+        "the home directory is unknown: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to the file of the cluster's token"
+    )]
+    NoHome,
     #[error("a node runs on this machine already, in {0}: `ray status` shows it, `ray stop` ends it")]
     Runs(String),
     #[error("its settings: {0}")]

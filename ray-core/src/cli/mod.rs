@@ -4,6 +4,7 @@
 
 mod client;
 mod error;
+mod get_auth_token;
 mod start;
 mod status;
 mod stop;
@@ -32,6 +33,8 @@ enum Command {
     Start(start::StartArgs),
     /// Says what the node of this machine has and does.
     Status(status::StatusArgs),
+    /// Prints the cluster's token, which other nodes need to join.
+    GetAuthToken(get_auth_token::GetAuthTokenArgs),
     /// Ends the node of this machine, with all that runs on it.
     Stop(stop::StopArgs),
 }
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Start(args) => start::run(args),
         Command::Status(args) => status::run(&args),
+        Command::GetAuthToken(args) => get_auth_token::run(&args),
         Command::Stop(args) => stop::run(&args),
     };
     match done {

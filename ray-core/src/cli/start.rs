@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,9 +11,10 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::{Client, block_on};
+use super::get_auth_token::cluster_token;
 use super::{CliError, Place, say};
 use crate::config::{Config, Sources};
-use crate::head;
+use crate::head::{self, Part};
 use crate::process::start_again_detached;
 use crate::session::Session;
 
@@ -20,8 +22,18 @@ use crate::session::Session;
 #[derive(Debug, Args)]
 pub(super) struct StartArgs {
     /// The node is the head of a cluster.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "address")]
     head: bool,
+    /// The node joins the cluster whose head listens at this address.
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+    /// The head listens on this port; 0 takes any.
+    #[arg(long, default_value_t = 6379)]
+    port: u16,
+    /// The address of this machine under which other nodes reach the node. [default: that of the way to the head, and on the
+    /// head that of the way to the world]
+    #[arg(long, value_name = "IP")]
+    node_ip_address: Option<IpAddr>,
     /// Stays in the foreground until the node ends; SIGTERM and SIGINT end it.
     #[arg(long)]
     block: bool,
@@ -51,8 +63,8 @@ pub(super) struct StartArgs {
 const READY: &str = "ready ";
 
 pub(super) fn run(args: StartArgs) -> Result<(), CliError> {
-    if !args.head {
-        return Err(CliError::NoHead);
+    if !args.head && args.address.is_none() {
+        return Err(CliError::NoPart);
     }
     let base = args.place.base()?;
     match block_on(Client::connect(base.as_deref())) {
@@ -63,24 +75,28 @@ pub(super) fn run(args: StartArgs) -> Result<(), CliError> {
     if args.block || args.detached {
         return serve(&args, base.as_deref());
     }
-    let session = start_in_background()?;
-    say(&format!(
+    let (address, session) = start_in_background()?;
+    let mut text = format!(
         "a node runs, with its logs in {session}/logs\n\n\
-         A program joins it with `Ray::builder().address(\"auto\").init()`, or with RAY_ADDRESS=auto.\n\
-         `ray status` shows it, `ray stop` ends it."
-    ));
+         A program joins it with `Ray::builder().address(\"auto\").init()`, or with RAY_ADDRESS=auto.\n"
+    );
+    if args.head {
+        text += &format!("A further node joins it with `ray start --address {address}`.\n");
+    }
+    say(&(text + "`ray status` shows it, `ray stop` ends it."));
     Ok(())
 }
 
-/// Starts this command again as a process that outlives this one. Returns its session's directory once it is ready.
-fn start_in_background() -> Result<String, CliError> {
+/// Starts this command again as a process that outlives this one. Returns its address and its session's directory once it is
+/// ready.
+fn start_in_background() -> Result<(String, String), CliError> {
     let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
     args.push("--detached".into());
     let said = start_again_detached(&args).map_err(CliError::Spawn)?;
     for line in BufReader::new(said).lines() {
         let line = line.map_err(CliError::Spawn)?;
-        match line.strip_prefix(READY) {
-            Some(session) => return Ok(session.to_owned()),
+        match line.strip_prefix(READY).and_then(|ready| ready.split_once(' ')) {
+            Some((address, session)) => return Ok((address.to_owned(), session.to_owned())),
             None => say(&line),
         }
     }
@@ -95,6 +111,11 @@ fn serve(args: &StartArgs, base: Option<&Path>) -> Result<(), CliError> {
     }
     let (config, resources) = args.config()?;
     let session = Arc::new(Session::create_in(base)?);
+    let token = cluster_token(&config, args.head)?;
+    let part = match &args.address {
+        Some(head) => Part::Worker { head: head.clone() },
+        None => Part::Head { port: args.port },
+    };
     let plan = head::plan(&config, resources, session).map_err(CliError::Memory)?;
     crate::logging::in_worker(&config.cluster);
     block_on(async {
@@ -107,18 +128,20 @@ fn serve(args: &StartArgs, base: Option<&Path>) -> Result<(), CliError> {
                 _ = interrupt.recv() => {}
             }
         };
-        let detached = args.detached;
-        Ok(head::run_node(plan, |session| announce(session, detached), signalled).await?)
+        let announce = |session: &Session, address| announce(session, address, args.detached);
+        Ok(head::run_node(plan, (part, args.node_ip_address, token), announce, signalled).await?)
     })
 }
 
 /// Tells whoever started the node that it is ready.
-fn announce(session: &Session, detached: bool) {
+fn announce(session: &Session, address: SocketAddr, detached: bool) {
     let path = session.path().display();
     if !detached {
-        return say(&format!("a node runs, with its logs in {path}/logs; SIGINT ends it"));
+        return say(&format!(
+            "a node runs at {address}, with its logs in {path}/logs; SIGINT ends it"
+        ));
     }
-    say(&format!("{READY}{path}"));
+    say(&format!("{READY}{address} {path}"));
     // From now on it writes to its session.
     let logs = ["node.out", "node.err"].map(|name| session.open_log(name));
     if let [Ok(out), Ok(err)] = logs {

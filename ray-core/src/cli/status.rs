@@ -1,12 +1,14 @@
 //! `ray status`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::Args;
 
 use super::client::{Client, block_on};
 use super::{CliError, Place, say};
-use crate::wire::{Frame, NodeReport};
+use crate::ids::NodeId;
+use crate::wire::{Frame, GcsReply, GcsRequest, NodeReport, NodeStanding};
 
 /// Which node is asked.
 #[derive(Debug, Args)]
@@ -23,13 +25,26 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
             _ => None,
         };
         let report = client.ask(Frame::NodeReport { request: 1 }, reply).await?;
-        say(&shown(&client.welcome.session_dir, &report));
+        let question = Frame::GcsRequest {
+            request: 2,
+            from: client.welcome.worker,
+            body: Box::new(GcsRequest::ListNodes {}),
+        };
+        let reply = |frame| match frame {
+            Frame::GcsReply { body, .. } => match *body {
+                GcsReply::Nodes { nodes } => Some(nodes),
+                _ => None,
+            },
+            _ => None,
+        };
+        let nodes = client.ask(question, reply).await?;
+        say(&shown(&client.welcome.session_dir, &report, &nodes));
         Ok(())
     })
 }
 
 /// The report, for people.
-fn shown(session: &str, report: &NodeReport) -> String {
+fn shown(session: &str, report: &NodeReport, nodes: &[NodeStanding]) -> String {
     let mut text = format!("node     {}\nsession  {session}\n\nresources\n", report.node);
     let width = report.total.keys().map(String::len).max().unwrap_or(0);
     for (name, total) in &report.total {
@@ -56,6 +71,35 @@ fn shown(session: &str, report: &NodeReport) -> String {
         let _written = writeln!(text, "{:>9}  {:8}  {}", worker.pid, worker.state, worker.serves);
     }
     text.truncate(text.trim_end().len());
+    text += &cluster(report.node, nodes);
+    text
+}
+
+/// The nodes of the cluster.
+fn cluster(here: NodeId, nodes: &[NodeStanding]) -> String {
+    let living = nodes.iter().filter(|node| node.death.is_none()).count();
+    let mut text = format!("\n\nnodes: {living} alive, {} dead", nodes.len() - living);
+    for NodeStanding {
+        info,
+        head,
+        death,
+        available,
+    } in nodes
+    {
+        let part = match (head, info.node == here) {
+            (true, true) => "head, this one",
+            (true, false) => "head",
+            (false, true) => "this one",
+            (false, false) => "",
+        };
+        let amount = |resources: &BTreeMap<String, f64>, name| resources.get(name).copied().unwrap_or_default();
+        let total = amount(&info.resources, "CPU");
+        let stands = match death {
+            None => format!("{} of {total} CPUs in use", total - amount(available, "CPU")),
+            Some(why) => format!("dead: {why}"),
+        };
+        let _written = write!(text, "\n  {}  {:21}  {:14}  {stands}", info.node, info.address, part);
+    }
     text
 }
 
@@ -95,7 +139,7 @@ mod tests {
             ],
             pending_leases: 3,
         };
-        let text = shown("/tmp/ray/session", &report);
+        let text = shown("/tmp/ray/session", &report, &[]);
         assert!(text.contains("CPU     1.5 of 4 in use"), "{text}");
         assert!(text.contains("memory  0.00 GiB of 2.00 GiB in use"), "{text}");
         assert!(text.contains("1 drivers, 3 requests wait"), "{text}");

@@ -68,6 +68,9 @@ settings! {
         /// `ray::head`, instead of the driver's. It ends with the driver; workers get the environment that the driver had
         /// at `init()`.
         head_process: bool = false,
+        /// The file of the cluster's token, unless the environment variable `RAY_AUTH_TOKEN` holds the token itself. Default:
+        /// `~/.ray/auth_token`.
+        auth_token_path: Option<PathBuf> = None,
         /// Where names of actors hold. Default: a namespace of the session alone.
         namespace: Option<String> = None,
         /// Whether the driver shows what workers print.
@@ -134,6 +137,10 @@ settings! {
         gcs_server_request_timeout_seconds: u64 = 60,
         /// How long a request of a saved actor to object storage may take, with all attempts, before it is an error.
         checkpoint_storage_timeout_ms: u64 = 30_000,
+        /// How often a node gives the head a sign of life.
+        health_check_period_ms: u64 = 500,
+        /// Who gives no sign of life for so long is dead to the others: a node to its head, the head to its nodes.
+        health_check_timeout_ms: u64 = 2_500,
         /// Which lines are logged.
         log_level: LogLevel = LogLevel::info(),
         /// How log lines are written.

@@ -18,7 +18,8 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::error::RayError;
-use crate::gcs::state::{Asker, Node, Outbox, refuse};
+use crate::gcs::nodes::Node;
+use crate::gcs::state::{Asker, Outbox, refuse};
 use crate::ids::{ActorId, JobId, NodeId, WorkerId};
 use crate::wire::{ActorInfo, ActorSpec, ActorState, DeathCause, GcsReply, SaveState};
 use actor::{Actor, Stop};

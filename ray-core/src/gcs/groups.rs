@@ -17,7 +17,8 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::RayError;
-use crate::gcs::state::{Asker, Node, Outbox, refuse};
+use crate::gcs::nodes::Node;
+use crate::gcs::state::{Asker, Outbox, refuse};
 use crate::ids::{NodeId, PlacementGroupId, WorkerId};
 use crate::wire::{Frame, GcsReply, GroupInfo, GroupState};
 pub(super) use group::Wanted;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::gcs::actors::Actors;
-use crate::gcs::state::{Node, Outbox};
+use crate::gcs::nodes::Node;
+use crate::gcs::state::Outbox;
 use crate::ids::{JobId, NodeId, WorkerId};
 use crate::wire::Frame;
 

@@ -9,6 +9,7 @@ mod actors;
 mod groups;
 mod jobs;
 mod kv;
+mod nodes;
 mod service;
 mod state;
 

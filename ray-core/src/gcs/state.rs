@@ -7,6 +7,7 @@ use crate::gcs::actors::Actors;
 use crate::gcs::groups::{Groups, Wanted};
 use crate::gcs::jobs::Jobs;
 use crate::gcs::kv::KeyValues;
+use crate::gcs::nodes::{Node, Nodes};
 use crate::ids::{NodeId, WorkerId};
 use crate::wire::{Frame, GcsEvent, GcsReply, GcsRequest};
 
@@ -22,13 +23,6 @@ pub enum Effect {
     },
 }
 
-/// A node as the GCS sees it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Node {
-    pub(super) total: BTreeMap<String, f64>,
-    pub(super) available: BTreeMap<String, f64>,
-}
-
 /// Who asked, and through which node the answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Asker {
@@ -39,7 +33,7 @@ pub(super) struct Asker {
 /// All that the cluster must remember.
 #[derive(Debug, Default)]
 pub struct Gcs {
-    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) nodes: Nodes,
     actors: Actors,
     groups: Groups,
     jobs: Jobs,
@@ -76,22 +70,16 @@ impl Gcs {
     pub fn handle(&mut self, node: NodeId, frame: Frame) -> Vec<Effect> {
         let mut out = Outbox::default();
         match frame {
-            Frame::RegisterNode { node, resources } => {
-                self.nodes.insert(
-                    node,
-                    Node {
-                        total: resources.clone(),
-                        available: resources,
-                    },
-                );
-                self.actors.place_waiting(&self.nodes, &mut out);
-                self.groups.place_waiting(&self.nodes, &mut out);
+            Frame::RegisterNode { info } => {
+                if !self.nodes.register(*info) {
+                    return Vec::new();
+                }
+                self.actors.place_waiting(&self.nodes.living, &mut out);
+                self.groups.place_waiting(&self.nodes.living, &mut out);
             }
             Frame::NodeResources { available } => {
-                if let Some(node) = self.nodes.get_mut(&node) {
-                    node.available = available;
-                }
-                self.groups.place_waiting(&self.nodes, &mut out);
+                self.nodes.set_available(node, available);
+                self.groups.place_waiting(&self.nodes.living, &mut out);
             }
             Frame::GcsRequest { request, from, body } => {
                 let asker = Asker { node, worker: from };
@@ -117,14 +105,15 @@ impl Gcs {
             }
             Frame::WorkerEnded { worker, actor, cause } => {
                 if let Some(actor) = actor {
-                    self.actors.worker_ended(actor, &cause, &self.nodes, &mut out);
+                    self.actors.worker_ended(actor, &cause, &self.nodes.living, &mut out);
                 }
                 self.actors.owner_ended(worker, &mut out);
                 self.actors.forget_watcher(worker);
                 self.groups.owner_ended(worker, &mut out);
             }
             Frame::BundlesReserved { group, reserved } => {
-                self.groups.reserved(group, (node, reserved), &self.nodes, &mut out);
+                self.groups
+                    .reserved(group, (node, reserved), &self.nodes.living, &mut out);
             }
             Frame::GroupWanted { group } => self.groups.wanted_by(node, group, &mut out),
             Frame::AddJob { driver, namespace } => self.jobs.add(node, driver, namespace, &mut out),
@@ -137,11 +126,13 @@ impl Gcs {
         self.settle(out)
     }
 
-    /// The connection to a node is gone.
-    pub fn node_lost(&mut self, node: NodeId) -> Vec<Effect> {
+    /// A node is dead, or cut off, which is the same.
+    pub fn node_lost(&mut self, node: NodeId, why: &str) -> Vec<Effect> {
         let mut out = Outbox::default();
-        self.nodes.remove(&node);
-        self.actors.node_lost(node, &self.nodes, &mut out);
+        if !self.nodes.lost(node, why) {
+            return Vec::new();
+        }
+        self.actors.node_lost(node, &self.nodes.living, &mut out);
         for job in self.jobs.of_node(node) {
             self.jobs.driver_gone(job);
             self.actors.job_ended(job, &mut out);
@@ -151,15 +142,15 @@ impl Gcs {
 
     /// What may follow from any event.
     fn settle(&mut self, mut out: Outbox) -> Vec<Effect> {
-        self.actors.place_heirs(&self.nodes, &mut out);
-        self.jobs.end_over(&self.actors, &self.nodes, &mut out);
+        self.actors.place_heirs(&self.nodes.living, &mut out);
+        self.jobs.end_over(&self.actors, &self.nodes.living, &mut out);
         out.0
     }
 
     fn answer(&mut self, asker: Asker, request: GcsRequest, out: &mut Outbox) -> GcsReply {
         match request {
             GcsRequest::CreateActor { spec, get_if_exists } => {
-                self.actors.create(asker, spec, get_if_exists, &self.nodes, out)
+                self.actors.create(asker, spec, get_if_exists, &self.nodes.living, out)
             }
             GcsRequest::FindActor { name, namespace } => self.actors.find(&name, &namespace),
             GcsRequest::WatchActor { actor } => self.actors.watch(asker, actor),
@@ -185,7 +176,7 @@ impl Gcs {
                     owner,
                     detached,
                 };
-                self.groups.create(asker, group, wanted, &self.nodes, out)
+                self.groups.create(asker, group, wanted, &self.nodes.living, out)
             }
             GcsRequest::RemoveGroup { group } => self.groups.remove(group, out),
             GcsRequest::WatchGroup { group } => self.groups.watch(asker, group),
@@ -203,16 +194,19 @@ impl Gcs {
             GcsRequest::KvKeys { prefix } => GcsReply::Keys {
                 keys: self.kv.keys(&prefix),
             },
+            GcsRequest::ListNodes {} => GcsReply::Nodes {
+                nodes: self.nodes.list(),
+            },
             GcsRequest::ClusterResources {} => {
                 let sum = |part: fn(&Node) -> &BTreeMap<String, f64>| {
                     let mut sum = BTreeMap::<String, f64>::new();
-                    for (name, amount) in self.nodes.values().flat_map(part) {
+                    for (name, amount) in self.nodes.living.values().flat_map(part) {
                         *sum.entry(name.clone()).or_default() += amount;
                     }
                     sum
                 };
                 GcsReply::Resources {
-                    total: sum(|node| &node.total),
+                    total: sum(Node::total),
                     available: sum(|node| &node.available),
                 }
             }

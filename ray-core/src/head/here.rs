@@ -8,13 +8,32 @@ use crate::gcs;
 use crate::host::Memory;
 use crate::raylet::{Handle, Options, Raylet};
 use crate::session::Session;
-use crate::wire::HeadSetup;
 use crate::wire::connection::local_pair;
+use crate::wire::{HeadSetup, Receiver, Sender};
 
 /// Starts GCS and raylet on the current runtime. The raylet ends both.
 pub(super) async fn start(setup: HeadSetup, session: Arc<Session>) -> Result<Handle, Error> {
+    let gcs = gcs::serve();
+    start_raylet(setup, session, String::new(), connect(&gcs).await?)
+}
+
+/// A raylet's connection to a GCS of this process.
+pub(super) async fn connect(gcs: &gcs::Handle) -> Result<(Sender, Receiver), Error> {
+    let [near, far] = local_pair();
+    gcs.join(far).await.map_err(|_ended| Error::Gcs)?;
+    Ok(near)
+}
+
+/// Starts a raylet on the current runtime, which others reach at this address.
+pub(super) fn start_raylet(
+    setup: HeadSetup,
+    session: Arc<Session>,
+    address: String,
+    gcs: (Sender, Receiver),
+) -> Result<Handle, Error> {
     let options = Options {
         node: setup.node,
+        address,
         resources: setup.resources,
         gpus: setup.gpus,
         idle_workers: setup.idle_workers as usize,
@@ -24,8 +43,5 @@ pub(super) async fn start(setup: HeadSetup, session: Arc<Session>) -> Result<Han
         config: config::Node::received(&setup.node_config)?,
         cluster: config::Cluster::received(&setup.cluster_config)?,
     };
-    let gcs = gcs::serve();
-    let [near, far] = local_pair();
-    gcs.join(far).await.map_err(|_ended| Error::Gcs)?;
-    Ok(Raylet::start(options, near)?)
+    Ok(Raylet::start(options, gcs)?)
 }

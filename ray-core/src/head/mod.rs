@@ -11,6 +11,8 @@
 //!   beside the raylet, and only the driver may write to its terminal). The connection for lines is one of its own that
 //!   blocks, so that a slow terminal stops the follower and nothing else.
 
+#[cfg(feature = "cli")]
+mod cluster;
 mod error;
 mod here;
 mod main;
@@ -32,7 +34,7 @@ use crate::wire::{HeadSetup, JobSetup, Receiver, Sender};
 
 pub(crate) use error::Error;
 #[cfg(feature = "cli")]
-pub(crate) use node::{NodeError, run_node};
+pub(crate) use node::{NodeError, Part, run_node};
 pub(crate) use plan::{JobPlan, Plan, plan, plan_job};
 use printing::Printing;
 use process::HeadProcess;

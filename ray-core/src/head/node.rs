@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,14 @@ use rustix::process::{Pid, PidfdFlags};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::cluster::{self, Cluster, JoinError, Port, Pulse, own_address};
 use super::{Error, Plan, here, output};
 use crate::raylet;
 use crate::session::{self, Session};
 use crate::wire::connection::over_socket;
+use crate::wire::tcp::ListenError;
+use crate::wire::token::Token;
+use crate::{config, gcs};
 
 /// A pause after `accept` failed: descriptors may have run out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -28,23 +33,50 @@ pub(crate) enum NodeError {
     Socket { path: String, source: io::Error },
     #[error(transparent)]
     Session(#[from] session::Error),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error("its thread for signs of life: {0}")]
+    Pulse(io::Error),
+}
+
+/// The part that a node has in its cluster.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// It is the head, and listens on this port; 0 is any.
+    Head { port: u16 },
+    /// It joins the head at this address.
+    Worker { head: String },
+}
+
+/// A node that runs, and its ways to other nodes.
+struct Started {
+    raylet: raylet::Handle,
+    port: Port,
+    /// The way to the head, of a node that is none.
+    _pulse: Option<Pulse>,
 }
 
 /// Runs a node until somebody asks it to end, or `until` does. `ready` is called once drivers can come.
 pub(crate) async fn run_node(
     plan: Plan,
-    ready: impl FnOnce(&Session),
+    (part, host, token): (Part, Option<IpAddr>, Token),
+    ready: impl FnOnce(&Session, SocketAddr),
     until: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let session = plan.session.clone();
     let claim = session.claim_node()?;
-    let raylet = here::start(plan.setup, session.clone()).await?;
+    let Started { raylet, port, _pulse } = match part {
+        Part::Head { port } => start_head(plan, host.unwrap_or_else(own_address), port, token).await?,
+        Part::Worker { head } => start_worker(plan, host, &head, token).await?,
+    };
     let listener = listen(&session)?;
     let accepting = tokio::spawn(accept(listener, raylet.clone()));
     if let Some(claim) = &claim {
         claim.announce()?;
     }
-    ready(&session);
+    ready(&session, port.address());
     tokio::select! {
         () = raylet.stopped() => {}
         () = until => {}
@@ -53,6 +85,46 @@ pub(crate) async fn run_node(
     raylet.shutdown().await;
     accepting.abort();
     Ok(())
+}
+
+async fn start_head(plan: Plan, host: IpAddr, port: u16, token: Token) -> Result<Started, NodeError> {
+    let gcs = gcs::serve();
+    let config = config::Cluster::received(&plan.setup.cluster_config).map_err(Error::Config)?;
+    let cluster = Cluster {
+        gcs: gcs.clone(),
+        config: plan.setup.cluster_config.clone(),
+        silence: Duration::from_millis(config.health_check_timeout_ms),
+    };
+    let port = Port::open(host, port, token, Some(cluster)).await?;
+    let near = here::connect(&gcs).await?;
+    let raylet = here::start_raylet(plan.setup, plan.session, port.address().to_string(), near)?;
+    Ok(Started {
+        raylet,
+        port,
+        _pulse: None,
+    })
+}
+
+async fn start_worker(mut plan: Plan, host: Option<IpAddr>, head: &str, token: Token) -> Result<Started, NodeError> {
+    let node = plan.setup.node;
+    let joined = cluster::join(head, &token, node).await?;
+    let port = Port::open(host.unwrap_or(joined.own), 0, token, None).await?;
+    let config = config::Cluster::received(&joined.cluster_config).map_err(Error::Config)?;
+    plan.setup.cluster_config = joined.cluster_config;
+    let raylet = here::start_raylet(plan.setup, plan.session, port.address().to_string(), joined.gcs)?;
+    let lost = raylet.clone();
+    let pulse = Pulse::start(
+        node,
+        joined.alive,
+        Duration::from_millis(config.health_check_period_ms),
+        Duration::from_millis(config.health_check_timeout_ms),
+        move |why| lost.head_lost(why),
+    );
+    Ok(Started {
+        raylet,
+        port,
+        _pulse: Some(pulse.map_err(NodeError::Pulse)?),
+    })
 }
 
 fn listen(session: &Arc<Session>) -> Result<UnixListener, NodeError> {

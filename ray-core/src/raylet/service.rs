@@ -71,7 +71,7 @@ impl Raylet {
             idle_time,
             Duration::from_millis(options.config.checkpoint_at_end_ms),
         );
-        gcs_sender.send(state.registration());
+        gcs_sender.send(state.registration(options.address.clone()));
         tokio::spawn(read_gcs(gcs_receiver, inputs.clone()));
         let stop = Arc::new(Notify::new());
         let handle = Handle {
@@ -172,7 +172,8 @@ impl Raylet {
             Input::Gcs(Frame::JobAdded { driver, job }) => self.job_added(driver, job, out),
             Input::Gcs(Frame::JobOver { job }) => self.job_over(job, out),
             Input::Gcs(frame) => self.state.gcs_frame(frame, now, out),
-            Input::GcsGone => tracing::warn!(target: "ray_core::raylet", "the GCS is gone"),
+            Input::GcsGone => self.head_lost("the connection to the head has ended"),
+            Input::HeadLost(why) => self.head_lost(&why),
             Input::StoreReport(reply) => {
                 let _gone = reply.send(self.store.report());
             }
@@ -182,6 +183,12 @@ impl Raylet {
 
     fn asked_to_stop(&self, by: WorkerId) {
         tracing::info!(target: "ray_core::raylet", %by, "the node is asked to end");
+        self.stop.notify_one();
+    }
+
+    /// CL-3 of `head/cluster`. In a node that has its head within, that happens at the end only.
+    fn head_lost(&self, why: &str) {
+        tracing::error!(target: "ray_core::raylet", why, "the node has lost its head, and ends");
         self.stop.notify_one();
     }
 

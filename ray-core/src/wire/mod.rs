@@ -15,10 +15,12 @@ pub mod connection;
 pub mod frames;
 pub mod handshake;
 mod socket;
+#[cfg(feature = "cli")]
 pub(crate) mod tcp;
-pub(crate) mod token;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "cli")]
+pub(crate) mod token;
 
 pub use codec::{Reader, Wire, WireError, from_bytes, to_bytes};
 pub(crate) use codec::{wire_type, wire_types};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ActorSpec, LeaseShape, SchedulingStrategy, TaskSpec};
-use crate::ids::{ActorId, JobId, ObjectId, TaskId, WorkerId};
+use super::{ActorSpec, LeaseShape, NodeInfo, SchedulingStrategy, TaskSpec};
+use crate::ids::{ActorId, JobId, NodeId, ObjectId, TaskId, WorkerId};
 
 impl ActorSpec {
     /// An actor `Counter` that takes nothing, without a name.
@@ -30,6 +30,19 @@ impl ActorSpec {
             strategy: SchedulingStrategy::Default {},
             checkpoint: None,
             shared: false,
+        }
+    }
+}
+
+impl NodeInfo {
+    /// A node of so many CPUs.
+    pub(crate) fn sample(cpus: f64) -> Self {
+        Self {
+            node: NodeId::random(),
+            address: "10.0.0.1:5000".into(),
+            host: "host".into(),
+            pid: 1,
+            resources: BTreeMap::from([("CPU".to_owned(), cpus)]),
         }
     }
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use super::Actors;
 use super::actor::Actor;
-use crate::gcs::state::{Node, Outbox};
+use crate::gcs::nodes::Node;
+use crate::gcs::state::Outbox;
 use crate::ids::{ActorId, NodeId};
 use crate::wire::{DeathCause, Frame, SchedulingStrategy};
 
@@ -24,7 +25,7 @@ fn choose(strategy: &SchedulingStrategy, nodes: &BTreeMap<NodeId, Node>) -> Opti
 
 fn free_share(node: &Node) -> f64 {
     let amount = |resources: &BTreeMap<String, f64>| resources.get("CPU").copied().unwrap_or(0.0);
-    amount(&node.available) / amount(&node.total).max(1.0)
+    amount(&node.available) / amount(node.total()).max(1.0)
 }
 
 impl Actor {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use super::attempt::Attempt;
 use super::group::Group;
-use crate::gcs::state::{Node, Outbox};
+use crate::gcs::nodes::Node;
+use crate::gcs::state::Outbox;
 use crate::ids::{NodeId, PlacementGroupId};
 use crate::scheduling::bundles::{self, PlanError};
 use crate::scheduling::{NodeView, ResourceSet};
@@ -75,10 +76,10 @@ impl Group {
 /// The nodes as they are, or as they will be when nothing runs there.
 fn views(nodes: &BTreeMap<NodeId, Node>, empty: bool) -> Vec<NodeView> {
     let view = |(id, node): (&NodeId, &Node)| {
-        let free = if empty { &node.total } else { &node.available };
+        let free = if empty { node.total() } else { &node.available };
         NodeView::new(
             *id,
-            &ResourceSet::from_numbers(&node.total).ok()?,
+            &ResourceSet::from_numbers(node.total()).ok()?,
             &ResourceSet::from_numbers(free).ok()?,
         )
         .ok()

@@ -91,6 +91,12 @@ impl Handle {
         self.stop.notified().await;
     }
 
+    /// The head cannot be reached any more: the node ends. For a thread outside the runtime.
+    pub(crate) fn head_lost(&self, why: String) {
+        // One that has ended needs no news.
+        let _ended = self.inputs.blocking_send(Input::HeadLost(why));
+    }
+
     /// What the node's store holds.
     pub async fn store_report(&self) -> Result<ray_objstore::Report, Error> {
         let (reply, report) = oneshot::channel();

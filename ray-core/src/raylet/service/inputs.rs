@@ -42,6 +42,8 @@ pub(super) enum Input {
     },
     Gcs(Frame),
     GcsGone,
+    /// The head gives no signs of life.
+    HeadLost(String),
     StoreReport(oneshot::Sender<ray_objstore::Report>),
     Shutdown(oneshot::Sender<()>),
 }

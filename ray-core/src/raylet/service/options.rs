@@ -14,6 +14,8 @@ use crate::session::Session;
 pub struct Options {
     /// The node's id.
     pub node: NodeId,
+    /// Where other nodes reach it; empty if none can.
+    pub address: String,
     /// What the node has.
     pub resources: BTreeMap<String, f64>,
     /// How the node's GPUs are named to workers, by index.

@@ -11,7 +11,7 @@ use super::{Effect, Effects, State};
 use crate::ids::WorkerId;
 use crate::raylet::convert::to_numbers;
 use crate::raylet::workers::Role;
-use crate::wire::{Frame, NodeReport, WorkerReport};
+use crate::wire::{Frame, NodeInfo, NodeReport, WorkerReport};
 
 /// What the GCS knows of the node's resources.
 #[derive(Debug, Default)]
@@ -30,12 +30,16 @@ impl Told {
 
 impl State {
     /// What the node tells the GCS when it joins.
-    pub(in crate::raylet) fn registration(&mut self) -> Frame {
+    pub(in crate::raylet) fn registration(&mut self, address: String) -> Frame {
         self.told.free = to_numbers(&self.resources.total());
-        Frame::RegisterNode {
+        let info = NodeInfo {
             node: self.node,
+            address,
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
             resources: self.told.free.clone(),
-        }
+        };
+        Frame::RegisterNode { info: Box::new(info) }
     }
 
     /// RG-2: something may have been taken or given back.

@@ -1,7 +1,7 @@
 //! [`Frame`]: every message, with its tag.
 //!
 //! Tags are grouped: 1.. handshake, 10.. a process to its raylet, 30.. a raylet to a process, 50.. between workers,
-//! 80.. to and from the GCS. A tag never changes meaning, and that of a removed message is not used again.
+//! 80.. to and from the GCS, 110.. between nodes. A tag never changes meaning, and that of a removed message is not used again.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::gcs::{GcsEvent, GcsReply, GcsRequest};
 use super::groups::GroupState;
 use super::handshake::{HeadSetup, Hello, JobSetup, Welcome};
 use super::leases::{HostLease, LeaseShape};
-use super::nodes::NodeReport;
+use super::nodes::{NodeInfo, NodeReport};
 use super::tasks::TaskSpec;
 use super::values::{ObjectValue, TaskOutcome};
 use crate::error::RayError;
@@ -434,9 +434,7 @@ wire_types! {
         /// A raylet joins.
         RegisterNode {
             /// The node.
-            node: NodeId,
-            /// What it has.
-            resources: BTreeMap<String, f64>,
+            info: Box<NodeInfo>,
         },
         84 =>
         /// A worker process of a node has ended.
@@ -553,6 +551,25 @@ wire_types! {
         JobOver {
             /// The job.
             job: JobId,
+        },
+        110 =>
+        /// The first frame of a node on its connection to the head. `RegisterNode` follows the answer.
+        JoinCluster {
+            /// The node.
+            node: NodeId,
+        },
+        111 =>
+        /// The head's answer to `JoinCluster`.
+        ClusterJoined {
+            /// Settings of cluster scope, as text.
+            cluster_config: BTreeMap<String, String>,
+        },
+        112 =>
+        /// The first frame of a node on a connection of its own for signs of life, each of which is a further one. The head
+        /// answers each by the same frame.
+        Alive {
+            /// The node.
+            node: NodeId,
         },
     }
 }

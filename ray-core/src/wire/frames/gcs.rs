@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::actors::{ActorInfo, ActorSpec};
 use super::checkpoints::SaveState;
 use super::groups::{GroupInfo, GroupState};
+use super::nodes::NodeStanding;
 use crate::error::RayError;
 use crate::ids::{ActorId, PlacementGroupId, WorkerId};
 use crate::wire::codec::wire_types;
@@ -129,6 +130,9 @@ wire_types! {
         16 =>
         /// All placement groups.
         ListGroups {},
+        18 =>
+        /// All nodes, those lately dead among them.
+        ListNodes {},
         17 =>
         /// How the saves of an actor stand: news, not a question.
         ActorSaved {
@@ -200,6 +204,12 @@ wire_types! {
         Groups {
             /// Each as it stands.
             groups: Vec<GroupInfo>,
+        },
+        11 =>
+        /// Nodes.
+        Nodes {
+            /// They.
+            nodes: Vec<NodeStanding>,
         },
     }
 

@@ -8,6 +8,34 @@ use crate::wire::codec::wire_types;
 wire_types! {
     layouts pub(super) LAYOUTS;
 
+    /// A node as it introduces itself.
+    #[derive(Debug, Clone)]
+    struct NodeInfo {
+        /// The node.
+        node: NodeId,
+        /// Where other nodes reach it, as `host:port`; empty for one that cannot be reached.
+        address: String,
+        /// The name of its machine.
+        host: String,
+        /// Its process.
+        pid: u32,
+        /// What it has.
+        resources: BTreeMap<String, f64>,
+    }
+
+    /// A node of the cluster, and how it stands.
+    #[derive(Debug, Clone)]
+    struct NodeStanding {
+        /// What it said of itself.
+        info: NodeInfo,
+        /// Whether it is the head.
+        head: bool,
+        /// What is free.
+        available: BTreeMap<String, f64>,
+        /// Why it is dead, if it is.
+        death: Option<String>,
+    }
+
     /// What a node has and does.
     #[derive(Debug, Clone)]
     struct NodeReport {

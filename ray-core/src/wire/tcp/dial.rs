@@ -13,7 +13,7 @@ use crate::wire::token::Token;
 
 /// An address that cannot be reached, or that is not one of ours.
 #[derive(Debug, thiserror::Error)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// There is no such host.
     #[error("{address} is no address: {source}")]
     Address {

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A port that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("{address} cannot be listened on: {source}")]
-pub struct ListenError {
+pub(crate) struct ListenError {
     address: String,
     source: io::Error,
 }
@@ -133,7 +133,10 @@ mod tests {
         near.send(Frame::Blocked { lease: 7 });
         assert!(matches!(forth.recv().await.unwrap().frame, Frame::Blocked { lease: 7 }));
         far.send(Frame::Unblocked { lease: 8 });
-        assert!(matches!(back.recv().await.unwrap().frame, Frame::Unblocked { lease: 8 }));
+        assert!(matches!(
+            back.recv().await.unwrap().frame,
+            Frame::Unblocked { lease: 8 }
+        ));
         drop((near, back));
         assert!(forth.recv().await.is_none());
     }

@@ -18,4 +18,4 @@ mod listener;
 mod opening;
 
 pub(crate) use dial::{DialError, dial};
-pub(crate) use listener::{Listener, ListenError};
+pub(crate) use listener::{ListenError, Listener};

@@ -20,7 +20,7 @@ pub(super) struct Opening {
 
 /// Why two ends cannot talk.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Mismatch {
+pub(crate) enum Mismatch {
     /// The other end is something else.
     #[error("the peer is not a process of Ray for Rust{}", if *http { ": it speaks HTTP, as a Python Ray process does" } else { "" })]
     Foreign {
@@ -28,7 +28,9 @@ pub enum Mismatch {
         http: bool,
     },
     /// Another protocol.
-    #[error("the peer speaks protocol {theirs}, this process protocol {ours}: run the same version of ray-core everywhere")]
+    #[error(
+        "the peer speaks protocol {theirs}, this process protocol {ours}: run the same version of ray-core everywhere"
+    )]
     Protocol {
         /// The peer's.
         theirs: u32,
@@ -157,9 +159,15 @@ mod tests {
         };
         assert_eq!(differing(|_| ()), Ok(()));
         let protocol = differing(|theirs| theirs.protocol = 77).unwrap_err();
-        assert!(protocol.contains("protocol 77") && protocol.contains(&PROTOCOL.to_string()), "{protocol}");
+        assert!(
+            protocol.contains("protocol 77") && protocol.contains(&PROTOCOL.to_string()),
+            "{protocol}"
+        );
         let arch = differing(|theirs| theirs.arch = arch_field("riscv64")).unwrap_err();
-        assert!(arch.contains("riscv64") && arch.contains(std::env::consts::ARCH), "{arch}");
+        assert!(
+            arch.contains("riscv64") && arch.contains(std::env::consts::ARCH),
+            "{arch}"
+        );
         assert!(differing(|theirs| theirs.layout ^= 1).unwrap_err().contains("laid out"));
         let http = differing(|theirs| theirs.magic = u64::from_le_bytes(*b"PRI * HT")).unwrap_err();
         assert!(http.contains("Python Ray"), "{http}");

@@ -1,0 +1,112 @@
+//! The nodes of the cluster, and the lately dead.
+//!
+//! - GN-1: a node dies once, and stays dead: what comes for it afterwards is not heard. A raylet that was only cut off joins
+//!   under a new id.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::ids::NodeId;
+use crate::wire::{NodeInfo, NodeStanding};
+
+/// So many dead nodes are remembered, the latest.
+const DEAD: usize = 1_000;
+
+/// A node as the GCS sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    info: NodeInfo,
+    pub(super) available: BTreeMap<String, f64>,
+}
+
+impl Node {
+    pub(super) fn total(&self) -> &BTreeMap<String, f64> {
+        &self.info.resources
+    }
+}
+
+/// The nodes of the cluster.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    pub(super) living: BTreeMap<NodeId, Node>,
+    dead: VecDeque<NodeStanding>,
+    /// The first to register: the GCS is in its process.
+    head: Option<NodeId>,
+}
+
+impl Nodes {
+    /// A node joins. Returns whether it may: one that is dead may not (GN-1).
+    pub(super) fn register(&mut self, info: NodeInfo) -> bool {
+        let (node, available) = (info.node, info.resources.clone());
+        if self.dead.iter().any(|dead| dead.info.node == node) {
+            return false;
+        }
+        self.head.get_or_insert(node);
+        self.living.insert(node, Node { info, available });
+        true
+    }
+
+    /// What is free of a node.
+    pub(super) fn set_available(&mut self, node: NodeId, available: BTreeMap<String, f64>) {
+        if let Some(node) = self.living.get_mut(&node) {
+            node.available = available;
+        }
+    }
+
+    /// A node is dead. Returns whether it was alive.
+    pub(super) fn lost(&mut self, node: NodeId, why: &str) -> bool {
+        let Some(gone) = self.living.remove(&node) else {
+            return false;
+        };
+        self.dead.truncate(DEAD - 1);
+        self.dead.push_front(NodeStanding {
+            info: gone.info,
+            head: self.head == Some(node),
+            available: BTreeMap::new(),
+            death: Some(why.to_owned()),
+        });
+        true
+    }
+
+    /// The living, then the dead.
+    pub(super) fn list(&self) -> Vec<NodeStanding> {
+        let standing = |(id, node): (&NodeId, &Node)| NodeStanding {
+            info: node.info.clone(),
+            head: self.head == Some(*id),
+            available: node.available.clone(),
+            death: None,
+        };
+        let living = self.living.iter().map(standing);
+        living.chain(self.dead.iter().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gn_1_a_node_dies_once_and_stays_dead() {
+        let mut nodes = Nodes::default();
+        let [head, other] = [NodeInfo::sample(2.0), NodeInfo::sample(4.0)];
+        let lost = other.node;
+        assert!(nodes.register(head) && nodes.register(other.clone()));
+        assert!(nodes.lost(lost, "it was cut off") && !nodes.lost(lost, "again"));
+        assert!(!nodes.register(other));
+        let list = nodes.list();
+        assert_eq!(list.len(), 2);
+        assert!(list[0].head && list[0].death.is_none());
+        assert_eq!(list[1].death.as_deref(), Some("it was cut off"));
+    }
+
+    #[test]
+    fn of_the_dead_the_latest_are_remembered() {
+        let mut nodes = Nodes::default();
+        for _ in 0..DEAD + 5 {
+            let info = NodeInfo::sample(1.0);
+            let node = info.node;
+            nodes.register(info);
+            nodes.lost(node, "");
+        }
+        assert_eq!(nodes.list().len(), DEAD);
+    }
+}
