@@ -50,7 +50,7 @@ wire_types! {
         worker: WorkerId,
         /// Its number.
         pid: u32,
-        /// `starting`, `idle`, `leased`, `actor`, `driver` or `exiting`.
+        /// `starting`, `idle`, `leased`, `actor`, `driver`, `observer` or `exiting`.
         state: String,
         /// The name of the task or actor that it was leased or made for.
         serves: String,

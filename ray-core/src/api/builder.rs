@@ -21,8 +21,9 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The cluster to join. `auto` is the node that `ray start` has started on this machine: then what the node offers is its
-    /// own affair, and it goes on when this session ends. `local`, the default, is a session of this process's own.
+    /// The cluster to join. `auto` is the node that `ray start` has started on this machine: what the node offers is its own
+    /// affair then, so that options of this builder which say it are an error, and it goes on when this session ends. `local`,
+    /// the default, is a session of this process's own.
     #[must_use]
     pub fn address(self, address: impl Into<String>) -> Self {
         self.config("address", address.into())

@@ -8,14 +8,14 @@ use crate::ids::WorkerId;
 use crate::wire::NodeReport;
 use crate::worker::current;
 
-/// A process that runs tasks or an actor.
+/// A process of the node.
 #[derive(Debug, Clone)]
 pub struct WorkerSummary {
     /// The worker.
     pub id: WorkerId,
     /// Its process.
     pub pid: u32,
-    /// `driver`, `starting`, `idle`, `leased`, `actor` or `exiting`.
+    /// `driver`, `starting`, `idle`, `leased`, `actor`, `exiting`, or `observer`: one that only asks, as `ray status` does.
     pub state: String,
     /// The name of the task or actor that it serves, if it serves one.
     pub serves: String,
@@ -44,7 +44,7 @@ pub fn available_resources() -> Result<BTreeMap<String, f64>> {
     report().map(|report| report.available)
 }
 
-/// The processes of the session, by process id.
+/// The processes of the session, by process id. On a node that several programs use these are the processes of all of them.
 ///
 /// # Errors
 /// As [`cluster_resources`].

@@ -1,6 +1,7 @@
 //! `init`: a head, a raylet and an object store, in this process or in one of their own, and the handle that ends them; or
 //! a place on a node that is there already.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -112,6 +113,22 @@ fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> RayError {
     }
 }
 
+/// What a builder cannot ask of a node that is there already. The environment may say it all the same: it is for the sessions
+/// that have a node of their own too.
+fn leave_to_node(sources: &Sources, resources: &BTreeMap<String, f64>) -> std::result::Result<(), String> {
+    let resources = resources.keys().map(|name| format!("resource `{name}`"));
+    let settings = sources.built_for_node().map(|name| format!("`{name}`"));
+    let given: Vec<String> = settings.chain(resources).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    let given = given.join(", ");
+    Err(format!(
+        "the node that this session joins decides on {given}: give that to `ray start`, and leave it out of the builder where \
+         `address` is `auto`"
+    ))
+}
+
 /// What a session is to be part of.
 enum Start {
     /// A head of its own.
@@ -138,6 +155,7 @@ fn launch(options: Builder) -> Result<Running> {
             Start::Head(Box::new(plan.map_err(|error| failed("the machine's memory")(&error))?))
         }
         Some("auto") => {
+            leave_to_node(&sources, &options.resources).map_err(|error| settings(&error))?;
             takeover::available().map_err(|error| failed("workers cannot run this program")(&error))?;
             Start::Node(connect_to_node(base).map_err(|error| failed("no node to join")(&error))?)
         }
@@ -197,12 +215,12 @@ async fn join(start: Start, job: JobPlan, welcome_within: Duration) -> Result<Jo
     let cannot = |error: &dyn std::fmt::Display| failed("the raylet cannot start")(error);
     let way = match start {
         Start::Head(plan) => Head::start(*plan, &job).await,
-        Start::Node(node) => Head::join(node, Some(&job)),
+        Start::Node(node) => Head::join(node, &job),
     };
     let (head, way) = way.map_err(|error| cannot(&error))?;
     let introduction = Introduction::Driver {
         id: WorkerId::random(),
-        job: Some(job.setup),
+        job: job.setup,
         descriptors: way.descriptors,
     };
     match tokio::time::timeout(welcome_within, worker::join(way.connection, introduction)).await {

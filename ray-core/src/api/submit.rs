@@ -20,6 +20,7 @@ use crate::remote::{
     TaskOptions, UNLIMITED,
 };
 use crate::value::Parts;
+use crate::wire::MOST_INLINE;
 use crate::worker::state::{self, NewCall, NewTask, Out, State};
 use crate::worker::task::Template;
 use crate::worker::{Worker, current};
@@ -109,6 +110,7 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
         _values: held,
     };
     let me = worker.identity.worker;
+    let mut room = MOST_INLINE;
     for argument in arguments {
         let arg = match argument {
             Argument::Reference(reference) => {
@@ -119,8 +121,9 @@ pub(super) fn prepare(worker: &Arc<Worker>, call: CallBuilder) -> Result<Prepare
             Argument::Encoded { range, parts } => {
                 let head = buffer.slice(range);
                 let parts = parts.map_or_else(|| Parts::whole(head.len()), |parts| *parts);
-                match worker.parts_argument(&head, &parts)? {
+                match worker.parts_argument(&head, &parts, room)? {
                     Ok(object) => {
+                        room -= object.len().min(room);
                         prepared
                             .nested
                             .extend(parts.refs.iter().map(|token| (token.object, token.owner)));

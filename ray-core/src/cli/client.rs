@@ -1,6 +1,6 @@
 //! A connection to the node of this machine, for questions.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::CliError;
 use crate::ids::WorkerId;
-use crate::process::Executable;
 use crate::registry::Registry;
 use crate::session::connect_to_node;
 use crate::wire::connection::over_socket;
@@ -53,10 +52,7 @@ impl Client {
             over_socket(socket.into()).map_err(CliError::system("the connection to the node"))?;
         let items = Registry::global()?.table_hash();
         let hello = Box::new(Hello::of_this_process(WorkerId::random(), items));
-        let program = Executable::current().map_err(|error| CliError::Spawn(std::io::Error::other(error)))?;
-        let program = program.as_fd().try_clone_to_owned();
-        let program = program.map_err(CliError::system("a descriptor"))?;
-        sender.send_with(Frame::Attach { hello, job: None }, vec![program]);
+        sender.send(Frame::Attach { hello, job: None });
         match next(&mut receiver).await? {
             Frame::Welcome { welcome } => Ok(Self {
                 sender,

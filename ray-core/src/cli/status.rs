@@ -54,12 +54,15 @@ fn shown(session: &str, report: &NodeReport, nodes: &[NodeStanding]) -> String {
         let _written = writeln!(text, "  {name:width$}  {used} of {total} in use");
     }
     let count = |state: &str| report.workers.iter().filter(|worker| worker.state == state).count();
-    let _written = writeln!(
-        text,
-        "\n{} drivers, {} requests wait\n",
-        count("driver"),
-        report.pending_leases
-    );
+    let drivers = match count("driver") {
+        1 => "1 driver".to_owned(),
+        drivers => format!("{drivers} drivers"),
+    };
+    let waiting = match report.pending_leases {
+        1 => "1 request waits".to_owned(),
+        requests => format!("{requests} requests wait"),
+    };
+    let _written = writeln!(text, "\n{drivers}, {waiting}\n");
     let _written = writeln!(text, "{:>9}  {:8}  serves", "pid", "process");
     let mut workers: Vec<_> = report
         .workers
@@ -128,7 +131,7 @@ mod tests {
             serves: serves.into(),
         };
         let resources = |cpu, memory| BTreeMap::from([("CPU".to_owned(), cpu), ("memory".to_owned(), memory)]);
-        let report = NodeReport {
+        let mut report = NodeReport {
             node: NodeId::default(),
             total: resources(4.0, 2_147_483_648.0),
             available: resources(2.5, 2_147_483_648.0),
@@ -142,11 +145,15 @@ mod tests {
         let text = shown("/tmp/ray/session", &report, &[]);
         assert!(text.contains("CPU     1.5 of 4 in use"), "{text}");
         assert!(text.contains("memory  0.00 GiB of 2.00 GiB in use"), "{text}");
-        assert!(text.contains("1 drivers, 3 requests wait"), "{text}");
+        assert!(text.contains("\n1 driver, 3 requests wait\n"), "{text}");
         assert!(
             text.contains("7  driver") && text.contains("12  leased    train"),
             "{text}"
         );
         assert!(!text.contains("99"), "{text}");
+        report.pending_leases = 1;
+        report.workers.clear();
+        let text = shown("/tmp/ray/session", &report);
+        assert!(text.contains("\n0 drivers, 1 request waits\n"), "{text}");
     }
 }

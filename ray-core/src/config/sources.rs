@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::table::settings;
-use super::{ConfigError, Setting, Value};
+use super::{ConfigError, Scope, Setting, Value};
 use crate::registry::near_misses;
 
 /// The variable that names the file.
@@ -65,6 +65,15 @@ impl Sources {
             let nearest = near_misses(name, settings().map(|setting| setting.name));
             Err(ConfigError::Unknown { place, nearest })
         })
+    }
+
+    /// What the builder says of the node or the cluster, and nothing but that: how long it waits for the node is a driver's
+    /// own business too.
+    pub fn built_for_node(&self) -> impl Iterator<Item = &'static str> {
+        const DRIVERS_TOO: &str = "worker_register_timeout_seconds";
+        let of_node = |setting: &&Setting| setting.scope != Scope::Process && setting.name != DRIVERS_TOO;
+        let names = settings().filter(of_node).map(|setting| setting.name);
+        names.filter(|name| self.builder.contains_key(*name))
     }
 
     /// The value of a setting, if it was given anywhere.

@@ -99,8 +99,9 @@ settings! {
         worker_register_timeout_seconds: u64 = 60,
         /// The share of the node's memory above which a worker is killed, before the kernel chooses one.
         memory_usage_threshold: Share = Share::percent(95),
-        /// Bytes of memory that the session may use: its driver, its workers and its object store together. Default: no
-        /// limit but the machine's or its control group's.
+        /// Bytes of memory that the session may use: its driver, its workers and its object store together; on a node that
+        /// `ray start` has started, its workers and its object store. Default: no limit but the machine's or its control
+        /// group's.
         memory_limit: Option<u64> = None,
         /// How long a put or a get waits for space in the object store before it is an error.
         object_store_full_wait_ms: u64 = 30_000,

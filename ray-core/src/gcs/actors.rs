@@ -114,6 +114,12 @@ impl Actors {
         actors.any(|actor| actor.spec.job == job && !actor.is_dead())
     }
 
+    /// Whether an actor of a job keeps what is left of it alive (GJ-2).
+    pub(super) fn keep(&self, job: JobId) -> bool {
+        let mut actors = self.actors.values();
+        actors.any(|actor| actor.spec.job == job && actor.spec.detached && !actor.is_dead())
+    }
+
     pub(super) fn list(&self) -> Vec<ActorInfo> {
         let mut infos: Vec<_> = self.actors.values().map(Actor::info).collect();
         infos.sort_by_key(|info| info.actor);

@@ -2,6 +2,8 @@
 //!
 //! - GJ-1: a job is over when its driver is gone and none of its actors lives or will: then all nodes hear of it once, and
 //!   let go of its program.
+//! - GJ-2: an actor that is not detached ends with the process that created it, so that what a detached actor has created
+//!   outlives the driver with it. When the driver and all detached actors of a job are gone, whatever is left of it ends.
 
 use std::collections::BTreeMap;
 
@@ -47,12 +49,12 @@ impl Jobs {
         out.send(node, Frame::JobAdded { driver, job });
     }
 
-    /// A driver is gone.
-    pub(super) fn driver_gone(&mut self, job: JobId) {
-        if let Some(job) = self.jobs.get_mut(&job) {
-            job.driver_gone = true;
-            self.looked = None;
-        }
+    /// A driver is gone. Returns which process it was.
+    pub(super) fn driver_gone(&mut self, job: JobId) -> Option<WorkerId> {
+        let job = self.jobs.get_mut(&job)?;
+        job.driver_gone = true;
+        self.looked = None;
+        Some(job.driver)
     }
 
     /// The jobs whose drivers were on a node that is lost.
@@ -61,13 +63,17 @@ impl Jobs {
         there.map(|(id, _)| *id).collect()
     }
 
-    /// GJ-1.
-    pub(super) fn end_over(&mut self, actors: &Actors, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
-        let deaths = Some(actors.deaths());
-        if self.looked == deaths {
+    /// GJ-1, GJ-2.
+    pub(super) fn end_over(&mut self, actors: &mut Actors, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
+        if self.looked == Some(actors.deaths()) {
             return;
         }
-        self.looked = deaths;
+        for (id, _) in self.jobs.iter().filter(|(_, job)| job.driver_gone) {
+            if !actors.keep(*id) {
+                actors.job_ended(*id, out);
+            }
+        }
+        self.looked = Some(actors.deaths());
         let over = |id: &JobId, job: &mut Job| job.driver_gone && !actors.are_left_of(*id);
         for (job, gone) in self.jobs.extract_if(.., over) {
             tracing::debug!(target: "ray_core::gcs", %job, driver = %gone.driver, namespace = %gone.namespace, "a job is over");
@@ -80,6 +86,7 @@ impl Jobs {
 mod tests {
     use super::*;
     use crate::gcs::state::{Effect, Gcs};
+    use crate::ids::ActorId;
     use crate::wire::{ActorSpec, DeathCause, GcsRequest};
 
     struct Cluster {
@@ -105,13 +112,58 @@ mod tests {
         }
 
         fn begin(&mut self) -> JobId {
-            let driver = WorkerId::random();
+            self.begin_by(WorkerId::random())
+        }
+
+        fn begin_by(&mut self, driver: WorkerId) -> JobId {
             let namespace = "tests".to_owned();
             match &self.send(Frame::AddJob { driver, namespace })[..] {
                 [Frame::JobAdded { driver: told, job }] if *told == driver => *job,
                 other => panic!("{other:?}"),
             }
         }
+
+        fn create(&mut self, job: JobId, owner: WorkerId, detached: bool) -> ActorId {
+            let spec = ActorSpec {
+                job,
+                owner,
+                detached,
+                ..ActorSpec::sample()
+            };
+            let actor = spec.actor;
+            let get_if_exists = false;
+            let body = Box::new(GcsRequest::CreateActor { spec, get_if_exists });
+            let from = owner;
+            self.send(Frame::GcsRequest { request: 1, from, body });
+            actor
+        }
+
+        /// Returns the actor's process.
+        fn alive(&mut self, actor: ActorId) -> WorkerId {
+            let worker = WorkerId::random();
+            let (pid, error) = (1, None);
+            self.send(Frame::ActorStarted {
+                actor,
+                worker,
+                pid,
+                error,
+            });
+            worker
+        }
+
+        /// A process ends.
+        fn end(&mut self, worker: WorkerId, actor: Option<ActorId>) -> Vec<Frame> {
+            let cause = DeathCause::Intended {};
+            self.send(Frame::WorkerEnded { worker, actor, cause })
+        }
+    }
+
+    fn stopped(frames: &[Frame]) -> Vec<ActorId> {
+        let stopped = frames.iter().filter_map(|frame| match frame {
+            Frame::StopActor { actor, .. } => Some(*actor),
+            _ => None,
+        });
+        stopped.collect()
     }
 
     fn over(frames: &[Frame]) -> Vec<JobId> {
@@ -136,24 +188,35 @@ mod tests {
     fn gj_1_a_detached_actor_keeps_what_its_job_needs_until_it_has_ended() {
         let mut cluster = Cluster::new();
         let job = cluster.begin();
-        let spec = ActorSpec {
-            job,
-            detached: true,
-            ..ActorSpec::sample()
-        };
-        let actor = spec.actor;
-        let get_if_exists = false;
-        let body = Box::new(GcsRequest::CreateActor { spec, get_if_exists });
-        let from = WorkerId::random();
-        cluster.send(Frame::GcsRequest { request: 1, from, body });
+        let actor = cluster.create(job, WorkerId::random(), true);
         assert_eq!(over(&cluster.send(Frame::JobEnded { job })), []);
-        let worker = WorkerId::random();
-        let frames = cluster.send(Frame::WorkerEnded {
-            worker,
-            actor: Some(actor),
-            cause: DeathCause::Intended {},
-        });
-        assert_eq!(over(&frames), [job]);
+        assert_eq!(over(&cluster.end(WorkerId::random(), Some(actor))), [job]);
+    }
+
+    #[test]
+    fn gj_2_what_a_detached_actor_has_created_ends_with_it_and_what_the_driver_has_with_the_driver() {
+        let mut cluster = Cluster::new();
+        let driver = WorkerId::random();
+        let job = cluster.begin_by(driver);
+        let detached = cluster.create(job, driver, true);
+        let host = cluster.alive(detached);
+        let of_driver = cluster.create(job, driver, false);
+        let dying = cluster.alive(of_driver);
+        let child = cluster.create(job, host, false);
+        let of_child = cluster.alive(child);
+        // Of a task that ran for one of them in a process that waits for more work.
+        let orphan = cluster.create(job, WorkerId::random(), false);
+        let waits = cluster.alive(orphan);
+        assert_eq!(stopped(&cluster.end(driver, None)), [of_driver]);
+        assert_eq!(stopped(&cluster.send(Frame::JobEnded { job })), []);
+        cluster.end(dying, Some(of_driver));
+        let mut rest = stopped(&cluster.end(host, Some(detached)));
+        rest.sort_unstable();
+        let mut expected = [child, orphan];
+        expected.sort_unstable();
+        assert_eq!(rest, expected);
+        assert_eq!(over(&cluster.end(of_child, Some(child))), []);
+        assert_eq!(over(&cluster.end(waits, Some(orphan))), [job]);
     }
 
     #[test]

@@ -117,10 +117,8 @@ impl Gcs {
             }
             Frame::GroupWanted { group } => self.groups.wanted_by(node, group, &mut out),
             Frame::AddJob { driver, namespace } => self.jobs.add(node, driver, namespace, &mut out),
-            Frame::JobEnded { job } => {
-                self.jobs.driver_gone(job);
-                self.actors.job_ended(job, &mut out);
-            }
+            // The raylet has said before that its process has ended.
+            Frame::JobEnded { job } => drop(self.jobs.driver_gone(job)),
             other => tracing::warn!(target: "ray_core::gcs", ?other, "a frame that the GCS does not take"),
         }
         self.settle(out)
@@ -134,8 +132,10 @@ impl Gcs {
         }
         self.actors.node_lost(node, &self.nodes.living, &mut out);
         for job in self.jobs.of_node(node) {
-            self.jobs.driver_gone(job);
-            self.actors.job_ended(job, &mut out);
+            if let Some(driver) = self.jobs.driver_gone(job) {
+                self.actors.owner_ended(driver, &mut out);
+                self.groups.owner_ended(driver, &mut out);
+            }
         }
         self.settle(out)
     }
@@ -143,7 +143,7 @@ impl Gcs {
     /// What may follow from any event.
     fn settle(&mut self, mut out: Outbox) -> Vec<Effect> {
         self.actors.place_heirs(&self.nodes.living, &mut out);
-        self.jobs.end_over(&self.actors, &self.nodes.living, &mut out);
+        self.jobs.end_over(&mut self.actors, &self.nodes.living, &mut out);
         out.0
     }
 

@@ -93,12 +93,9 @@ impl Head {
     }
 
     /// Joins a node of this machine on the current runtime.
-    pub(crate) fn join(node: UnixStream, job: Option<&JobPlan>) -> Result<(Self, Way), Error> {
+    pub(crate) fn join(node: UnixStream, job: &JobPlan) -> Result<(Self, Way), Error> {
         let connection = over_socket(node.into())?;
-        let (printing, descriptors) = match job {
-            Some(job) => introduce(job)?,
-            None => (Printing::default(), vec![program()?]),
-        };
+        let (printing, descriptors) = introduce(job)?;
         Ok((
             Self::Node(printing),
             Way {

@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::cluster::{self, Cluster, JoinError, Port, Pulse, own_address};
 use super::{Error, Plan, here, output};
-use crate::raylet;
+use crate::raylet::{self, Peer};
 use crate::session::{self, Session};
 use crate::wire::connection::over_socket;
 use crate::wire::tcp::ListenError;
@@ -156,22 +155,29 @@ async fn accept(listener: UnixListener, raylet: raylet::Handle) {
     }
 }
 
-/// A handle of the process at the other end.
-fn handle_of(peer: &UCred) -> io::Result<OwnedFd> {
+/// The process at the other end.
+fn process_of(peer: &UCred) -> io::Result<Peer> {
     let pid = peer.pid().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
-    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+    Ok(Peer {
+        pid: pid.as_raw_nonzero().get().cast_unsigned(),
+        handle: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
+    })
 }
 
 async fn attend(stream: UnixStream, peer: UCred, raylet: raylet::Handle) {
-    let process = match handle_of(&peer) {
-        Ok(handle) => handle,
+    let process = match process_of(&peer) {
+        Ok(process) => process,
         Err(error) => {
             tracing::warn!(target: "ray_core::head", %error, pid = peer.pid(), "a driver whose process cannot be watched is refused");
             return;
         }
     };
     match stream.into_std().and_then(|stream| over_socket(stream.into())) {
-        Ok(connection) => raylet.attend(connection, Some(process), output::to_driver).await,
+        Ok(connection) => {
+            raylet
+                .attend(connection, Some(process), output::to_driver_of_node)
+                .await
+        }
         Err(error) => tracing::warn!(target: "ray_core::head", %error, "a driver's socket cannot be used"),
     }
 }

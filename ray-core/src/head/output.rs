@@ -5,25 +5,38 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
+use crate::raylet::JobOutput;
 use crate::session::logs::{LogFollower, LogLine, Options, Stream};
 use crate::wire::blocking::{read_frame, write_frame};
 use crate::wire::{Frame, JobSetup};
 
 /// Follows files and prints their lines in this process.
-pub(super) fn print_here(options: Options) -> io::Result<LogFollower> {
-    LogFollower::start(options, print)
+pub(super) fn print_here(options: Options) -> io::Result<JobOutput> {
+    LogFollower::start(options, print).map(JobOutput::near)
 }
 
-/// Follows files beside a raylet in another process than the driver's, and sends their lines to it, if it has given a socket
-/// for them.
-pub(super) fn to_driver(job: &JobSetup, socket: Option<OwnedFd>) -> io::Result<Option<LogFollower>> {
-    let Some(socket) = socket else { return Ok(None) };
-    let mut driver = UnixStream::from(socket);
+/// Follows files beside a raylet that ends with its driver, and sends their lines to it, if it has given a socket for them.
+pub(super) fn to_driver(job: &JobSetup, socket: Option<OwnedFd>) -> io::Result<Option<JobOutput>> {
+    let follower = socket.map(|socket| send_lines(job, socket.into()));
+    Ok(follower.transpose()?.map(JobOutput::near))
+}
+
+/// The same for one of a node's drivers, which the node's end does not wait for.
+#[cfg(feature = "cli")]
+pub(super) fn to_driver_of_node(job: &JobSetup, socket: Option<OwnedFd>) -> io::Result<Option<JobOutput>> {
+    let Some(socket) = socket.map(UnixStream::from) else {
+        return Ok(None);
+    };
+    let far = socket.try_clone()?;
+    Ok(Some(JobOutput::far(send_lines(job, socket)?, far)))
+}
+
+fn send_lines(job: &JobSetup, mut driver: UnixStream) -> io::Result<LogFollower> {
     let options = Options {
         deduplicate_within: job.deduplicate_within,
         ..Options::default()
     };
-    let follower = LogFollower::start(options, move |line| {
+    LogFollower::start(options, move |line| {
         let frame = Frame::Output {
             name: line.name.to_owned(),
             pid: line.pid,
@@ -32,8 +45,7 @@ pub(super) fn to_driver(job: &JobSetup, socket: Option<OwnedFd>) -> io::Result<O
         };
         // A driver that is gone reads nothing.
         let _gone = write_frame(&mut driver, &frame);
-    })?;
-    Ok(Some(follower))
+    })
 }
 
 /// Prints in this process what a raylet sends, in a thread that ends when the connection does.

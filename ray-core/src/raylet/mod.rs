@@ -12,4 +12,4 @@ mod service;
 mod state;
 mod workers;
 
-pub use service::{Error, Handle, Options, Raylet};
+pub use service::{Error, Handle, JobOutput, Options, Peer, Raylet};

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 use super::memory::Watched;
 use super::state::{Effect, Effects, State};
@@ -27,10 +28,11 @@ use crate::ids::WorkerId;
 use crate::process::Spawner;
 use crate::scheduling::{NodeResources, ResourceSet};
 use crate::wire::{DeathCause, Frame, Receiver, Sender};
-pub use handle::Handle;
+pub use handle::{Handle, Peer};
 use inputs::{Input, Next, read_gcs};
-use jobs::Jobs;
+use jobs::{Job, Jobs};
 pub use options::{Error, Options};
+pub use output::JobOutput;
 use processes::Processes;
 
 /// A raylet, before it runs.
@@ -47,6 +49,8 @@ pub struct Raylet {
     jobs: Jobs,
     /// Drivers that have left while their processes live.
     left: HashMap<WorkerId, OwnedFd>,
+    /// The outputs of jobs that have ended, of which something is left to show.
+    showing: JoinSet<()>,
     stop: Arc<Notify>,
     gcs: Sender,
     inputs: mpsc::Sender<Input>,
@@ -92,6 +96,7 @@ impl Raylet {
             processes: Processes::default(),
             jobs: Jobs::default(),
             left: HashMap::new(),
+            showing: JoinSet::new(),
             stop,
             gcs: gcs_sender,
             inputs,
@@ -163,7 +168,7 @@ impl Raylet {
                 self.state.process_ended(worker, cause, now, out);
                 if let Some(process) = self.processes.remove(worker) {
                     let job = self.jobs.get(process.job);
-                    if let Some(follower) = job.and_then(|job| job.follower.as_ref()) {
+                    if let Some(follower) = job.and_then(Job::follower) {
                         process.shown.finish(follower);
                     }
                     self.let_go(process.job);
@@ -202,7 +207,7 @@ impl Raylet {
                 Effect::Kill { worker } => self.processes.kill(worker),
                 Effect::Name { worker, name } => {
                     let job = self.jobs.get(self.processes.job(worker));
-                    if let Some(follower) = job.and_then(|job| job.follower.as_ref())
+                    if let Some(follower) = job.and_then(Job::follower)
                         && let Some(process) = self.processes.get_mut(worker)
                     {
                         process.shown.rename(follower, name);

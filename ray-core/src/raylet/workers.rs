@@ -109,10 +109,9 @@ impl Workers {
         self.idle.retain(|id| *id != worker);
     }
 
-    /// Workers of a job that wait for a lease, or will once they are up.
-    pub(super) fn ready_count(&self, job: JobId) -> usize {
-        let waits = |it: &Process| matches!(it.role, Role::Idle(_) | Role::Starting) && it.ended_for.is_none();
-        let ready = |it: &&Process| it.job == job && waits(it);
+    /// Workers that wait for a lease, or will once they are up, whatever their job.
+    pub(super) fn ready_count(&self) -> usize {
+        let ready = |it: &&Process| matches!(it.role, Role::Idle(_) | Role::Starting) && it.ended_for.is_none();
         self.processes.values().filter(ready).count()
     }
 

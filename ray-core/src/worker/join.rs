@@ -35,8 +35,8 @@ pub(crate) enum Introduction {
     Driver {
         /// Its name.
         id: WorkerId,
-        /// Its job; none if it only asks.
-        job: Option<JobSetup>,
+        /// Its job.
+        job: JobSetup,
         /// Its program, and where the output of its workers goes if the raylet is another process.
         descriptors: Vec<OwnedFd>,
     },
@@ -53,7 +53,7 @@ impl Introduction {
             Self::Driver { id, job, descriptors } => {
                 let frame = Frame::Attach {
                     hello: hello(id),
-                    job: job.map(Box::new),
+                    job: Some(Box::new(job)),
                 };
                 to.send_with(frame, descriptors);
             }

@@ -62,7 +62,8 @@ impl Worker {
         usize::try_from(self.config.max_direct_call_object_size).unwrap_or(usize::MAX)
     }
 
-    /// A result on its way to its owner: small ones whole, large ones through the store. References inside it are handed
+    /// A result on its way to its owner: small ones whole, large ones, and those for which a frame has no `room`, through the
+    /// store. References inside it are handed
     /// over to the owner, and held (RC-T2: the value itself may be gone before the frame leaves) until whoever sends it
     /// [lets go](crate::worker::state::State::let_go).
     pub(crate) fn outgoing(
@@ -70,9 +71,9 @@ impl Worker {
         object: ObjectId,
         owner: WorkerId,
         encoded: &Encoded,
+        room: usize,
     ) -> Result<ObjectValue> {
-        let whole = encoded.object_len() <= self.max_inline() || self.goes_whole(owner, encoded.object_len())?;
-        let value = if whole {
+        let value = if self.goes_whole(owner, encoded.object_len(), room)? {
             ObjectValue::Inline {
                 object: encoded.to_bytes(),
             }
@@ -94,12 +95,19 @@ impl Worker {
         Ok(value)
     }
 
-    /// The parts of an argument, as a call's builder has encoded it: whole if it is small, else through the store.
-    pub(crate) fn parts_argument(self: &Arc<Self>, head: &Bytes, parts: &Parts) -> Result<Result<Bytes, ObjectId>> {
-        if parts.object_len <= self.max_inline() && parts.is_complete() {
+    /// The parts of an argument, as a call's builder has encoded it: whole if it is small and there is so much `room`, else
+    /// through the store.
+    pub(crate) fn parts_argument(
+        self: &Arc<Self>,
+        head: &Bytes,
+        parts: &Parts,
+        room: usize,
+    ) -> Result<Result<Bytes, ObjectId>> {
+        let whole = parts.object_len <= self.max_inline().min(room);
+        if whole && parts.is_complete() {
             return Ok(Ok(head.clone()));
         }
-        if parts.object_len <= self.max_inline() {
+        if whole {
             let mut object = Vec::with_capacity(parts.object_len);
             object.extend_from_slice(head);
             for (offset, buffer) in parts.segments() {

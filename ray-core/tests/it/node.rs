@@ -1,12 +1,14 @@
 //! A node that lives by itself (`ray start`), and drivers that come and go.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::time::Duration;
 
 use ray_core::value::Buffer;
 use ray_core::{Lifetime, ObjectRef, Ray, RayError, get, list_workers, put, remote};
 
-use crate::support::{in_own_process, is_gone, kill_process, object_memory, skip, wait_until};
+use crate::support::{Signs, in_own_process, is_gone, kill_process, object_memory, skip, wait_until};
 
 #[remote]
 fn parent() -> u32 {
@@ -23,6 +25,47 @@ fn double(numbers: Buffer) -> Buffer {
 fn sleep_for_ever() {
     loop {
         std::thread::park();
+    }
+}
+
+#[remote]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Prints more than a socket holds, once it may.
+#[remote]
+fn chatter(directory: String) {
+    let directory = Path::new(&directory);
+    std::fs::write(directory.join("begun"), "").unwrap();
+    wait_until(|| directory.join("go").exists());
+    for line in 0..80_000 {
+        println!("{line:0100}");
+    }
+    std::fs::write(directory.join("printed"), "").unwrap();
+}
+
+#[remote]
+fn make_counter() -> CounterHandle {
+    Counter::remote()
+}
+
+#[remote]
+fn total_len(a: Buffer, b: Buffer, c: Buffer) -> usize {
+    a.len() + b.len() + c.len()
+}
+
+/// It has created one actor itself, and one in a task.
+struct Keeper(Vec<CounterHandle>);
+
+#[remote]
+impl Keeper {
+    fn new() -> Self {
+        Self(vec![Counter::remote(), get(&make_counter::remote()).unwrap()])
+    }
+
+    fn next(&self) -> Vec<u64> {
+        get(&self.0.iter().map(CounterHandle::next).collect::<Vec<_>>()).unwrap()
     }
 }
 
@@ -63,6 +106,15 @@ impl Counter {
     fn keep(&self, numbers: Buffer) -> ObjectRef<Buffer> {
         put(&numbers).unwrap()
     }
+
+    fn large(&self) -> Buffer {
+        vec![7; 24 << 20].into()
+    }
+
+    #[method(num_returns = 3)]
+    fn three_large(&self) -> (Buffer, Buffer, Buffer) {
+        (self.large(), self.large(), self.large())
+    }
 }
 
 fn ray(args: &[&str]) -> Output {
@@ -79,14 +131,24 @@ struct Node;
 
 impl Node {
     fn start() -> Self {
-        let started = ray(&[
+        Self::start_with(&[])
+    }
+
+    fn start_with(environment: &[(&str, &str)]) -> Self {
+        let arguments = [
             "start",
             "--head",
             "--num-cpus",
             "2",
             "--object-store-memory",
             "67108864",
-        ]);
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ray"));
+        let started = command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
         assert!(started.status.success(), "{}", text(&started));
         Self
     }
@@ -122,6 +184,12 @@ impl Drop for Node {
 
 fn join() -> Ray {
     Ray::builder().address("auto").log_to_driver(false).init().unwrap()
+}
+
+/// Joins where the further drivers name their actors.
+fn join_all_others() -> Ray {
+    let builder = Ray::builder().address("auto").namespace("shared by all");
+    builder.log_to_driver(false).init().unwrap()
 }
 
 /// A further driver: this test binary, as a program of its own that does what it is told line by line.
@@ -178,6 +246,17 @@ fn a_driver_that_does_what_it_is_told() {
     let mut kept: Vec<ObjectRef<()>> = Vec::new();
     for order in std::io::stdin().lines().map_while(Result::ok) {
         let answer = match order.as_str() {
+            _ if order.starts_with("chatter ") => {
+                kept.push(chatter::remote(order.replace("chatter ", "")));
+                "begun".to_owned()
+            }
+            "keep" => {
+                let counter = Counter::options().name("the driver's").remote();
+                let keeper = Keeper::options().name("keeper").lifetime(Lifetime::Detached).remote();
+                let numbers = get(&keeper.next()).unwrap();
+                let own = get(&counter.next()).unwrap();
+                format!("{own} {numbers:?}")
+            }
             "work" => {
                 let numbers = put(&Buffer::from(vec![21u8; 3 << 20])).unwrap();
                 let doubled: Vec<ObjectRef<Buffer>> = (0..20).map(|_| double::remote(&numbers)).collect();
@@ -220,7 +299,7 @@ fn a_driver_joins_uses_the_node_and_leaves_it_as_it_was() {
             assert!(get(&double::remote(&numbers)).unwrap().iter().all(|byte| *byte == 8));
             let counter = Counter::remote();
             assert_eq!(get(&[counter.next(), counter.next()].to_vec()).unwrap(), [1, 2]);
-            assert!(Node::status().contains("1 drivers"));
+            assert!(Node::status().contains("1 driver,"));
             drop(session);
             wait_until(Node::is_idle);
         }
@@ -261,12 +340,7 @@ fn a_detached_actor_outlives_its_driver_and_another_program_calls_it() {
         let mut driver = Driver::start();
         assert_eq!(driver.order("detach"), "1");
         driver.end();
-        let session = Ray::builder()
-            .address("auto")
-            .namespace("shared by all")
-            .log_to_driver(false)
-            .init()
-            .unwrap();
+        let session = join_all_others();
         let counter = CounterHandle::get("counter").unwrap();
         assert_eq!(get(&counter.next()).unwrap(), 2);
         // Each job has its own part of the store; large values come all the same, as arguments, inside others, as results.
@@ -285,6 +359,92 @@ fn a_detached_actor_outlives_its_driver_and_another_program_calls_it() {
         drop(counter);
         drop(session);
         wait_until(Node::is_idle);
+    });
+}
+
+#[test]
+fn what_a_detached_actor_has_created_outlives_the_driver_and_ends_with_it() {
+    in_own_process(|| {
+        let _node = Node::start();
+        let mut driver = Driver::start();
+        assert_eq!(driver.order("keep"), "1 [1, 1]");
+        driver.end();
+        let session = join_all_others();
+        let of_driver = || CounterHandle::get("the driver's");
+        wait_until(|| matches!(of_driver(), Err(RayError::ActorNotFound { .. })));
+        let keeper = KeeperHandle::get("keeper").unwrap();
+        assert_eq!(get(&keeper.next()).unwrap(), [2, 2]);
+        ray_core::kill(&keeper, true).unwrap();
+        drop(keeper);
+        drop(session);
+        wait_until(Node::is_idle);
+    });
+}
+
+#[test]
+fn values_between_two_jobs_that_fit_no_frame_together_are_a_typed_error() {
+    in_own_process(|| {
+        let _node = Node::start();
+        let mut driver = Driver::start();
+        assert_eq!(driver.order("detach"), "1");
+        driver.end();
+        let session = join_all_others();
+        let counter = CounterHandle::get("counter").unwrap();
+        let (one, _, _) = counter.three_large();
+        let error = get(&one).unwrap_err();
+        assert!(
+            matches!(&error, RayError::Unsupported { why, .. } if why.contains("return fewer")),
+            "{error}"
+        );
+        // Each comes for itself, and two go on together, but not three.
+        let parts = [counter.large(), counter.large(), counter.large()];
+        assert!(get(&parts.to_vec()).unwrap().iter().all(|part| part.len() == 24 << 20));
+        let error = get(&total_len::remote(&parts[0], &parts[1], &parts[2])).unwrap_err();
+        assert!(
+            matches!(&error, RayError::Unsupported { why, .. } if why.contains("put()")),
+            "{error}"
+        );
+        let small = Buffer::from(vec![1u8]);
+        let two = total_len::remote(&parts[0], &parts[1], small);
+        assert_eq!(get(&two).unwrap(), (48 << 20) + 1);
+        ray_core::kill(&counter, true).unwrap();
+        drop((counter, parts));
+        drop(session);
+        wait_until(Node::is_idle);
+    });
+}
+
+#[test]
+fn a_node_ends_although_a_driver_is_stopped_and_takes_no_output() {
+    in_own_process(|| {
+        let _node = Node::start();
+        let signs = Signs::new();
+        let mut driver = Driver::start();
+        let directory = signs.path("").display().to_string();
+        assert_eq!(driver.order(&format!("chatter {directory}")), "begun");
+        wait_until(|| signs.path("begun").exists());
+        let process = rustix::process::Pid::from_child(&driver.process);
+        rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+        std::fs::write(signs.path("go"), "").unwrap();
+        wait_until(|| signs.path("printed").exists());
+        let stopped = ray(&["stop"]);
+        assert!(stopped.status.success(), "{}", text(&stopped));
+        driver.process.kill().unwrap();
+        driver.process.wait().unwrap();
+    });
+}
+
+#[test]
+fn the_memory_of_a_program_that_only_uses_a_node_is_not_the_nodes() {
+    in_own_process(|| {
+        // Its store has 64 MiB of it.
+        let _node = Node::start_with(&[("RAY_MEMORY_LIMIT", "402653184")]);
+        let session = join();
+        let own = vec![1u8; 512 << 20];
+        // Twice as long as the memory is looked at in turns of a quarter of a second.
+        get(&pause::options().max_retries(0).remote(Duration::from_millis(500))).unwrap();
+        assert_eq!(std::hint::black_box(own)[4096], 1);
+        drop(session);
     });
 }
 
@@ -339,6 +499,18 @@ fn what_cannot_be_is_said_and_how_it_can() {
         refused(&["stop"], "no node runs on this machine");
         refused(&["start"], "--head");
         refused(&["start", "--head", "--resources", "[1]"], "JSON object");
+        let mine = Ray::builder()
+            .address("auto")
+            .num_cpus(4)
+            .resource("license", 1.0)
+            .init();
+        let error = mine.unwrap_err().to_string();
+        assert!(
+            error.contains("RAY0004")
+                && error.contains("`num_cpus`, resource `license`")
+                && error.contains("ray start"),
+            "{error}"
+        );
         let _node = Node::start();
         refused(&["start", "--head"], "runs on this machine already");
         let error = Ray::builder().address("10.0.0.1:6379").init().unwrap_err();

@@ -42,6 +42,7 @@ impl Actors {
         self.end_all(of_owner, "the process that created it has ended", out);
     }
 
+    /// The driver of a job is gone, and nothing of it is detached.
     pub(in crate::gcs) fn job_ended(&mut self, job: JobId, out: &mut Outbox) {
         self.end_all(|actor| actor.spec.job == job, "its job has ended", out);
     }

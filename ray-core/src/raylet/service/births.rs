@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Raylet;
 use super::inputs::{Input, pass_on};
+use super::jobs::Job;
 use super::output::{self, Shown};
 use super::processes::Process;
 use crate::host;
@@ -72,7 +73,7 @@ impl Raylet {
                 tracing::debug!(target: "ray_core::raylet", %worker, pid = spawned.pid(), "a worker was started");
                 self.state.spawned(worker, spawned.pid(), out);
                 let job = self.jobs.get(self.processes.job(worker));
-                let follower = job.and_then(|job| job.follower.as_ref());
+                let follower = job.and_then(Job::follower);
                 let follow = |follower| Shown::follow(&self.options.session, follower, worker, spawned.pid());
                 let shown = follower.map(follow).unwrap_or_default();
                 if let Some(process) = self.processes.get_mut(worker) {

@@ -62,8 +62,10 @@ impl Raylet {
             // An error means that it cannot be watched; it was killed all the same.
             let _death = tokio::time::timeout(PATIENCE, spawned.wait()).await;
         }
-        // Their followers show what is left.
-        drop(self.jobs);
+        for output in self.jobs.take_outputs() {
+            self.show_rest(output);
+        }
+        while self.showing.join_next().await.is_some() {}
         // The store frees a node's memory here, which takes time in the size of what was touched.
         let freed = tokio::task::spawn_blocking(move || drop(self.store)).await;
         if let Err(error) = freed {

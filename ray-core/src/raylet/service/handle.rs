@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::Error;
 use super::inputs::{Input, read_frames};
+use super::{Error, JobOutput};
 use crate::ids::WorkerId;
 use crate::process::Executable;
-use crate::session::logs::LogFollower;
 use crate::wire::{Frame, Hello, JobSetup, Packet, Receiver, Sender};
 
 /// A raylet that runs.
@@ -23,16 +22,32 @@ pub struct Handle {
     pub(super) stop: Arc<Notify>,
 }
 
+/// A process that may live on without the raylet, as the kernel knows it.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its number.
+    pub pid: u32,
+    /// Says when it ends.
+    pub handle: OwnedFd,
+}
+
 /// A driver that has introduced itself, or a process that only asks how the node stands.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) hello: Box<Hello>,
     pub(super) sender: Sender,
-    pub(super) job: Option<JobSetup>,
-    pub(super) executable: Executable,
-    pub(super) follower: Option<LogFollower>,
+    /// Its job; who only asks has none.
+    pub(super) begins: Option<Beginning>,
     /// A handle of its process, if that may live on without the raylet.
     pub(super) process: Option<OwnedFd>,
+}
+
+/// A job that is to begin.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) setup: JobSetup,
+    pub(super) executable: Executable,
+    pub(super) output: Option<JobOutput>,
 }
 
 impl Arrival {
@@ -43,19 +58,34 @@ impl Arrival {
     }
 }
 
+fn begin(
+    setup: JobSetup,
+    fds: Vec<OwnedFd>,
+    show: impl FnOnce(&JobSetup, Option<OwnedFd>) -> io::Result<Option<JobOutput>>,
+) -> Result<Beginning, String> {
+    let mut fds = fds.into_iter();
+    let executable = fds.next().ok_or("the driver's program is missing")?;
+    let output = show(&setup, fds.next()).map_err(|error| format!("worker logs cannot be followed: {error}"))?;
+    Ok(Beginning {
+        setup,
+        executable: Executable::received(executable),
+        output,
+    })
+}
+
 impl Handle {
     /// Serves a driver's connection, whose first frame must be `Attach`, until it ends. `show` makes what follows the output
-    /// of its workers, given the driver's descriptor for that, if it sent one. `process` is a handle of the driver's process,
-    /// where that may live on without the raylet.
+    /// of its workers, given the driver's descriptor for that, if it sent one. `peer` is the driver's process, where that may
+    /// live on without the raylet: then its own word on its number counts for nothing.
     pub async fn attend(
         &self,
         (sender, mut receiver): (Sender, Receiver),
-        process: Option<OwnedFd>,
-        show: impl FnOnce(&JobSetup, Option<OwnedFd>) -> io::Result<Option<LogFollower>>,
+        peer: Option<Peer>,
+        show: impl FnOnce(&JobSetup, Option<OwnedFd>) -> io::Result<Option<JobOutput>>,
     ) {
         let first = tokio::time::timeout(self.hello_within, receiver.recv()).await;
         let Ok(Some(Packet {
-            frame: Frame::Attach { hello, job },
+            frame: Frame::Attach { mut hello, job },
             fds,
         })) = first
         else {
@@ -63,22 +93,19 @@ impl Handle {
             tracing::error!(target: "ray_core::raylet", "a driver did not introduce itself within {within:?}");
             return;
         };
-        let refuse = |why: String| sender.send(Frame::Refused { why });
-        let mut fds = fds.into_iter();
-        let Some(executable) = fds.next() else {
-            return refuse("the driver's program is missing".into());
+        let begins = match job.map(|job| begin(*job, fds, show)).transpose() {
+            Ok(begins) => begins,
+            Err(why) => return sender.send(Frame::Refused { why }),
         };
-        let follower = match job.as_ref().map(|job| show(job, fds.next())).transpose() {
-            Ok(follower) => follower.flatten(),
-            Err(error) => return refuse(format!("worker logs cannot be followed: {error}")),
-        };
+        let process = peer.map(|peer| {
+            hello.pid = peer.pid;
+            peer.handle
+        });
         let worker = hello.worker;
         let arrival = Arrival {
             hello,
             sender,
-            job: job.map(|job| *job),
-            executable: Executable::received(executable),
-            follower,
+            begins,
             process,
         };
         if self.inputs.send(Input::Arrived(Box::new(arrival))).await.is_ok() {

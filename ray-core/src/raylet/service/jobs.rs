@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::Raylet;
-use super::handle::Arrival;
+use super::handle::{Arrival, Beginning};
 use super::inputs::Input;
 use super::processes::Process;
+use super::{JobOutput, Raylet};
 use crate::ids::{JobId, WorkerId};
 use crate::process::{Executable, watch_handle};
 use crate::raylet::state::Effects;
@@ -23,9 +23,16 @@ pub(super) struct Job {
     /// The hash of its table of remote items: its workers must have the same.
     pub(super) items: u64,
     /// Follows the log files of its workers, if they are shown.
-    pub(super) follower: Option<LogFollower>,
+    output: Option<JobOutput>,
     /// No actor of it will be started any more.
     over: bool,
+}
+
+impl Job {
+    /// What follows the log files of its workers, if they are shown.
+    pub(super) fn follower(&self) -> Option<&LogFollower> {
+        self.output.as_ref().map(JobOutput::follower)
+    }
 }
 
 /// All jobs that the node has something of.
@@ -39,6 +46,12 @@ pub(super) struct Jobs {
 impl Jobs {
     pub(super) fn get(&self, job: JobId) -> Option<&Job> {
         self.jobs.get(&job)
+    }
+
+    /// Takes the outputs of all.
+    pub(super) fn take_outputs(&mut self) -> Vec<JobOutput> {
+        let jobs = self.jobs.values_mut();
+        jobs.filter_map(|job| job.output.take()).collect()
     }
 
     /// A driver has left that was not welcomed yet. Returns whether it was one.
@@ -55,9 +68,9 @@ impl Raylet {
             return arrival.sender.send(Frame::Refused { why });
         }
         let driver = arrival.hello.worker;
-        match &arrival.job {
-            Some(setup) => {
-                let namespace = setup.namespace.clone();
+        match &arrival.begins {
+            Some(begins) => {
+                let namespace = begins.setup.namespace.clone();
                 self.jobs.arriving.insert(driver, arrival);
                 self.gcs.send(Frame::AddJob { driver, namespace });
             }
@@ -70,9 +83,12 @@ impl Raylet {
         let Some(Arrival {
             hello,
             sender,
-            job: Some(setup),
-            executable,
-            follower,
+            begins:
+                Some(Beginning {
+                    setup,
+                    executable,
+                    output,
+                }),
             process,
         }) = self.jobs.arriving.remove(&driver)
         else {
@@ -84,7 +100,7 @@ impl Raylet {
             namespace: setup.namespace,
             executable,
             items: hello.items,
-            follower,
+            output,
             over: false,
         };
         self.jobs.jobs.insert(id, job);
@@ -98,8 +114,8 @@ impl Raylet {
         if let Some(handle) = process.handle {
             self.left.insert(driver, handle);
             let job = self.jobs.jobs.get_mut(&process.job);
-            if let Some(follower) = job.and_then(|job| job.follower.take()) {
-                tokio::task::spawn_blocking(move || drop(follower));
+            if let Some(output) = job.and_then(|job| job.output.take()) {
+                self.show_rest(output);
             }
         }
         self.let_go(process.job);
@@ -137,10 +153,15 @@ impl Raylet {
         let over = self.jobs.get(id).is_some_and(|job| job.over);
         if over
             && !self.processes.are_of(id)
-            && let Some(job) = self.jobs.jobs.remove(&id)
+            && let Some(output) = self.jobs.jobs.remove(&id).and_then(|job| job.output)
         {
-            // The follower shows what is left, which may take its time.
-            tokio::task::spawn_blocking(move || drop(job));
+            self.show_rest(output);
         }
+    }
+
+    /// Shows what is left of a job's output beside the loop, as it may take its time.
+    pub(super) fn show_rest(&mut self, output: JobOutput) {
+        while self.showing.try_join_next().is_some() {}
+        self.showing.spawn(output.end());
     }
 }

@@ -21,7 +21,7 @@ impl Raylet {
         (sender, handle): (Sender, Option<OwnedFd>),
         out: &mut Effects,
     ) {
-        match self.welcome(job, hello.worker, hello) {
+        match self.welcome_with_store(job, hello.worker, hello) {
             Ok((welcome, store)) => {
                 sender.send_with(Frame::Welcome { welcome }, vec![store]);
                 let process = Process {
@@ -42,15 +42,14 @@ impl Raylet {
         }
     }
 
-    /// Somebody wants to know how the node stands.
+    /// Somebody wants to know how the node stands. Objects are no business of such a one: it gets no store.
     pub(super) fn observer_joins(&mut self, arrival: &Arrival) {
         let Arrival { hello, sender, .. } = arrival;
         match self.welcome(NO_JOB, hello.worker, hello) {
-            Ok((welcome, store)) => {
-                sender.send_with(Frame::Welcome { welcome }, vec![store]);
+            Ok(welcome) => {
+                sender.send(Frame::Welcome { welcome });
                 let process = Process {
                     sender: Some(sender.clone()),
-                    pid: Some(hello.pid),
                     ..Process::default()
                 };
                 self.processes.add(hello.worker, process);
@@ -69,7 +68,7 @@ impl Raylet {
         out: &mut Effects,
     ) {
         let job = self.processes.job(worker);
-        match self.welcome(job, worker, hello) {
+        match self.welcome_with_store(job, worker, hello) {
             Ok((welcome, store)) => {
                 sender.send_with(Frame::Welcome { welcome }, vec![store]);
                 if let Some(process) = self.processes.get_mut(worker) {
@@ -85,14 +84,24 @@ impl Raylet {
         }
     }
 
-    fn welcome(&self, id: JobId, worker: WorkerId, hello: &Hello) -> Result<(Box<Welcome>, OwnedFd), Error> {
+    fn welcome_with_store(
+        &self,
+        job: JobId,
+        worker: WorkerId,
+        hello: &Hello,
+    ) -> Result<(Box<Welcome>, OwnedFd), Error> {
+        let welcome = self.welcome(job, worker, hello)?;
+        let client = ray_objstore::ClientId(*hello.worker.as_bytes());
+        let store = self.store.connect(job.number(), client, hello.pid)?;
+        Ok((welcome, store))
+    }
+
+    fn welcome(&self, id: JobId, worker: WorkerId, hello: &Hello) -> Result<Box<Welcome>, Error> {
         let job = self.jobs.get(id);
         let items = job.map_or(hello.items, |job| job.items);
         let ours = Hello::of_this_process(WorkerId::default(), items);
         hello.check(&ours).map_err(Error::Refused)?;
-        let client = ray_objstore::ClientId(*hello.worker.as_bytes());
-        let store = self.store.connect(id.number(), client, hello.pid)?;
-        let welcome = Welcome {
+        Ok(Box::new(Welcome {
             worker,
             node: self.options.node,
             job: id,
@@ -100,7 +109,6 @@ impl Raylet {
             namespace: job.map(|job| job.namespace.clone()).unwrap_or_default(),
             session_dir: self.options.session.path().to_string_lossy().into_owned(),
             config: self.options.cluster.to_text(),
-        };
-        Ok((Box::new(welcome), store))
+        }))
     }
 }

@@ -96,6 +96,13 @@ impl Processes {
         }
     }
 
+    /// The processes whose memory is the session's: those that it started, and its driver if that ends with it. Those that
+    /// only use the node are their users' own affair.
+    pub(super) fn own(&self) -> Vec<u32> {
+        let own = self.0.values().filter(|process| process.handle.is_none());
+        own.filter_map(Process::pid).collect()
+    }
+
     /// Forgets all, and returns those that were spawned.
     pub(super) fn take_spawned(&mut self) -> Vec<Arc<Spawned>> {
         self.0.drain().filter_map(|(_, process)| process.spawned).collect()

@@ -11,10 +11,9 @@ use crate::raylet::state::Effects;
 use crate::wire::Frame;
 
 impl Raylet {
-    /// Looks at the memory. Only the processes that it started and its driver count as the session's.
+    /// Looks at the memory.
     pub(super) fn look_at_memory(&mut self, out: &mut Effects) {
-        let pids: Vec<u32> = self.state.report().workers.iter().map(|worker| worker.pid).collect();
-        match self.watched.usage(&pids, self.store.used_bytes()) {
+        match self.watched.usage(&self.processes.own(), self.store.used_bytes()) {
             Ok(usage) if usage.fraction() > self.options.config.memory_usage_threshold.get() => {
                 self.state.memory_short(usage, clock::monotonic(), out);
             }

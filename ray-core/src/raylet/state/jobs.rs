@@ -102,6 +102,21 @@ mod tests {
     }
 
     #[test]
+    fn no_more_workers_are_started_ahead_than_are_kept_however_many_drivers_come() {
+        let mut node = Node::new(2.0, 2);
+        assert_eq!(spawned(&node).len(), 2);
+        node.driver_joins(WorkerId::random(), OTHER);
+        assert_eq!(spawned(&node).len(), 2);
+        node.join();
+        // They have work now, so that there is room for others.
+        node.request(node.driver, 1);
+        node.request(node.driver, 2);
+        node.take();
+        node.driver_joins(WorkerId::random(), JobId::new(3));
+        assert_eq!(spawned(&node), [JobId::new(3); 2]);
+    }
+
+    #[test]
     fn rj_1_a_worker_of_one_job_does_not_serve_another() {
         let (mut node, other, _) = two_jobs();
         node.request(other, 1);

@@ -41,9 +41,10 @@ impl Births {
 }
 
 impl State {
-    /// Starts workers of a job before they are asked for.
+    /// Starts workers of a job before they are asked for: as many as may wait for work on this node and do not yet, for
+    /// whatever job, so that many drivers do not bring up many times what the node has CPUs for.
     pub(super) fn prestart(&mut self, job: JobId, out: &mut Effects) {
-        for _ in self.workers.ready_count(job)..self.births.keep_idle {
+        for _ in self.workers.ready_count()..self.births.keep_idle {
             self.spawn(job, Vec::new(), out);
         }
     }

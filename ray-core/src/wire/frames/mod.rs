@@ -25,7 +25,7 @@ pub use handshake::{HeadSetup, Hello, JobSetup, Welcome};
 pub use leases::{HostLease, LeaseShape, SchedulingStrategy};
 pub use nodes::{NodeInfo, NodeReport, NodeStanding, WorkerReport};
 pub use tasks::{ActorCallSpec, RetryExceptions, StreamSpec, TaskSpec};
-pub use values::{ArgSpec, ObjectValue, TaskOutcome};
+pub use values::{ArgSpec, MOST_INLINE, ObjectValue, TaskOutcome};
 
 /// The declarations of all of these, as text. Their order is part of the layout's fingerprint.
 pub const FRAME_LAYOUTS: &[&[&str]] = &[

@@ -58,7 +58,7 @@ wire_types! {
         worker: WorkerId,
         /// Its process.
         pid: u32,
-        /// `starting`, `idle`, `leased`, `actor`, `driver` or `exiting`.
+        /// `starting`, `idle`, `leased`, `actor`, `driver`, `observer` or `exiting`.
         state: String,
         /// The name of what it was leased or made for.
         serves: String,

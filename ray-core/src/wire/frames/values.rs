@@ -101,6 +101,14 @@ fn references_in(object: &Bytes) -> Vec<(ObjectId, WorkerId)> {
 }
 
 impl ArgSpec {
+    /// What it adds to a frame.
+    pub fn inline_len(&self) -> usize {
+        match self {
+            Self::Inline { object } => object.len(),
+            Self::Stored { .. } => 0,
+        }
+    }
+
     /// The references inside the argument, with their owners.
     pub fn references(&self) -> Vec<(ObjectId, WorkerId)> {
         match self {
@@ -109,6 +117,9 @@ impl ArgSpec {
         }
     }
 }
+
+/// What the values in one frame come to at most: far less than a frame may (`wire::socket::MAX_FRAME`).
+pub const MOST_INLINE: usize = 64 << 20;
 
 /// Larger ones are not even tried by ring.
 const LARGEST_PLAIN: usize = 1 << 20;
@@ -122,6 +133,15 @@ impl ObjectValue {
             Self::Failed { .. } => Vec::new(),
         }
     }
+
+    /// What it adds to a frame.
+    pub fn inline_len(&self) -> usize {
+        match self {
+            Self::Inline { object } => object.len(),
+            Self::Stored { .. } | Self::Failed { .. } => 0,
+        }
+    }
+
     /// Whether it is known to hold no reference, and to be small enough for a ring: not so of bytes that are no object.
     pub(super) fn is_plain(&self) -> bool {
         match self {

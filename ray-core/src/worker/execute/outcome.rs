@@ -8,7 +8,7 @@ use super::panic::{self, Panic};
 use crate::error::{ErrorValue, RayError, TaskFailure};
 use crate::ids::TaskId;
 use crate::remote::{Outcome, TaskError};
-use crate::wire::{ObjectValue, RetryExceptions, TaskOutcome, TaskSpec};
+use crate::wire::{MOST_INLINE, ObjectValue, RetryExceptions, TaskOutcome, TaskSpec};
 use crate::worker::Worker;
 
 /// How one call of user code ended.
@@ -24,9 +24,13 @@ pub(super) fn told(worker: &Arc<Worker>, job: &Job, name: &str, ended: Ended) ->
     match ended {
         Ended::Outcome(Outcome::Returned(values)) => {
             let mut sent = Vec::with_capacity(values.len());
+            let mut room = MOST_INLINE;
             for (index, value) in (1..).zip(values) {
-                match returned(worker, &job.spec, name, index, &value) {
-                    Ok(value) => sent.push(value),
+                match returned(worker, &job.spec, name, index, &value, room) {
+                    Ok(value) => {
+                        room = room.saturating_sub(value.inline_len());
+                        sent.push(value);
+                    }
                     Err(failed) => {
                         // These will never leave.
                         worker.with(|state, _, out| sent.iter().for_each(|value| state.let_go(value, out)));
@@ -57,13 +61,14 @@ pub(super) fn cancelled(job: &Job) -> TaskOutcome {
     TaskOutcome::Failed { error, retry: false }
 }
 
-/// One result, ready to travel to its owner. To encode it is to run the user's code.
+/// One result, ready to travel to its owner in a frame where there is so much room. To encode it is to run the user's code.
 pub(super) fn returned(
     worker: &Arc<Worker>,
     spec: &TaskSpec,
     name: &str,
     index: u32,
     value: &crate::remote::NativeValue,
+    room: usize,
 ) -> Result<ObjectValue, TaskOutcome> {
     let encoded = match std::panic::catch_unwind(AssertUnwindSafe(|| value.encode())) {
         Ok(encoded) => encoded,
@@ -76,7 +81,7 @@ pub(super) fn returned(
     });
     let object = spec.task.object(index);
     encoded
-        .and_then(|encoded| worker.outgoing(object, spec.owner, &encoded))
+        .and_then(|encoded| worker.outgoing(object, spec.owner, &encoded, room))
         .map_err(fail)
 }
 

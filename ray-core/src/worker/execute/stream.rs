@@ -17,7 +17,7 @@ use super::{Job, panic};
 use crate::error::RayError;
 use crate::ids::TaskId;
 use crate::remote::{self, ItemIterator, ItemStream, Outcome, TaskError};
-use crate::wire::{Frame, ObjectValue, StreamSpec, TaskOutcome};
+use crate::wire::{Frame, MOST_INLINE, ObjectValue, StreamSpec, TaskOutcome};
 use crate::worker::Worker;
 use crate::worker::context::{self, TaskContext, WithContext};
 use crate::worker::native::NativeValue;
@@ -150,7 +150,7 @@ impl<'a> Producer<'a> {
                 self.keep(value);
                 continue;
             }
-            let value = returned(self.worker, &self.job.spec, self.name, index, &value)?;
+            let value = returned(self.worker, &self.job.spec, self.name, index, &value, MOST_INLINE)?;
             self.send_value(value);
         }
         Ok(())

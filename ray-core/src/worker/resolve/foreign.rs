@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::read::Unreadable;
 use crate::error::{RayError, Result};
 use crate::ids::{ObjectId, WorkerId};
-use crate::wire::{Frame, ObjectValue};
+use crate::wire::{Frame, MOST_INLINE, ObjectValue};
 use crate::worker::Worker;
 use crate::worker::state::Dest;
 
-/// The largest value that travels whole: all results of a task still fit a frame.
+/// The largest value that travels whole.
 const LARGEST: usize = 32 << 20;
 
 fn check(len: usize) -> Result<()> {
@@ -25,17 +25,32 @@ fn check(len: usize) -> Result<()> {
     })
 }
 
+fn no_room(len: usize) -> RayError {
+    RayError::Unsupported {
+        call: format!("a result of {len} bytes between two jobs, beside others"),
+        why: format!(
+            "the results of one task that go from one job to another come to at most {MOST_INLINE} bytes: return fewer at once"
+        ),
+    }
+}
+
 impl Worker {
     /// Whether a process is of another job.
     pub(crate) fn is_foreign(&self, peer: WorkerId) -> bool {
         self.read(|state| state.foreign.contains(&peer))
     }
 
-    /// Whether a result of this length, which is too large for others, travels whole to its owner.
-    pub(crate) fn goes_whole(&self, owner: WorkerId, len: usize) -> Result<bool> {
+    /// Whether a result of this length travels whole to its owner, in a frame where there is so much room.
+    pub(crate) fn goes_whole(&self, owner: WorkerId, len: usize, room: usize) -> Result<bool> {
+        if len <= self.max_inline() && len <= room {
+            return Ok(true);
+        }
         let whole = self.is_foreign(owner);
         if whole {
             check(len)?;
+            if len > room {
+                return Err(no_room(len));
+            }
         }
         Ok(whole)
     }

@@ -3,10 +3,24 @@
 use std::time::Instant;
 
 use super::{Out, State};
+use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, TaskId};
-use crate::wire::ArgSpec;
+use crate::wire::{ArgSpec, MOST_INLINE};
 use crate::worker::objects::{Interest, Slot};
 use crate::worker::task::Phase;
+
+/// Whether arguments that travel whole can do so in one frame. Small ones always can; but values that came from other jobs are
+/// not in this job's part of the store, however large.
+pub(super) fn fit_a_frame(args: &[ArgSpec]) -> Result<(), String> {
+    let bytes: usize = args.iter().map(ArgSpec::inline_len).sum();
+    if bytes <= MOST_INLINE {
+        return Ok(());
+    }
+    Err(format!(
+        "its arguments from other jobs come to {bytes} bytes, of which at most {MOST_INLINE} go with a call: get() the large \
+         ones and put() them"
+    ))
+}
 
 impl State {
     /// Resolves what is ready and registers for what is not; queues the task when nothing is missing.
@@ -89,6 +103,7 @@ impl State {
             }
             Some(Slot::Native(_) | Slot::Stored { .. } | Slot::Pending) | None => None,
         };
+        let stays = self.runs_here(task);
         let Some(pending) = self.tasks.get_mut(&task) else {
             return false;
         };
@@ -101,6 +116,12 @@ impl State {
                 if let Some(arg) = pending.spec.args.get_mut(dependency.position as usize) {
                     *arg = ArgSpec::Inline { object: bytes.clone() };
                 }
+            }
+            if !stays && let Err(why) = fit_a_frame(&pending.spec.args) {
+                let call = format!("task `{}`", pending.template.name);
+                let error = RayError::Unsupported { call, why };
+                self.finish_failed(task, &error, now, out);
+                return false;
             }
         }
         true

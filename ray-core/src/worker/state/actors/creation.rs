@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::super::borrow::contained;
+use super::super::dependencies::fit_a_frame;
 use super::super::{Dest, Out, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, ObjectId, WorkerId};
@@ -80,6 +81,11 @@ impl State {
         let Some((spec, get_if_exists)) = client.creation.take().map(|creation| *creation) else {
             return;
         };
+        let failure = failure.or_else(|| {
+            let why = fit_a_frame(&spec.args).err()?;
+            let call = format!("actor `{}`", spec.type_name);
+            Some(Box::new(RayError::Unsupported { call, why }))
+        });
         if let Some(error) = failure {
             return self.not_created(actor, handle, *error, now, out);
         }
