@@ -140,6 +140,18 @@ pub const FIRST_PUT_INDEX: u32 = 1 << 31;
 pub type OwnerPrefix = [u8; 8];
 
 impl WorkerId {
+    /// A new id of a process on this node: the node can be told from it.
+    pub fn random_on(node: NodeId) -> Self {
+        let mut bytes = random_bytes();
+        bytes[8..].copy_from_slice(&first_eight(&node.0));
+        Self(bytes)
+    }
+
+    /// Whether this process is on the node.
+    pub fn is_on(&self, node: NodeId) -> bool {
+        self.0[8..] == first_eight(&node.0)
+    }
+
     /// The part of this id that the ids of its tasks and objects carry.
     pub fn prefix(&self) -> OwnerPrefix {
         first_eight(&self.0)

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::gcs::state::Outbox;
 use crate::ids::NodeId;
-use crate::wire::{NodeInfo, NodeStanding};
+use crate::wire::{Frame, NodeInfo, NodeStanding};
 
 /// So many dead nodes are remembered, the latest.
 const DEAD: usize = 1_000;
@@ -35,28 +36,42 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// A node joins. Returns whether it may: one that is dead may not (GN-1).
-    pub(super) fn register(&mut self, info: NodeInfo) -> bool {
+    pub(super) fn register(&mut self, info: NodeInfo, out: &mut Outbox) -> bool {
         let (node, available) = (info.node, info.resources.clone());
         if self.dead.iter().any(|dead| dead.info.node == node) {
             return false;
         }
         self.head.get_or_insert(node);
+        for (other, known) in &self.living {
+            out.send(*other, Frame::NodeJoined { info: Box::new(info.clone()) });
+            out.send(node, Frame::NodeJoined { info: Box::new(known.info.clone()) });
+            let available = known.available.clone();
+            out.send(node, Frame::NodeFree { node: *other, available });
+        }
         self.living.insert(node, Node { info, available });
         true
     }
 
-    /// What is free of a node.
-    pub(super) fn set_available(&mut self, node: NodeId, available: BTreeMap<String, f64>) {
+    /// What is free of a node: the others hear of it.
+    pub(super) fn set_available(&mut self, node: NodeId, available: BTreeMap<String, f64>, out: &mut Outbox) {
+        for other in self.living.keys().filter(|other| **other != node) {
+            let available = available.clone();
+            out.send(*other, Frame::NodeFree { node, available });
+        }
         if let Some(node) = self.living.get_mut(&node) {
             node.available = available;
         }
     }
 
     /// A node is dead. Returns whether it was alive.
-    pub(super) fn lost(&mut self, node: NodeId, why: &str) -> bool {
+    pub(super) fn lost(&mut self, node: NodeId, why: &str, out: &mut Outbox) -> bool {
         let Some(gone) = self.living.remove(&node) else {
             return false;
         };
+        for other in self.living.keys() {
+            let why = why.to_owned();
+            out.send(*other, Frame::NodeLeft { node, why });
+        }
         self.dead.truncate(DEAD - 1);
         self.dead.push_front(NodeStanding {
             info: gone.info,
@@ -89,9 +104,10 @@ mod tests {
         let mut nodes = Nodes::default();
         let [head, other] = [NodeInfo::sample(2.0), NodeInfo::sample(4.0)];
         let lost = other.node;
-        assert!(nodes.register(head) && nodes.register(other.clone()));
-        assert!(nodes.lost(lost, "it was cut off") && !nodes.lost(lost, "again"));
-        assert!(!nodes.register(other));
+        let out = &mut Outbox::default();
+        assert!(nodes.register(head, out) && nodes.register(other.clone(), out));
+        assert!(nodes.lost(lost, "it was cut off", out) && !nodes.lost(lost, "again", out));
+        assert!(!nodes.register(other, out));
         let list = nodes.list();
         assert_eq!(list.len(), 2);
         assert!(list[0].head && list[0].death.is_none());
@@ -104,8 +120,8 @@ mod tests {
         for _ in 0..DEAD + 5 {
             let info = NodeInfo::sample(1.0);
             let node = info.node;
-            nodes.register(info);
-            nodes.lost(node, "");
+            nodes.register(info, &mut Outbox::default());
+            nodes.lost(node, "", &mut Outbox::default());
         }
         assert_eq!(nodes.list().len(), DEAD);
     }

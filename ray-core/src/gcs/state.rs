@@ -71,14 +71,14 @@ impl Gcs {
         let mut out = Outbox::default();
         match frame {
             Frame::RegisterNode { info } => {
-                if !self.nodes.register(*info) {
+                if !self.nodes.register(*info, &mut out) {
                     return Vec::new();
                 }
                 self.actors.place_waiting(&self.nodes.living, &mut out);
                 self.groups.place_waiting(&self.nodes.living, &mut out);
             }
             Frame::NodeResources { available } => {
-                self.nodes.set_available(node, available);
+                self.nodes.set_available(node, available, &mut out);
                 self.groups.place_waiting(&self.nodes.living, &mut out);
             }
             Frame::GcsRequest { request, from, body } => {
@@ -127,7 +127,7 @@ impl Gcs {
     /// A node is dead, or cut off, which is the same.
     pub fn node_lost(&mut self, node: NodeId, why: &str) -> Vec<Effect> {
         let mut out = Outbox::default();
-        if !self.nodes.lost(node, why) {
+        if !self.nodes.lost(node, why, &mut out) {
             return Vec::new();
         }
         self.actors.node_lost(node, &self.nodes.living, &mut out);

@@ -9,12 +9,13 @@ use crate::host::Memory;
 use crate::raylet::{Handle, Options, Raylet};
 use crate::session::Session;
 use crate::wire::connection::local_pair;
+use crate::wire::token::Token;
 use crate::wire::{HeadSetup, Receiver, Sender};
 
 /// Starts GCS and raylet on the current runtime. The raylet ends both.
 pub(super) async fn start(setup: HeadSetup, session: Arc<Session>) -> Result<Handle, Error> {
     let gcs = gcs::serve();
-    start_raylet(setup, session, String::new(), connect(&gcs).await?)
+    start_raylet(setup, session, Surroundings::default(), connect(&gcs).await?)
 }
 
 /// A raylet's connection to a GCS of this process.
@@ -24,16 +25,26 @@ pub(super) async fn connect(gcs: &gcs::Handle) -> Result<(Sender, Receiver), Err
     Ok(near)
 }
 
-/// Starts a raylet on the current runtime, which others reach at this address.
+/// What a raylet knows of the world beyond its node: nothing, if there is none.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    /// Where other nodes reach it.
+    pub(super) address: String,
+    /// The cluster's token.
+    pub(super) token: Option<Token>,
+}
+
+/// Starts a raylet on the current runtime.
 pub(super) fn start_raylet(
     setup: HeadSetup,
     session: Arc<Session>,
-    address: String,
+    Surroundings { address, token }: Surroundings,
     gcs: (Sender, Receiver),
 ) -> Result<Handle, Error> {
     let options = Options {
         node: setup.node,
         address,
+        token,
         resources: setup.resources,
         gpus: setup.gpus,
         idle_workers: setup.idle_workers as usize,

@@ -11,7 +11,8 @@ use rustix::process::{Pid, PidfdFlags};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::cluster::{self, Cluster, JoinError, Port, Pulse, own_address};
+use super::cluster::{self, Cluster, Door, JoinError, Port, Pulse, own_address};
+use super::here::Surroundings;
 use super::{Error, Plan, here, output};
 use crate::raylet::{self, Peer};
 use crate::session::{self, Session};
@@ -94,12 +95,12 @@ async fn start_head(plan: Plan, host: IpAddr, port: u16, token: Token) -> Result
         config: plan.setup.cluster_config.clone(),
         silence: Duration::from_millis(config.health_check_timeout_ms),
     };
-    let port = Port::open(host, port, token, Some(cluster)).await?;
+    let door = Door::open(host, port, token.clone()).await?;
     let near = here::connect(&gcs).await?;
-    let raylet = here::start_raylet(plan.setup, plan.session, port.address().to_string(), near)?;
+    let raylet = here::start_raylet(plan.setup, plan.session, surroundings(&door, token), near)?;
     Ok(Started {
+        port: door.serve(raylet.clone(), Some(cluster)),
         raylet,
-        port,
         _pulse: None,
     })
 }
@@ -107,10 +108,10 @@ async fn start_head(plan: Plan, host: IpAddr, port: u16, token: Token) -> Result
 async fn start_worker(mut plan: Plan, host: Option<IpAddr>, head: &str, token: Token) -> Result<Started, NodeError> {
     let node = plan.setup.node;
     let joined = cluster::join(head, &token, node).await?;
-    let port = Port::open(host.unwrap_or(joined.own), 0, token, None).await?;
+    let door = Door::open(host.unwrap_or(joined.own), 0, token.clone()).await?;
     let config = config::Cluster::received(&joined.cluster_config).map_err(Error::Config)?;
     plan.setup.cluster_config = joined.cluster_config;
-    let raylet = here::start_raylet(plan.setup, plan.session, port.address().to_string(), joined.gcs)?;
+    let raylet = here::start_raylet(plan.setup, plan.session, surroundings(&door, token), joined.gcs)?;
     let lost = raylet.clone();
     let pulse = Pulse::start(
         node,
@@ -120,10 +121,17 @@ async fn start_worker(mut plan: Plan, host: Option<IpAddr>, head: &str, token: T
         move |why| lost.head_lost(why),
     );
     Ok(Started {
+        port: door.serve(raylet.clone(), None),
         raylet,
-        port,
         _pulse: Some(pulse.map_err(NodeError::Pulse)?),
     })
+}
+
+fn surroundings(door: &Door, token: Token) -> Surroundings {
+    Surroundings {
+        address: door.address().to_string(),
+        token: Some(token),
+    }
 }
 
 fn listen(session: &Arc<Session>) -> Result<UnixListener, NodeError> {

@@ -4,7 +4,9 @@
 
 mod births;
 mod end;
+mod guests;
 mod handle;
+mod hosts;
 mod inputs;
 mod jobs;
 mod joins;
@@ -12,6 +14,7 @@ mod options;
 mod output;
 mod processes;
 mod watch;
+mod ways;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -28,7 +31,9 @@ use crate::ids::WorkerId;
 use crate::process::Spawner;
 use crate::scheduling::{NodeResources, ResourceSet};
 use crate::wire::{DeathCause, Frame, Receiver, Sender};
+use guests::Guests;
 pub use handle::{Handle, Peer};
+use hosts::Hosts;
 use inputs::{Input, Next, read_gcs};
 use jobs::{Job, Jobs};
 pub use options::{Error, Options};
@@ -47,6 +52,8 @@ pub struct Raylet {
     spawner: Arc<Spawner>,
     processes: Processes,
     jobs: Jobs,
+    hosts: Hosts,
+    guests: Guests,
     /// Drivers that have left while their processes live.
     left: HashMap<WorkerId, OwnedFd>,
     /// The outputs of jobs that have ended, of which something is left to show.
@@ -81,6 +88,7 @@ impl Raylet {
         let handle = Handle {
             stop: stop.clone(),
             inputs: inputs.clone(),
+            node: options.node,
             hello_within: Duration::from_secs(options.config.worker_register_timeout_seconds),
         };
         let raylet = Self {
@@ -95,6 +103,8 @@ impl Raylet {
             spawner,
             processes: Processes::default(),
             jobs: Jobs::default(),
+            hosts: Hosts::default(),
+            guests: Guests::default(),
             left: HashMap::new(),
             showing: JoinSet::new(),
             stop,
@@ -175,10 +185,18 @@ impl Raylet {
                 }
             }
             Input::Gcs(Frame::JobAdded { driver, job }) => self.job_added(driver, job, out),
+            Input::Gcs(Frame::StartActor { spec, restarts }) => self.start_actor(spec, restarts, out),
             Input::Gcs(Frame::JobOver { job }) => self.job_over(job, out),
             Input::Gcs(frame) => self.state.gcs_frame(frame, now, out),
             Input::GcsGone => self.head_lost("the connection to the head has ended"),
             Input::HeadLost(why) => self.head_lost(&why),
+            Input::Visit { node, visit, news } => self.visited(node, visit, news, out),
+            Input::Guest { node, news } => self.guest_news(node, news, out),
+            Input::ProgramFetched { job, fetched } => self.program_fetched(job, fetched, out),
+            Input::Program { job, reply } => {
+                // Who asked may have stopped waiting.
+                let _gone = reply.send(self.jobs.get(job).map(Job::shipped));
+            }
             Input::StoreReport(reply) => {
                 let _gone = reply.send(self.store.report());
             }
@@ -202,6 +220,8 @@ impl Raylet {
             match effect {
                 Effect::Send { to, frame } => self.processes.send(to, frame),
                 Effect::ToGcs(frame) => self.gcs.send(frame),
+                Effect::ToNode { node, frame } => self.to_node(node, frame),
+                Effect::LeaveNode { node } => self.leave_node(node),
                 Effect::Link { a, b } => self.processes.link(a, b),
                 Effect::Spawn { worker, job, gpus } => self.spawn(worker, job, &gpus),
                 Effect::Kill { worker } => self.processes.kill(worker),

@@ -15,17 +15,20 @@ mod crowd;
 mod effect;
 mod grants;
 mod groups;
+mod guests;
 mod hosted;
 mod jobs;
 mod last_saves;
 mod leases;
 mod lending;
 mod memory;
+mod nodes;
 mod processes;
 mod reports;
 mod requests;
 #[cfg(test)]
 mod testing;
+mod visits;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -45,9 +48,11 @@ use jobs::Jobs;
 use last_saves::LastSaves;
 pub(super) use last_saves::warn_unsaved;
 use leases::Lease;
+use nodes::Nodes;
 use processes::Births;
 use reports::Told;
 use requests::Requests;
+use visits::Visits;
 
 /// While something can be due, it is looked for this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -75,6 +80,8 @@ pub(super) struct State {
     /// Killed because memory is short, and not gone yet.
     victim: Option<WorkerId>,
     last_saves: LastSaves,
+    nodes: Nodes,
+    visits: Visits,
 }
 
 impl State {
@@ -103,6 +110,8 @@ impl State {
             censuses: Censuses::default(),
             victim: None,
             last_saves: LastSaves::new(saves_within),
+            nodes: Nodes::default(),
+            visits: Visits::default(),
         }
     }
 
@@ -114,6 +123,12 @@ impl State {
 
     /// A frame from a process of this node.
     pub(super) fn frame(&mut self, from: WorkerId, frame: Frame, now: Duration, out: &mut Effects) {
+        let frame = if self.is_guest(from) {
+            Some(frame)
+        } else {
+            self.frame_for_elsewhere(from, frame, out)
+        };
+        let Some(frame) = frame else { return };
         match frame {
             Frame::RequestLease { request, shape } => self.request(from, request, shape, now, out),
             Frame::CancelLeaseRequest { request } => self.cancel_request(from, request),
@@ -129,7 +144,7 @@ impl State {
             Frame::ActorExiting { actor, intended } => self.actor_exiting(from, actor, intended, out),
             Frame::NodeReport { request } => self.send_node_report(from, request, out),
             Frame::MemoryReport { request } => {
-                let everybody = |role: &Role| !matches!(role, Role::Starting | Role::Observer);
+                let everybody = |role: &Role| !matches!(role, Role::Starting | Role::Observer | Role::Guest(_));
                 self.ask(Purpose::Report { to: from, request }, everybody, now, out);
             }
             Frame::Holdings { census, holdings } => {
@@ -147,6 +162,9 @@ impl State {
     pub(super) fn gcs_frame(&mut self, frame: Frame, now: Duration, out: &mut Effects) {
         match frame {
             Frame::GcsReply { to, .. } | Frame::GcsEvent { to, .. } => out.push(Effect::Send { to, frame }),
+            Frame::NodeJoined { info } => self.node_joined(*info, now, out),
+            Frame::NodeLeft { node, why } => self.node_left(node, &why, now, out),
+            Frame::NodeFree { node, available } => self.node_free(node, &available, now, out),
             Frame::StartActor { spec, restarts } => self.start_actor(spec, restarts, now, out),
             Frame::StopActor {
                 actor,

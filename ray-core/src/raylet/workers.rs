@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use crate::ids::{ActorId, IdHasher, JobId, WorkerId};
+use crate::ids::{ActorId, IdHasher, JobId, NodeId, WorkerId};
 use crate::wire::DeathCause;
 
 /// Dead workers that are remembered, so that a late question about one is answered.
@@ -16,6 +16,8 @@ pub(super) enum Role {
     Driver,
     /// It only asks how the node stands.
     Observer,
+    /// It is of this other node.
+    Guest(NodeId),
     /// It was spawned and has not said hello.
     Starting,
     /// It waits for a lease since then.

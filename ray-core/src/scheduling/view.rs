@@ -48,6 +48,12 @@ impl NodeView {
         self.pool.fits(request, Room::Available).is_ok()
     }
 
+    /// Counts the request as running on the node, if it has room.
+    pub fn take(&mut self, request: &ResourceSet) {
+        // Nothing is given back: the next news of the node replaces the view.
+        let _taken = self.pool.take(request, false);
+    }
+
     /// The fullest of the resources that every task uses: 0 is idle, 1 is full.
     pub(super) fn critical_utilisation(&self) -> f64 {
         let critical = [ResourceName::Cpu, ResourceName::Memory, ResourceName::ObjectStoreMemory];

@@ -15,11 +15,9 @@ pub mod connection;
 pub mod frames;
 pub mod handshake;
 mod socket;
-#[cfg(feature = "cli")]
 pub(crate) mod tcp;
 #[cfg(test)]
 mod testing;
-#[cfg(feature = "cli")]
 pub(crate) mod token;
 
 pub use codec::{Reader, Wire, WireError, from_bytes, to_bytes};

@@ -108,12 +108,17 @@ fn gcs_reply(worker: &Arc<Worker>, request: u64, body: GcsReply) {
 fn link_up(worker: &Arc<Worker>, peer: WorkerId, (job, pid): (JobId, u32), socket: OwnedFd) {
     match wire::connection::over_socket(socket) {
         Ok((sender, receiver)) => {
+            let away = !peer.is_on(worker.identity.node);
             worker.with(|state, _, _| {
                 state.pids.insert(peer, pid);
-                if job != worker.identity.job {
+                if away || job != worker.identity.job {
                     state.foreign.insert(peer);
                 }
             });
+            if away {
+                // Two nodes share no memory.
+                worker.links().tasks_by_ring(peer, None);
+            }
             worker.links().up(peer, sender);
             tokio::spawn(serve_peer(worker.clone(), peer, receiver));
         }

@@ -31,7 +31,12 @@ fn free_share(node: &Node) -> f64 {
 impl Actor {
     /// Asks a node to start it, if there is one that can.
     pub(super) fn place(&mut self, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
-        self.node = choose(&self.spec.strategy, nodes);
+        self.node = if self.spec.shared {
+            // Beside other work of the process that has created it.
+            nodes.keys().find(|node| self.spec.owner.is_on(**node)).copied()
+        } else {
+            choose(&self.spec.strategy, nodes)
+        };
         if let Some(node) = self.node {
             let frame = Frame::StartActor {
                 spec: Box::new(self.spec.clone()),

@@ -1,17 +1,20 @@
 //! The port of a node.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::gcs;
 use crate::ids::NodeId;
+use crate::raylet;
 use crate::wire::connection::over_socket;
-use crate::wire::tcp::{ListenError, Listener};
+use crate::wire::tcp::{ListenError, Listener, read_one, write_one};
 use crate::wire::token::Token;
 use crate::wire::{Frame, Packet, Receiver, Sender};
 
@@ -28,6 +31,10 @@ pub(crate) struct Cluster {
     pub(crate) silence: Duration,
 }
 
+/// A node's port, before anybody is heard there.
+#[derive(Debug)]
+pub(crate) struct Door(Listener);
+
 /// A node's port, on which others are heard until it drops.
 #[derive(Debug)]
 pub(crate) struct Port {
@@ -35,25 +42,38 @@ pub(crate) struct Port {
     accepting: JoinHandle<()>,
 }
 
-impl Port {
-    /// Listens; port 0 takes any. Only a head has a `cluster`.
-    pub(crate) async fn open(
-        host: IpAddr,
-        port: u16,
-        token: Token,
-        cluster: Option<Cluster>,
-    ) -> Result<Self, ListenError> {
-        let mut listener = Listener::bind(&SocketAddr::new(host, port).to_string(), token).await?;
-        let address = listener.address();
-        let cluster = cluster.map(Arc::new);
-        let accepting = tokio::spawn(async move {
-            while let Some(socket) = listener.accept().await {
-                tokio::spawn(attend(socket, cluster.clone()));
-            }
-        });
-        Ok(Self { address, accepting })
+impl Door {
+    /// Listens; port 0 takes any.
+    pub(crate) async fn open(host: IpAddr, port: u16, token: Token) -> Result<Self, ListenError> {
+        let address = SocketAddr::new(host, port).to_string();
+        Ok(Self(Listener::bind(&address, token).await?))
     }
 
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// Hears whoever comes. Only a head has a `cluster`.
+    pub(crate) fn serve(self, raylet: raylet::Handle, cluster: Option<Cluster>) -> Port {
+        let address = self.address();
+        let cluster = cluster.map(Arc::new);
+        let accepting = tokio::spawn(async move {
+            let Self(mut listener) = self;
+            while let Some(socket) = listener.accept().await {
+                let (raylet, cluster) = (raylet.clone(), cluster.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = attend(socket, &raylet, cluster).await {
+                        tracing::warn!(target: "ray_core::head", %error, "a connection of another node");
+                    }
+                });
+            }
+        });
+        Port { address, accepting }
+    }
+}
+
+impl Port {
     /// Where it is.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -66,35 +86,32 @@ impl Drop for Port {
     }
 }
 
-async fn attend(socket: OwnedFd, cluster: Option<Arc<Cluster>>) {
-    let (sender, mut receiver) = match over_socket(socket) {
-        Ok(connection) => connection,
-        Err(error) => {
-            tracing::warn!(target: "ray_core::head", %error, "a connection of another node cannot be used");
-            return;
-        }
-    };
-    let first = match tokio::time::timeout(FIRST_WITHIN, receiver.recv()).await {
-        Ok(Some(Packet { frame, .. })) => frame,
-        Ok(None) => return,
-        Err(_elapsed) => {
-            tracing::warn!(target: "ray_core::head", "another node connected and said nothing within {FIRST_WITHIN:?}");
-            return;
-        }
-    };
+/// CL-1.
+async fn attend(socket: OwnedFd, raylet: &raylet::Handle, cluster: Option<Arc<Cluster>>) -> io::Result<()> {
+    let mut stream = TcpStream::from_std(socket.into())?;
+    let first = read_one(&mut stream, FIRST_WITHIN).await?;
+    let socket = |stream: TcpStream| -> io::Result<OwnedFd> { Ok(stream.into_std()?.into()) };
     match (first, cluster) {
-        (Frame::JoinCluster { node }, Some(cluster)) => joins(node, &cluster, (sender, receiver)).await,
-        (Frame::Alive { node }, Some(cluster)) => follow(node, &cluster, &sender, receiver).await,
+        (Frame::JoinCluster { node }, Some(cluster)) => joins(node, &cluster, over_socket(socket(stream)?)?).await,
+        (Frame::Alive { node }, Some(cluster)) => {
+            let (sender, receiver) = over_socket(socket(stream)?)?;
+            follow(node, &cluster, &sender, receiver).await;
+        }
         (Frame::JoinCluster { .. } | Frame::Alive { .. }, None) => {
             let why = "this node is not the head of its cluster: give the head's address".to_owned();
-            sender.send(Frame::Refused { why });
-            // Until the other end has read that.
-            let _end = tokio::time::timeout(FIRST_WITHIN, receiver.recv()).await;
+            write_one(&mut stream, &Frame::Refused { why }).await?;
         }
+        (Frame::VisitNode { node }, _) => raylet.guests_come(node, over_socket(socket(stream)?)?).await,
+        (Frame::Link { node, ticket }, _) => {
+            write_one(&mut stream, &Frame::Link { node, ticket }).await?;
+            raylet.link(node, ticket, socket(stream)?).await;
+        }
+        (Frame::FetchProgram { job }, _) => raylet.send_program(job, stream).await,
         (other, _) => {
             tracing::warn!(target: "ray_core::head", ?other, "a frame that no connection between nodes begins with");
         }
     }
+    Ok(())
 }
 
 async fn joins(node: NodeId, cluster: &Cluster, (sender, receiver): (Sender, Receiver)) {

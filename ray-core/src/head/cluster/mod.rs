@@ -13,7 +13,7 @@ mod pulse;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 pub(crate) use join::{JoinError, join};
-pub(crate) use listen::{Cluster, Port};
+pub(crate) use listen::{Cluster, Door, Port};
 pub(super) use pulse::Pulse;
 
 /// The address of this machine that others reach it by: that from which packets for the world leave. None is sent.

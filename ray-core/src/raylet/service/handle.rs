@@ -5,11 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::guests::Guest;
 use super::inputs::{Input, read_frames};
-use super::{Error, JobOutput};
-use crate::ids::WorkerId;
+use super::{Error, JobOutput, ways};
+use crate::ids::{JobId, NodeId, WorkerId};
 use crate::process::Executable;
 use crate::wire::{Frame, Hello, JobSetup, Packet, Receiver, Sender};
 
@@ -18,6 +20,7 @@ use crate::wire::{Frame, Hello, JobSetup, Packet, Receiver, Sender};
 pub struct Handle {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) hello_within: Duration,
+    pub(super) node: NodeId,
     /// Rung when somebody asks the node to end.
     pub(super) stop: Arc<Notify>,
 }
@@ -101,6 +104,8 @@ impl Handle {
             hello.pid = peer.pid;
             peer.handle
         });
+        // Whatever it has called itself: from now on the node can be told from its id.
+        hello.worker = WorkerId::random_on(self.node);
         let worker = hello.worker;
         let arrival = Arrival {
             hello,
@@ -116,6 +121,31 @@ impl Handle {
     /// Returns when somebody has asked the node to end. Safe to drop and call again.
     pub async fn stopped(&self) {
         self.stop.notified().await;
+    }
+
+    /// The processes of another node become guests, by this connection.
+    pub(crate) async fn guests_come(&self, node: NodeId, (sender, receiver): (Sender, Receiver)) {
+        let news = Guest::Came(sender, receiver);
+        // One that has ended has no guests.
+        let _ended = self.inputs.send(Input::Guest { node, news }).await;
+    }
+
+    /// The connection for a link with a guest.
+    pub(crate) async fn link(&self, node: NodeId, ticket: u64, socket: OwnedFd) {
+        let news = Guest::Link { ticket, socket };
+        // As above.
+        let _ended = self.inputs.send(Input::Guest { node, news }).await;
+    }
+
+    /// Sends the program of a job to another node.
+    pub(crate) async fn send_program(&self, job: JobId, to: TcpStream) {
+        let (reply, found) = oneshot::channel();
+        if self.inputs.send(Input::Program { job, reply }).await.is_ok()
+            && let Ok(shipped) = found.await
+            && let Err(error) = ways::send_program(to, shipped).await
+        {
+            tracing::warn!(target: "ray_core::raylet", %error, %job, "a program was not sent to another node");
+        }
     }
 
     /// The head cannot be reached any more: the node ends. For a thread outside the runtime.

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::guests::Guest;
 use super::handle::Arrival;
-use crate::ids::WorkerId;
-use crate::process::{self, Spawned};
-use crate::wire::{DeathCause, Frame, Hello, Receiver, Sender};
+use super::hosts::Visit;
+use super::ways::Shipped;
+use crate::ids::{JobId, NodeId, WorkerId};
+use crate::process::{self, Executable, Spawned};
+use crate::wire::{DeathCause, Frame, GuestJob, Hello, Receiver, Sender};
 
 /// Something that has happened.
 #[derive(Debug)]
@@ -44,6 +47,26 @@ pub(super) enum Input {
     GcsGone,
     /// The head gives no signs of life.
     HeadLost(String),
+    /// From another node, as its guest.
+    Visit {
+        node: NodeId,
+        visit: u64,
+        news: Visit,
+    },
+    /// Of another node's processes, which are guests here.
+    Guest {
+        node: NodeId,
+        news: Guest,
+    },
+    ProgramFetched {
+        job: JobId,
+        fetched: Result<(Box<GuestJob>, Executable), String>,
+    },
+    /// Another node wants a program.
+    Program {
+        job: JobId,
+        reply: oneshot::Sender<Option<Shipped>>,
+    },
     StoreReport(oneshot::Sender<ray_objstore::Report>),
     Shutdown(oneshot::Sender<()>),
 }

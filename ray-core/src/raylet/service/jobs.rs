@@ -1,16 +1,20 @@
 //! Jobs at the edge: drivers that come, what the workers of each job are started with, and when that is let go.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
 
 use super::handle::{Arrival, Beginning};
 use super::inputs::Input;
 use super::processes::Process;
+use super::ways::Shipped;
 use super::{JobOutput, Raylet};
 use crate::ids::{JobId, WorkerId};
 use crate::process::{Executable, watch_handle};
 use crate::raylet::state::Effects;
 use crate::session::logs::LogFollower;
-use crate::wire::Frame;
+use crate::wire::{Frame, GuestJob};
 
 /// A job, for which the node starts workers.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(super) struct Job {
     pub(super) executable: Executable,
     /// The hash of its table of remote items: its workers must have the same.
     pub(super) items: u64,
+    /// The program's hash and length, once other nodes have asked.
+    hash: Arc<OnceLock<(blake3::Hash, u64)>>,
     /// Follows the log files of its workers, if they are shown.
     output: Option<JobOutput>,
     /// No actor of it will be started any more.
@@ -29,6 +35,34 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// What other nodes need to start workers of it.
+    pub(super) fn shipped(&self) -> Shipped {
+        Shipped {
+            executable: self.executable.clone(),
+            hash: self.hash.clone(),
+            job: GuestJob {
+                namespace: self.namespace.clone(),
+                driver: self.driver,
+                items: self.items,
+                program: Bytes::new(),
+                size: 0,
+            },
+        }
+    }
+
+    /// A job whose driver is on another node.
+    pub(super) fn of_guests(guest: GuestJob, executable: Executable) -> Self {
+        Self {
+            driver: guest.driver,
+            namespace: guest.namespace,
+            executable,
+            items: guest.items,
+            hash: Arc::default(),
+            output: None,
+            over: false,
+        }
+    }
+
     /// What follows the log files of its workers, if they are shown.
     pub(super) fn follower(&self) -> Option<&LogFollower> {
         self.output.as_ref().map(JobOutput::follower)
@@ -46,6 +80,10 @@ pub(super) struct Jobs {
 impl Jobs {
     pub(super) fn get(&self, job: JobId) -> Option<&Job> {
         self.jobs.get(&job)
+    }
+
+    pub(super) fn add(&mut self, id: JobId, job: Job) {
+        self.jobs.insert(id, job);
     }
 
     /// Takes the outputs of all.
@@ -100,6 +138,7 @@ impl Raylet {
             namespace: setup.namespace,
             executable,
             items: hello.items,
+            hash: Arc::default(),
             output,
             over: false,
         };
@@ -151,10 +190,10 @@ impl Raylet {
     /// Lets go of a job that is over once its last process is gone, whose last lines are still to be shown.
     pub(super) fn let_go(&mut self, id: JobId) {
         let over = self.jobs.get(id).is_some_and(|job| job.over);
-        if over
-            && !self.processes.are_of(id)
-            && let Some(output) = self.jobs.jobs.remove(&id).and_then(|job| job.output)
-        {
+        if !over || self.processes.are_of(id) {
+            return;
+        }
+        if let Some(output) = self.jobs.jobs.remove(&id).and_then(|job| job.output) {
             self.show_rest(output);
         }
     }

@@ -8,6 +8,7 @@ use crate::host::Memory;
 use crate::ids::NodeId;
 use crate::process;
 use crate::session::Session;
+use crate::wire::token::Token;
 
 /// What a raylet needs to start.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Options {
     pub node: NodeId,
     /// Where other nodes reach it; empty if none can.
     pub address: String,
+    /// What opens the doors of other nodes; none where there are none.
+    pub(crate) token: Option<Token>,
     /// What the node has.
     pub resources: BTreeMap<String, f64>,
     /// How the node's GPUs are named to workers, by index.

@@ -1,7 +1,7 @@
 //! What the raylet's decisions ask of its edge.
 
 use crate::host::MemoryUsage;
-use crate::ids::{JobId, WorkerId};
+use crate::ids::{JobId, NodeId, WorkerId};
 use crate::raylet::memory::Answers;
 use crate::wire::Frame;
 
@@ -15,6 +15,15 @@ pub(in crate::raylet) enum Effect {
         frame: Frame,
     },
     ToGcs(Frame),
+    /// To another node, which this one visits from then on.
+    ToNode {
+        node: NodeId,
+        frame: Frame,
+    },
+    /// Another node is not visited any more.
+    LeaveNode {
+        node: NodeId,
+    },
     /// Connect two processes, and tell each.
     Link {
         a: WorkerId,

@@ -95,11 +95,9 @@ impl State {
     /// Takes an idle worker that fits, or the host of shared work.
     fn worker_for(&mut self, granted: &Granted) -> Option<WorkerId> {
         match &granted.asked {
-            For::Owner(Asked {
-                requester,
-                shared: true,
-                ..
-            }) => Some(self.host(granted.job).unwrap_or(*requester)),
+            For::Owner(Asked { requester, shape, .. }) if shape.shared => {
+                Some(self.host(granted.job).unwrap_or(*requester))
+            }
             For::Owner(_) => self.workers.take_idle(granted.job, &granted.gpus, false),
             For::Actor { .. } => self.workers.take_idle(granted.job, &granted.gpus, true),
         }

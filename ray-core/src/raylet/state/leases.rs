@@ -9,7 +9,7 @@ use super::{Effect, Effects, State};
 use crate::ids::{TaskId, WorkerId};
 use crate::raylet::workers::Role;
 use crate::scheduling::Allocation;
-use crate::wire::{DeathCause, Frame};
+use crate::wire::{DeathCause, Frame, LeaseShape};
 
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -32,8 +32,7 @@ impl State {
         let Asked {
             requester,
             request,
-            name,
-            shared,
+            shape: LeaseShape { name, shared, .. },
         } = asked;
         let pid = self.workers.get(&worker).map_or(0, |process| process.pid);
         if self.workers.get(&requester).is_none() {

@@ -50,7 +50,7 @@ impl State {
     }
 
     pub(super) fn spawn(&mut self, job: JobId, gpus: Vec<u32>, out: &mut Effects) {
-        let worker = WorkerId::random();
+        let worker = WorkerId::random_on(self.node);
         self.workers.add(worker, job, 0, Role::Starting, gpus.clone());
         out.push(Effect::Spawn { worker, job, gpus });
     }
@@ -133,7 +133,7 @@ impl State {
 
     pub(in crate::raylet) fn kill(&mut self, worker: WorkerId, cause: DeathCause, out: &mut Effects) {
         if let Some(process) = self.workers.get_mut(&worker)
-            && !matches!(process.role, Role::Driver | Role::Observer)
+            && !matches!(process.role, Role::Driver | Role::Observer | Role::Guest(_))
         {
             process.ended_for.get_or_insert(cause);
             self.workers.set_aside(worker);
@@ -180,7 +180,10 @@ impl State {
         }
         self.hosted_actors_lost(worker, &cause, out);
         out.push(Effect::ForgetInStore { worker });
-        out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
+        if !matches!(process.role, Role::Guest(_)) {
+            self.visits_end(worker, &cause, out);
+            out.push(Effect::ToGcs(Frame::WorkerEnded { worker, actor, cause }));
+        }
         if process.role == Role::Driver {
             self.driver_ended(process.job, out);
         }

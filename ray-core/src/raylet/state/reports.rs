@@ -78,6 +78,7 @@ impl State {
         let state = |role: &Role| match role {
             Role::Driver => "driver",
             Role::Observer => "observer",
+            Role::Guest(_) => "guest",
             Role::Starting => "starting",
             Role::Idle(_) => "idle",
             Role::Leased(_) => "leased",

@@ -1,10 +1,10 @@
 //! Requests for leases, of processes and for actors, and what becomes of each.
 //!
 //! One that this node can grant stands in line, and so does one that waits for its placement group (RG-1); any other is
-//! refused. It leaves the line when it is granted (`grants`), when nobody wants it any more, or with who asked.
+//! refused, unless another node can grant it (`nodes`). It leaves the line when it is granted (`grants`), when nobody wants it
+//! any more, or with who asked.
 //!
-//! *Absent:* whose turn it is, which is the queue's to say (`scheduling/queue`); and other nodes: what this one can never grant
-//! is handed on to nobody.
+//! *Absent:* whose turn it is, which is the queue's to say (`scheduling/queue`).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -32,14 +32,11 @@ pub(super) enum For {
 }
 
 /// What an owner asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) requester: WorkerId,
     pub(super) request: u64,
-    /// What its tasks are called.
-    pub(super) name: String,
-    /// They run beside other work.
-    pub(super) shared: bool,
+    pub(super) shape: LeaseShape,
 }
 
 impl For {
@@ -61,7 +58,7 @@ impl For {
 
     fn refuse_as_unschedulable(self, why: String, out: &mut Effects) {
         let name = match &self {
-            Self::Owner(asked) => asked.name.clone(),
+            Self::Owner(asked) => asked.shape.name.clone(),
             Self::Actor { spec, .. } => spec.type_name.clone(),
         };
         self.refuse(RayError::Unschedulable { name, why }, out);
@@ -82,12 +79,16 @@ impl State {
         now: Duration,
         out: &mut Effects,
     ) {
+        if !self.is_guest(from)
+            && let Some(node) = self.elsewhere(&shape)
+        {
+            return self.visit_for_lease(node, from, request, shape, out);
+        }
         let wanted = shape_of(&shape);
         let asked = For::Owner(Asked {
             requester: from,
             request,
-            name: shape.name,
-            shared: shape.shared,
+            shape,
         });
         match wanted {
             Ok(shape) => self.line_up(asked, shape, now, out),
@@ -169,6 +170,17 @@ impl Requests {
 
     fn take(&mut self, requester: WorkerId, number: u64) -> Option<For> {
         self.open.get_mut(&requester)?.remove(&number)
+    }
+
+    /// What owners have asked for.
+    pub(super) fn of_owners(&self) -> Vec<Asked> {
+        let owners = |asked: &For| match asked {
+            For::Owner(asked) => Some(asked.clone()),
+            For::Actor { .. } => None,
+        };
+        let mut all: Vec<Asked> = self.open.values().flat_map(HashMap::values).filter_map(owners).collect();
+        all.sort_unstable_by_key(|asked| (asked.requester, asked.request));
+        all
     }
 
     /// The number of an actor's request.

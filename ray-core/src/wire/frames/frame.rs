@@ -11,10 +11,12 @@ use super::gcs::{GcsEvent, GcsReply, GcsRequest};
 use super::groups::GroupState;
 use super::handshake::{HeadSetup, Hello, JobSetup, Welcome};
 use super::leases::{HostLease, LeaseShape};
-use super::nodes::{NodeInfo, NodeReport};
+use super::nodes::{GuestJob, NodeInfo, NodeReport};
 use super::tasks::TaskSpec;
 use super::values::{ObjectValue, TaskOutcome};
 use crate::error::RayError;
+use bytes::Bytes;
+
 use crate::ids::{ActorId, JobId, NodeId, ObjectId, PlacementGroupId, TaskId, WorkerId};
 use crate::memory::{Holdings, MemoryReport};
 use crate::wire::codec::{Wire, wire_types};
@@ -563,6 +565,95 @@ wire_types! {
         ClusterJoined {
             /// Settings of cluster scope, as text.
             cluster_config: BTreeMap<String, String>,
+        },
+        113 =>
+        /// The GCS tells a node of another one, which has joined.
+        NodeJoined {
+            /// The node.
+            info: Box<NodeInfo>,
+        },
+        114 =>
+        /// The GCS tells a node that another one is dead.
+        NodeLeft {
+            /// The node.
+            node: NodeId,
+            /// Why.
+            why: String,
+        },
+        115 =>
+        /// The GCS tells a node what is free of another one.
+        NodeFree {
+            /// The node.
+            node: NodeId,
+            /// What is free.
+            available: BTreeMap<String, f64>,
+        },
+        120 =>
+        /// The first frame of a raylet on a connection to the raylet of another node, whose guests its processes are.
+        VisitNode {
+            /// The node that it comes from.
+            node: NodeId,
+        },
+        122 =>
+        /// A process becomes a guest.
+        GuestComes {
+            /// The process.
+            worker: WorkerId,
+            /// Its job.
+            job: JobId,
+            /// Its number on its own node.
+            pid: u32,
+        },
+        123 =>
+        /// A guest's process has ended.
+        GuestGone {
+            /// The process.
+            worker: WorkerId,
+            /// How.
+            cause: DeathCause,
+        },
+        124 =>
+        /// A frame of a guest to its host, or of the host to its guest, as it is.
+        Relay {
+            /// The guest.
+            guest: WorkerId,
+            /// The frame's bytes.
+            frame: Bytes,
+        },
+        125 =>
+        /// The host asks the node of its guest for a connection between the guest and a process of the host's.
+        LinkWanted {
+            /// The host's number for this link.
+            ticket: u64,
+            /// The guest.
+            guest: WorkerId,
+            /// The other process.
+            worker: WorkerId,
+            /// Its job.
+            job: JobId,
+            /// Its number.
+            pid: u32,
+        },
+        126 =>
+        /// The first frame on a connection that becomes a link. The host answers by the same frame, and from then on the two
+        /// processes have it.
+        Link {
+            /// The node of the guest.
+            node: NodeId,
+            /// The host's number for this link.
+            ticket: u64,
+        },
+        127 =>
+        /// The first frame on a connection over which a job's program is sent.
+        FetchProgram {
+            /// The job.
+            job: JobId,
+        },
+        128 =>
+        /// The answer to `FetchProgram`. The program's bytes follow.
+        Program {
+            /// What workers of the job are started with; none if the node has nothing of it.
+            job: Option<Box<GuestJob>>,
         },
         112 =>
         /// The first frame of a node on a connection of its own for signs of life, each of which is a further one. The head

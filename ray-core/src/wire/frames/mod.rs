@@ -23,7 +23,7 @@ pub use gcs::{GcsEvent, GcsReply, GcsRequest};
 pub use groups::{GroupInfo, GroupState};
 pub use handshake::{HeadSetup, Hello, JobSetup, Welcome};
 pub use leases::{HostLease, LeaseShape, SchedulingStrategy};
-pub use nodes::{NodeInfo, NodeReport, NodeStanding, WorkerReport};
+pub use nodes::{GuestJob, NodeInfo, NodeReport, NodeStanding, WorkerReport};
 pub use tasks::{ActorCallSpec, RetryExceptions, StreamSpec, TaskSpec};
 pub use values::{ArgSpec, MOST_INLINE, ObjectValue, TaskOutcome};
 

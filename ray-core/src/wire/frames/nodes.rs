@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::ids::{NodeId, WorkerId};
 use crate::wire::codec::wire_types;
 
@@ -21,6 +23,21 @@ wire_types! {
         pid: u32,
         /// What it has.
         resources: BTreeMap<String, f64>,
+    }
+
+    /// A job of another node, as far as workers of it need to be started.
+    #[derive(Debug, Clone)]
+    struct GuestJob {
+        /// Where names of its actors hold.
+        namespace: String,
+        /// The process that runs its `main`.
+        driver: WorkerId,
+        /// The hash of its table of remote items.
+        items: u64,
+        /// The BLAKE3 hash of its program, 32 bytes.
+        program: Bytes,
+        /// How many bytes that has.
+        size: u64,
     }
 
     /// A node of the cluster, and how it stands.

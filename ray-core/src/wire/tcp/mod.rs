@@ -16,6 +16,8 @@ mod dial;
 mod handshake;
 mod listener;
 mod opening;
+mod single;
 
 pub(crate) use dial::{DialError, dial};
 pub(crate) use listener::{ListenError, Listener};
+pub(crate) use single::{read_one, write_one};

@@ -125,7 +125,7 @@ pub(super) fn arguments(worker: &Arc<Worker>, spec: &TaskSpec) -> Result<Argumen
         ArgSpec::Stored { object, owner, .. } => match worker.read_stored(*object) {
             Ok(bytes) => Ok(Incoming::Payload(bytes)),
             // It comes whole.
-            Err(Unreadable::Lost(_)) if worker.is_foreign(spec.owner) => worker
+            Err(Unreadable::Lost(_)) if worker.is_foreign(spec.owner) || worker.is_foreign(*owner) => worker
                 .read_arrived(*object, *owner)
                 .map(Incoming::Payload)
                 .map_err(|error| TaskOutcome::Failed { error, retry: false }),

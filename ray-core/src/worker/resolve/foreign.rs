@@ -1,5 +1,5 @@
-//! Values for processes of another job. Each job has a part of the store that no other sees, so that between two of them
-//! values travel whole.
+//! Values for processes of another job or on another node. Each job has a part of the node's store that no other sees, so that
+//! between two of them values travel whole.
 
 use std::sync::Arc;
 
@@ -35,9 +35,9 @@ fn no_room(len: usize) -> RayError {
 }
 
 impl Worker {
-    /// Whether a process is of another job.
+    /// Whether a process is of another job or on another node.
     pub(crate) fn is_foreign(&self, peer: WorkerId) -> bool {
-        self.read(|state| state.foreign.contains(&peer))
+        !peer.is_on(self.identity.node) || self.read(|state| state.foreign.contains(&peer))
     }
 
     /// Whether a result of this length travels whole to its owner, in a frame where there is so much room.

@@ -36,7 +36,7 @@ impl Hopeless {
             }
             Self::TooLarge(shortfall) => RayError::Unschedulable {
                 name: match asked {
-                    For::Owner(Asked { name, .. }) => name.clone(),
+                    For::Owner(Asked { shape, .. }) => shape.name.clone(),
                     For::Actor { spec, .. } => shown_name(spec),
                 },
                 why: format!("placement group {group} has no bundle that can ever hold it: {shortfall}"),
