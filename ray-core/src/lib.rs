@@ -45,9 +45,9 @@ mod pages;
 
 pub use api::{
     ActorSummary, Builder, Bundle, CheckpointSummary, Fetch, ObjectRef, ObjectRefStream, PlacementGroup,
-    PlacementGroupOptions, PlacementGroupSummary, PlacementStrategy, Ray, RuntimeContext, WorkerSummary,
+    PlacementGroupOptions, PlacementGroupSummary, PlacementStrategy, Ray, RuntimeContext, NodeSummary, WorkerSummary,
     available_resources, cancel, cancel_with, cluster_resources, current_placement_group, get, get_async,
-    get_placement_group, get_timeout, init, init_or_join, kill, list_actors, list_workers, memory_report,
+    get_placement_group, get_timeout, init, init_or_join, kill, list_actors, list_nodes, list_workers, memory_report,
     placement_group, placement_group_table, put, remove_placement_group, runtime_context, wait, wait_async,
 };
 pub use error::{RayError, Result};

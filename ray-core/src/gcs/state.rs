@@ -111,6 +111,7 @@ impl Gcs {
                 self.actors.forget_watcher(worker);
                 self.groups.owner_ended(worker, &mut out);
             }
+            Frame::ActorBelongs { actor, node } => self.actors.belongs(actor, node, &self.nodes.living, &mut out),
             Frame::BundlesReserved { group, reserved } => {
                 self.groups
                     .reserved(group, (node, reserved), &self.nodes.living, &mut out);

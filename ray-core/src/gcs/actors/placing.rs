@@ -37,6 +37,10 @@ impl Actor {
         } else {
             choose(&self.spec.strategy, nodes)
         };
+        self.ask_node(out);
+    }
+
+    fn ask_node(&self, out: &mut Outbox) {
         if let Some(node) = self.node {
             let frame = Frame::StartActor {
                 spec: Box::new(self.spec.clone()),
@@ -56,6 +60,23 @@ impl Actors {
         let lost: Vec<ActorId> = lost.map(|actor| actor.spec.actor).collect();
         for id in lost {
             self.worker_ended(id, &DeathCause::NodeGone {}, nodes, out);
+        }
+    }
+
+    /// A node that was asked to start an actor says that another one has its bundle.
+    pub(in crate::gcs) fn belongs(
+        &mut self,
+        actor: ActorId,
+        node: NodeId,
+        nodes: &BTreeMap<NodeId, Node>,
+        out: &mut Outbox,
+    ) {
+        if let Some(actor) = self.actors.get_mut(&actor)
+            && !actor.is_dead()
+        {
+            // If that node has died meanwhile, its bundles are to be found anew.
+            actor.node = nodes.contains_key(&node).then_some(node);
+            actor.ask_node(out);
         }
     }
 

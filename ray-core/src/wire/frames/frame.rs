@@ -554,6 +554,14 @@ wire_types! {
             /// The job.
             job: JobId,
         },
+        98 =>
+        /// An actor that a node was asked to start has its bundle on another one.
+        ActorBelongs {
+            /// The actor.
+            actor: ActorId,
+            /// That node.
+            node: NodeId,
+        },
         110 =>
         /// The first frame of a node on its connection to the head. `RegisterNode` follows the answer.
         JoinCluster {

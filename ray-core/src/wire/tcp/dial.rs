@@ -88,7 +88,7 @@ async fn connect(given: &str, token: &Token) -> Result<OwnedFd, DialError> {
         source,
     };
     let mut stream = first_that_answers(found).await.map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
+    super::set_up(&stream).map_err(unreachable)?;
     match handshake::dials(&mut stream, token).await {
         Ok(()) => Ok(stream.into_std().map_err(unreachable)?.into()),
         Err(HandshakeError::Mismatch(mismatch)) => Err(DialError::Mismatch {

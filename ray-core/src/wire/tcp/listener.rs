@@ -101,7 +101,7 @@ async fn accept(listener: TcpListener, token: Arc<Token>, proven: mpsc::Sender<O
 }
 
 async fn admit(mut stream: TcpStream, token: &Token) -> Result<OwnedFd, handshake::HandshakeError> {
-    stream.set_nodelay(true)?;
+    super::set_up(&stream)?;
     handshake::listens(&mut stream, token).await?;
     Ok(stream.into_std()?.into())
 }

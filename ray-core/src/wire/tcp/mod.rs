@@ -18,6 +18,28 @@ mod listener;
 mod opening;
 mod single;
 
+use std::io;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokio::net::TcpStream;
+
 pub(crate) use dial::{DialError, dial};
 pub(crate) use listener::{ListenError, Listener};
 pub(crate) use single::{read_one, write_one};
+
+/// A connection that carries nothing is tried after this time, and again at each such time.
+const TRIED_EVERY: Duration = Duration::from_secs(1);
+/// What the other end has not taken for so long ends the connection: the way there is cut.
+const CUT_AFTER: Duration = Duration::from_secs(5);
+
+/// What every connection has: small frames leave at once, and a cut way is noticed.
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, TRIED_EVERY)?;
+    sockopt::set_tcp_keepintvl(stream, TRIED_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, 5)?;
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(CUT_AFTER.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
+}

@@ -5,7 +5,7 @@ use super::super::requests::{Asked, For};
 use super::super::{Effect, Effects, State};
 use super::is_within;
 use crate::error::RayError;
-use crate::ids::PlacementGroupId;
+use crate::ids::{NodeId, PlacementGroupId};
 use crate::scheduling::Shortfall;
 use crate::scheduling::queue::LeaseRequest;
 use crate::wire::{Frame, GroupState};
@@ -81,8 +81,13 @@ impl State {
             return;
         };
         let (bundles, node) = (*bundles, self.node);
-        let all_here = matches!(state, GroupState::Created { nodes } if nodes.iter().all(|at| *at == node));
-        let mut hopeless = Vec::new();
+        let nodes = match state {
+            GroupState::Created { nodes } => nodes.as_slice(),
+            _ => &[],
+        };
+        let all_here = !nodes.is_empty() && nodes.iter().all(|at| *at == node);
+        let others: Vec<NodeId> = nodes.iter().copied().filter(|at| *at != node).collect();
+        let (mut hopeless, mut elsewhere) = (Vec::new(), Vec::new());
         for (request, shortfall) in self.queue.infeasible() {
             let Some(target) = request.shape.bundle().filter(|target| target.group == group) else {
                 continue;
@@ -91,7 +96,20 @@ impl State {
                 hopeless.push((request.clone(), Hopeless::NoSuchBundle { index, bundles }));
             } else if all_here {
                 hopeless.push((request.clone(), Hopeless::TooLarge(shortfall.clone())));
+            } else {
+                // Any bundle will do for one that names none: they take turns.
+                let turn = usize::try_from(request.id).unwrap_or(0) % others.len().max(1);
+                let place = match target.index {
+                    Some(index) => nodes.get(index as usize),
+                    None => others.get(turn),
+                };
+                if let Some(at) = place.copied().filter(|at| *at != node) {
+                    elsewhere.push((request.clone(), at));
+                }
             }
+        }
+        for (request, at) in elsewhere {
+            self.bundle_is_elsewhere(&request, at, out);
         }
         for (request, why) in hopeless {
             self.queue.cancel(request.requester, request.id);
@@ -99,6 +117,26 @@ impl State {
                 let error = why.error(group, &asked);
                 asked.refuse(error, out);
             }
+        }
+    }
+
+    /// A request for a bundle that another node has. A guest's own node has seen to that.
+    fn bundle_is_elsewhere(&mut self, request: &LeaseRequest, at: NodeId, out: &mut Effects) {
+        if self.is_guest(request.requester) {
+            return;
+        }
+        self.queue.cancel(request.requester, request.id);
+        match self.who_asked(request) {
+            Some(For::Owner(Asked {
+                requester,
+                request,
+                shape,
+            })) => self.visit_for_lease(at, requester, request, shape, out),
+            Some(For::Actor { spec, .. }) => {
+                let actor = spec.actor;
+                out.push(Effect::ToGcs(Frame::ActorBelongs { actor, node: at }));
+            }
+            None => {}
         }
     }
 
