@@ -151,6 +151,8 @@ pub(crate) enum Timer {
     Force(TaskId, WorkerId),
     /// Look for leases that have been idle for long.
     IdleLeases,
+    /// Look for leases whose tasks were sent ahead in vain.
+    Ahead,
     /// Look whether nothing is lent any more.
     LendsNoMore,
 }
@@ -173,6 +175,7 @@ pub(crate) struct State {
     leases: HashMap<u64, Lease, IdHasher>,
     requests: HashMap<u64, Shape, IdHasher>,
     idle_check_set: bool,
+    ahead_check_set: bool,
     /// Until then other processes are taken to wait for leases.
     crowded_until: Option<Instant>,
     pub(crate) shared: Shared,
@@ -221,6 +224,7 @@ impl State {
             leases: HashMap::default(),
             requests: HashMap::default(),
             idle_check_set: false,
+            ahead_check_set: false,
             crowded_until: None,
             shared: Shared::new(common.clone()),
             common,
