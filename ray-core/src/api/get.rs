@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -221,16 +221,35 @@ fn fetch<F: Fetch>(references: F, timeout: Option<Duration>) -> Result<F::Output
     }
     let worker = current().map_err(|_| RayError::SessionEnded {})?;
     worker.check_deadlock(&targets)?;
-    let waits = || wait_for_all(&worker, &targets, timeout);
-    if !worker.are_all_ready(&targets) {
+    let begun = Instant::now();
+    let waits = || wait_for_all(&worker, &targets, begun, timeout);
+    // Those that were lost and are made again are waited for here, where the time counts.
+    while !worker.are_all_ready(&targets) || (timeout.is_some() && !are_at_hand(&worker, &targets)) {
         blocking::allow("get()", "`.await` on the reference, or get_async()", waits)??;
+        if timeout.is_none() {
+            break;
+        }
     }
     drop(targets);
     references.take()
 }
 
-fn wait_for_all(worker: &std::sync::Arc<Worker>, targets: &[Target], timeout: Option<Duration>) -> Result<()> {
-    if worker.block_for_values(targets, timeout) {
+/// Whether all can be read up to one that has failed. What the store has lost is pending from here on.
+fn are_at_hand(worker: &Arc<Worker>, targets: &[Target]) -> bool {
+    for target in targets {
+        if !worker.has_value_or_error(target) {
+            return false;
+        }
+        if worker.has_failed(target) {
+            return true;
+        }
+    }
+    true
+}
+
+fn wait_for_all(worker: &Arc<Worker>, targets: &[Target], begun: Instant, timeout: Option<Duration>) -> Result<()> {
+    let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+    if worker.block_for_values(targets, left) {
         return Ok(());
     }
     let pending = worker.are_ready(targets).into_iter().filter(|ready| !ready).count() as u64;
