@@ -45,7 +45,7 @@ use crate::error::RayError;
 use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId};
 use crate::wire::Frame;
 use crate::worker::context::TaskContext;
-use crate::worker::local::{LocalLine, LocalTask};
+use crate::worker::local::LocalTask;
 use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, LineageTable, RefTable};
 use crate::worker::shape::Shape;
@@ -94,8 +94,8 @@ pub(crate) struct Out {
     pub(crate) buried: Vec<(Arc<LocalActor>, RayError)>,
     /// Calls that were too late for their session.
     pub(crate) ended: Vec<Arc<LocalTask>>,
-    /// Lines whose tasks cannot run, and why.
-    pub(crate) refused: Vec<(Arc<LocalLine>, RayError)>,
+    /// Local tasks that cannot run, and why.
+    pub(crate) refused: Vec<(Vec<Arc<LocalTask>>, RayError)>,
     /// Values that are in memory as they are, of which somebody needs the encoded form.
     pub(crate) encode: Vec<ObjectId>,
     /// Values in the store that nobody can reach any more.
