@@ -283,6 +283,9 @@ impl State {
             let interest = Interest::Waiter(Arc::downgrade(waiter));
             match self.objects.add_interest(object, interest) {
                 Ok(()) => self.subscribe(*object, *owner, out),
+                Err(_ready) if matches!(self.objects.slot(object), Some(Slot::Failed(_))) => {
+                    out.failures.push(waiter.clone());
+                }
                 Err(_ready) => out.wakes.push(waiter.clone()),
             }
         }
