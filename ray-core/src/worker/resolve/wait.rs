@@ -39,8 +39,8 @@ impl Worker {
             let mut local = Vec::new();
             for target in pending {
                 match target {
-                    Target::Known(object, owner) => state.watch(&[(*object, *owner)], &waiter, out),
-                    Target::Local(task) => local.push(task),
+                    Target::Local(task) if !task.is_handed_in() => local.push(task),
+                    known => state.watch(&[known.known_as(state)], &waiter, out),
                 }
             }
             state.shared_waits(out);
@@ -49,7 +49,10 @@ impl Worker {
         // Without the state's lock (LT-3).
         for task in local {
             if !task.watch(&waiter) {
-                if task.has_failed() {
+                if task.is_handed_in() {
+                    // Only what the state knows counts from then on, which may not have heard of the result.
+                    self.with(|state, _, out| state.watch(&[(task.object(), state.me)], &waiter, out));
+                } else if task.has_failed() {
                     waiter.notify_failure();
                 } else {
                     waiter.notify();

@@ -7,7 +7,7 @@ use ray_core::{ObjectRef, RayError, get, get_timeout, kill, remote};
 use serde::{Deserialize, Serialize};
 
 use super::lineage::{lose, reason, session};
-use super::{MIB, all_is_freed, pattern};
+use super::{MIB, all_is_freed, pattern, small_store};
 use crate::support::{Gate, Signs, Tally, in_own_process, wait_until};
 
 struct Maker {
@@ -197,6 +197,30 @@ fn an_item_of_an_actors_stream_is_made_again() {
         }
         assert!(runs.count() > 1);
         drop((items, maker));
+        all_is_freed();
+    });
+}
+
+#[test]
+fn an_item_of_an_actors_stream_that_was_dropped_before_its_end_is_made_again() {
+    in_own_process(|| {
+        let store = small_store(16).config("generator_backpressure_num_objects", 2);
+        let ray = store.init().unwrap();
+        let signs = Signs::new();
+        let runs = signs.tally("runs");
+        let maker = Maker::remote();
+        let mut stream = maker.items(1000, runs.clone());
+        let taken: Vec<_> = stream.by_ref().take(2).collect();
+        get(&taken).unwrap();
+        drop(stream);
+        // It runs alone: by then the call that yielded them has ended.
+        assert!(get(&maker.check(0, &taken[0])).unwrap());
+        lose(&ray, &taken[1]);
+        for (number, item) in (0..).zip(&taken) {
+            assert!(get(item).unwrap().as_slice() == pattern(number, MIB));
+        }
+        assert!(runs.count() > 1);
+        drop((taken, maker));
         all_is_freed();
     });
 }
