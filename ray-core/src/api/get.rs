@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -30,15 +30,15 @@ pub trait Fetch {
     fn references<'a>(&'a self, into: &mut Vec<&'a RawRef>);
 
     #[doc(hidden)]
-    fn decode(&self) -> Result<Self::Output>;
+    fn decode(&self, limit: &TimeLimit) -> Result<Self::Output>;
 
     /// As `decode`, where the references end with it: then a value of this process is moved out.
     #[doc(hidden)]
-    fn take(self) -> Result<Self::Output>
+    fn take(self, limit: &TimeLimit) -> Result<Self::Output>
     where
         Self: Sized,
     {
-        self.decode()
+        self.decode(limit)
     }
 }
 
@@ -49,7 +49,7 @@ impl<T: DeserializeOwned + 'static> Fetch for ObjectRef<T> {
         into.push(self.raw());
     }
 
-    fn decode(&self) -> Result<T> {
+    fn decode(&self, limit: &TimeLimit) -> Result<T> {
         if let Some(read) = read_local(self.raw()) {
             return decode_bytes(self.id(), &read?);
         }
@@ -59,11 +59,15 @@ impl<T: DeserializeOwned + 'static> Fetch for ObjectRef<T> {
                 return decode(&worker, object, found?);
             }
             // It was ready and is being made again: it was lost meanwhile.
-            worker.block_until(&[Target::Known(object, owner)], 1, None);
+            let target = [Target::Known(object, owner)];
+            let _noted = worker.check_deadlock(&target)?;
+            if !worker.block_until(&target, 1, limit.left()) {
+                return Err(limit.is_over(1));
+            }
         }
     }
 
-    fn take(self) -> Result<T> {
+    fn take(self, limit: &TimeLimit) -> Result<T> {
         let worker = self.raw().session()?;
         match last_value(&self, &worker) {
             Some((value, moved)) => {
@@ -72,7 +76,7 @@ impl<T: DeserializeOwned + 'static> Fetch for ObjectRef<T> {
                 }
                 value
             }
-            None => self.decode(),
+            None => self.decode(limit),
         }
     }
 }
@@ -84,8 +88,8 @@ impl<F: Fetch + ?Sized> Fetch for &F {
         (**self).references(into);
     }
 
-    fn decode(&self) -> Result<F::Output> {
-        (**self).decode()
+    fn decode(&self, limit: &TimeLimit) -> Result<F::Output> {
+        (**self).decode(limit)
     }
 }
 
@@ -96,8 +100,8 @@ impl<F: Fetch> Fetch for [F] {
         self.iter().for_each(|one| one.references(into));
     }
 
-    fn decode(&self) -> Result<Vec<F::Output>> {
-        self.iter().map(Fetch::decode).collect()
+    fn decode(&self, limit: &TimeLimit) -> Result<Vec<F::Output>> {
+        self.iter().map(|one| one.decode(limit)).collect()
     }
 }
 
@@ -108,12 +112,12 @@ impl<F: Fetch> Fetch for Vec<F> {
         self.as_slice().references(into);
     }
 
-    fn decode(&self) -> Result<Vec<F::Output>> {
-        self.as_slice().decode()
+    fn decode(&self, limit: &TimeLimit) -> Result<Vec<F::Output>> {
+        self.as_slice().decode(limit)
     }
 
-    fn take(self) -> Result<Vec<F::Output>> {
-        self.into_iter().map(Fetch::take).collect()
+    fn take(self, limit: &TimeLimit) -> Result<Vec<F::Output>> {
+        self.into_iter().map(|one| one.take(limit)).collect()
     }
 }
 
@@ -124,12 +128,12 @@ impl<F: Fetch, const N: usize> Fetch for [F; N] {
         self.as_slice().references(into);
     }
 
-    fn decode(&self) -> Result<Vec<F::Output>> {
-        self.as_slice().decode()
+    fn decode(&self, limit: &TimeLimit) -> Result<Vec<F::Output>> {
+        self.as_slice().decode(limit)
     }
 
-    fn take(self) -> Result<Vec<F::Output>> {
-        self.into_iter().map(Fetch::take).collect()
+    fn take(self, limit: &TimeLimit) -> Result<Vec<F::Output>> {
+        self.into_iter().map(|one| one.take(limit)).collect()
     }
 }
 
@@ -142,12 +146,12 @@ macro_rules! tuples {
                 $(self.$index.references(into);)+
             }
 
-            fn decode(&self) -> Result<Self::Output> {
-                Ok(($(self.$index.decode()?,)+))
+            fn decode(&self, limit: &TimeLimit) -> Result<Self::Output> {
+                Ok(($(self.$index.decode(limit)?,)+))
             }
 
-            fn take(self) -> Result<Self::Output> {
-                Ok(($(self.$index.take()?,)+))
+            fn take(self, limit: &TimeLimit) -> Result<Self::Output> {
+                Ok(($(self.$index.take(limit)?,)+))
             }
         }
     )*};
@@ -199,7 +203,7 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
     for reference in raw {
         let targets = [reference.awaited()?];
         let worker = reference.session()?;
-        worker.check_deadlock(&targets)?;
+        let _noted = worker.check_deadlock(&targets)?;
         // One that was lost and is made again is waited for here, where nothing blocks.
         while !worker.has_value_or_error(&targets[0]) {
             worker.ready(&targets, 1).await;
@@ -209,36 +213,63 @@ pub async fn get_async<F: Fetch>(references: F) -> Result<F::Output> {
             break;
         }
     }
-    references.take()
+    references.take(&TimeLimit::default())
 }
 
 fn fetch<F: Fetch>(references: F, timeout: Option<Duration>) -> Result<F::Output> {
     let mut raw = Vec::new();
     references.references(&mut raw);
     let targets: Vec<Target> = raw.iter().map(|reference| reference.awaited()).collect::<Result<_>>()?;
+    let limit = TimeLimit::new(timeout, targets.len() as u64);
     if targets.is_empty() {
-        return references.take();
+        return references.take(&limit);
     }
     let worker = current().map_err(|_| RayError::SessionEnded {})?;
-    worker.check_deadlock(&targets)?;
-    let waits = || wait_for_all(&worker, &targets, timeout);
+    let _noted = worker.check_deadlock(&targets)?;
+    let waits = || wait_for_all(&worker, &targets, &limit);
     if !worker.are_all_ready(&targets) {
         blocking::allow("get()", "`.await` on the reference, or get_async()", waits)??;
     }
     drop(targets);
-    references.take()
+    references.take(&limit)
 }
 
-fn wait_for_all(worker: &std::sync::Arc<Worker>, targets: &[Target], timeout: Option<Duration>) -> Result<()> {
-    if worker.block_for_values(targets, timeout) {
+fn wait_for_all(worker: &Arc<Worker>, targets: &[Target], limit: &TimeLimit) -> Result<()> {
+    if worker.block_for_values(targets, limit.given) {
         return Ok(());
     }
     let pending = worker.are_ready(targets).into_iter().filter(|ready| !ready).count() as u64;
-    Err(RayError::GetTimeout {
-        pending,
-        of: targets.len() as u64,
-        waited: timeout.unwrap_or_default(),
-    })
+    Err(limit.is_over(pending))
+}
+
+/// How long one `get` may wait, from its beginning on: first for all values, then for those which were lost meanwhile.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TimeLimit {
+    given: Option<Duration>,
+    /// `None`: without end.
+    over: Option<Instant>,
+    of: u64,
+}
+
+impl TimeLimit {
+    fn new(given: Option<Duration>, of: u64) -> Self {
+        let over = given.and_then(|given| Instant::now().checked_add(given));
+        Self { given, over, of }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let over = self.over?;
+        Some(over.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_over(&self, pending: u64) -> RayError {
+        RayError::GetTimeout {
+            pending,
+            of: self.of,
+            waited: self.given.unwrap_or_default(),
+        }
+    }
 }
 
 /// A found value as a `T`.

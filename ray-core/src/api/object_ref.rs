@@ -17,6 +17,7 @@ use crate::registry::RemoteItem;
 use crate::value::RefToken;
 use crate::value::refs::{deserialize_ref, serialize_ref};
 use crate::worker::context::{self, Awaiting};
+use crate::worker::execute::ExclusiveWait;
 use crate::worker::local::LocalTask;
 use crate::worker::resolve::Target;
 use crate::worker::state::{LocalActor, Out, State};
@@ -279,6 +280,7 @@ impl<T: DeserializeOwned + 'static> IntoFuture for ObjectRef<T> {
             reference: self,
             waiter: None,
             awaiting: None,
+            noted: None,
         }
     }
 }
@@ -299,6 +301,7 @@ pub struct ObjectFuture<T> {
     reference: ObjectRef<T>,
     waiter: Option<Arc<Waiter>>,
     awaiting: Option<Awaiting>,
+    noted: Option<ExclusiveWait>,
 }
 
 impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
@@ -311,10 +314,11 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
             Err(error) => return Poll::Ready(Err(error)),
         };
         let targets = [target];
-        if self.waiter.is_none()
-            && let Err(error) = worker.check_deadlock(&targets)
-        {
-            return Poll::Ready(Err(error));
+        if self.waiter.is_none() {
+            match worker.check_deadlock(&targets) {
+                Ok(noted) => self.noted = noted,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
         let waiter = self.waiter.get_or_insert_with(|| worker.waiter(&targets, 1));
         if !waiter.register(cx.waker()) {
@@ -325,7 +329,7 @@ impl<T: DeserializeOwned + 'static> Future for ObjectFuture<T> {
             }
             return Poll::Pending;
         }
-        self.awaiting = None;
+        (self.awaiting, self.noted) = (None, None);
         match crate::api::get::last_value(&self.reference, &worker) {
             Some((value, moved)) => {
                 if moved {

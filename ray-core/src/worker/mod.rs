@@ -36,7 +36,7 @@ use crate::wire::{DeathCause, Frame, Sender, Welcome};
 use execute::Executor;
 use gcs_client::GcsClient;
 use links::{Departure, Links, Parcel};
-use local::{LocalLines, Startable};
+use local::{LocalLine, LocalLines, Startable};
 use rings::Rings;
 use state::{Dest, Out, Outgoing, State, Timer};
 
@@ -230,8 +230,8 @@ impl Worker {
         for call in out.ended {
             call.fail(self, self.read(|state| state.why_ended()));
         }
-        for (line, error) in out.refused {
-            line.refuse(self, &error);
+        for (tasks, error) in out.refused {
+            LocalLine::refuse(&tasks, self, &error);
         }
         out.encode.iter().for_each(|object| self.encode_wanted(*object));
         for (object, to) in out.whole {

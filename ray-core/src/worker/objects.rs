@@ -59,6 +59,8 @@ struct Object {
     interests: SmallVec<[Interest; 1]>,
     /// This process has asked the owner to be told.
     subscribed: bool,
+    /// The store has lost it, and remembers that until it is freed, whatever becomes of the object.
+    lost: bool,
 }
 
 /// All objects that this process knows.
@@ -74,6 +76,7 @@ impl Objects {
             slot: Slot::Pending,
             interests: SmallVec::new(),
             subscribed: false,
+            lost: false,
         });
     }
 
@@ -151,12 +154,16 @@ impl Objects {
         {
             entry.slot = Slot::Pending;
             entry.subscribed = false;
+            entry.lost = true;
         }
     }
 
-    /// Forgets an object. What is returned must be dropped without the lock: a native value may hold references.
-    pub(crate) fn remove(&mut self, object: &ObjectId) -> Option<Slot> {
-        self.table.remove(object).map(|entry| entry.slot)
+    /// Forgets an object. Returns whether the store knows it, and what must be dropped without the lock: a native value may
+    /// hold references.
+    pub(crate) fn remove(&mut self, object: &ObjectId) -> Option<(bool, Slot)> {
+        let entry = self.table.remove(object)?;
+        let stored = entry.lost || matches!(entry.slot, Slot::Stored { .. });
+        Some((stored, entry.slot))
     }
 
     /// Every object and its slot.

@@ -2,9 +2,13 @@
 //! run of all tests with `RAY_HEAD_PROCESS=1` is for; here is what only a head of its own has.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ray_core::value::Buffer;
-use ray_core::{Builder, Ray, RayError, available_resources, get, init, list_workers, put, remote};
+use ray_core::{
+    Builder, Bundle, PlacementStrategy, Ray, RayError, available_resources, get, get_timeout, init, list_workers,
+    placement_group, put, remote,
+};
 use rustix::process::{Resource, Rlimit};
 
 use crate::crash::STILLBORN;
@@ -116,6 +120,7 @@ fn a_head_that_is_killed_ends_the_session_with_an_error_and_leaves_nothing() {
         let waits = sleep_for_ever::remote();
         let stored = put(&Buffer::from(vec![7; 1 << 20])).unwrap();
         let held = get(&stored).unwrap();
+        let group = placement_group([Bundle::new().num_cpus(1)], PlacementStrategy::Pack).unwrap();
         let (head, of_head) = (children(), workers());
         head.iter().copied().for_each(kill_process);
         let is_told = |error: RayError| assert!(matches!(error, RayError::Disconnected { .. }), "{error}");
@@ -128,6 +133,7 @@ fn a_head_that_is_killed_ends_the_session_with_an_error_and_leaves_nothing() {
         is_told(get(&count::remote(3).next().unwrap()).unwrap_err());
         is_told(list_workers().unwrap_err());
         is_told(available_resources().unwrap_err());
+        is_told(get_timeout(group.ready(), Duration::from_secs(60)).unwrap_err());
         assert!(held.iter().all(|byte| *byte == 7), "what is read stays readable");
         wait_until(|| !of_head.iter().copied().any(is_alive));
         drop((ray, held, stored));

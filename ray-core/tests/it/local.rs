@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ray_core::{
-    Isolation, ObjectRef, RayError, cancel, get, get_async, get_timeout, memory_report, remote, runtime_context, wait,
+    Isolation, ObjectRef, RayError, available_resources, cancel, get, get_async, get_timeout, memory_report, remote,
+    runtime_context, wait,
 };
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -242,6 +243,8 @@ fn what_waits_and_what_runs_is_cancelled_with_what_it_has_submitted() {
         is_cancelled(get(&parent).unwrap_err());
         // The place of what was cancelled is free again.
         assert_eq!(get(&behind).unwrap(), 1);
+        // The parent may go on for a moment, on the CPU that it had lent: until its lease is given back, there are two.
+        wait_until(|| available_resources().unwrap().get("CPU") == Some(&1.0));
         let held = stand::remote();
         let waiting = count::remote(2);
         cancel(&waiting).unwrap();

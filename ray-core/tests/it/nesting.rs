@@ -1,8 +1,9 @@
 //! Tasks that wait for tasks, and who gets the resources of the node.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use ray_core::{ObjectRef, Ray, RayError, get, get_async, remote, runtime_context, wait, wait_async};
+use ray_core::{ObjectRef, Ray, RayError, get, get_async, get_timeout, remote, runtime_context, wait, wait_async};
 
 use crate::support::{Gate, Signs, Tally, in_own_process, wait_until};
 
@@ -276,5 +277,36 @@ fn a_thread_that_waits_in_the_background_keeps_no_task_from_its_worker() {
             done.wait();
         }
         assert_eq!(get(&down::remote(1)).unwrap(), 1);
+    });
+}
+
+/// Waits for the others, is one of these, or only takes its time.
+#[remote]
+fn take_part(part: u8, here: Tally, _held: Vec<ObjectRef<u32>>) {
+    match part {
+        0 => {}
+        1 => wait_until(|| here.count() == 2),
+        2 => drop(here.add()),
+        _ => std::thread::sleep(Duration::from_millis(20)),
+    }
+}
+
+#[test]
+fn a_task_does_not_wait_behind_a_long_one_while_a_cpu_is_free() {
+    in_own_process(|| {
+        let _ray = session(2);
+        let signs = Signs::new();
+        let seven = seven::remote();
+        for held in [Vec::new(), vec![seven]] {
+            let here = signs.tally(&held.len().to_string());
+            let take_part = |part: u8| take_part::remote(part, here.clone(), held.clone());
+            // So short that several are sent to a worker at a time.
+            for _ in 0..5 {
+                get(&(0..100).map(|_| take_part(0)).collect::<Vec<_>>()).unwrap();
+            }
+            // Each worker gets one that takes long, and one that the first of them waits for.
+            let parts = [1, 3, 2, 2].map(take_part);
+            get_timeout(&parts, Duration::from_secs(60)).unwrap();
+        }
     });
 }

@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod construct;
+mod deadlock;
 mod intake;
 mod last_save;
 mod ledger;
@@ -25,11 +26,13 @@ use tokio::sync::RwLock;
 use super::Job;
 use super::actor_pace::Pace;
 use super::actor_queue::{ActorQueue, Kind, Limits};
+use crate::ids::TaskId;
 use crate::registry::{ActorMethod, ActorType};
 use crate::remote::Instance;
 use crate::wire::ActorSpec;
 use arrivals::Arrivals;
 pub(super) use construct::{construct, constructor_arguments, constructor_spec};
+pub(crate) use deadlock::ExclusiveWait;
 use saving::{Saver, Saving};
 
 /// An actor and the calls that have arrived for it.
@@ -67,6 +70,8 @@ struct Calls {
     queue: ActorQueue<Turn>,
     /// Started calls that need a thread.
     ready: VecDeque<(Kind, Turn)>,
+    /// What the exclusive call that runs waits for.
+    awaited: Vec<TaskId>,
     /// If its state is saved.
     saving: Option<Saving>,
     pace: Pace,
@@ -97,6 +102,7 @@ impl ActorHost {
                 arrivals: Arrivals::default(),
                 queue: ActorQueue::new(limits, spec.groups.clone()),
                 ready: VecDeque::new(),
+                awaited: Vec::new(),
                 saving,
                 pace: Pace::default(),
                 main_waits: false,

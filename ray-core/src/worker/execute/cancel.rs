@@ -19,7 +19,7 @@ impl Executor {
     /// Makes a task's context known, so that it can be cancelled. A cancel that came before counts too.
     pub(super) fn enter_running(&self, context: &Arc<TaskContext>) {
         self.running().insert(context.task, context.clone());
-        if self.orders().is_cancelled(context.task) {
+        if self.orders().take_cancel(context.task) {
             context.cancel.set();
         }
     }
@@ -42,7 +42,10 @@ impl Executor {
         }
         let running = self.running().get(&task).cloned();
         match running.or_else(|| worker.read(|state| state.running_here(task))) {
-            Some(context) => context.cancel.set(),
+            Some(context) => {
+                self.orders().forget_cancel(task);
+                context.cancel.set();
+            }
             None => {
                 worker.with(|state, now, out| state.cancel_waiting_call(task, now, out));
             }

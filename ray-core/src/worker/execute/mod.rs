@@ -38,6 +38,7 @@ use actor::ActorHost;
 use orders::{Order, Orders};
 use reply::{answer, answer_after, let_go};
 
+pub(crate) use actor::ExclusiveWait;
 pub(crate) use panic::install_hook;
 
 /// A task or call that has arrived.

@@ -73,9 +73,16 @@ impl Orders {
         }
     }
 
-    /// Whether a cancel of the task came before it was known to run.
-    pub(super) fn is_cancelled(&self, task: TaskId) -> bool {
-        self.cancelled_unknown.contains(&task) || (self.begun == Some(task) && self.begun_cancelled)
+    /// Whether a cancel of the task came before it was known to run. It counts once: the task may run again later, for
+    /// those who have lost what it made.
+    pub(super) fn take_cancel(&mut self, task: TaskId) -> bool {
+        self.forget_cancel(task) || (self.begun == Some(task) && self.begun_cancelled)
+    }
+
+    /// A cancel has reached its task. Returns whether it was remembered.
+    pub(super) fn forget_cancel(&mut self, task: TaskId) -> bool {
+        let place = self.cancelled_unknown.iter().position(|other| *other == task);
+        place.is_some_and(|place| self.cancelled_unknown.remove(place).is_some())
     }
 }
 

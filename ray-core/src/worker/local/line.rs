@@ -92,11 +92,11 @@ impl LocalLine {
         Ok(())
     }
 
-    /// Whether a task that was just added will be seen by a thread that serves the line (LT-4). Else the state must know.
+    /// Whether a task that was just added will be seen by a thread that looks by itself (LT-4). Else the state must know.
+    /// Who serves the line does not count: what it runs now may be long, and wait for this very task.
     pub(crate) fn is_served(&self) -> bool {
         fence(Ordering::SeqCst);
-        let attended = || self.serving.load(Ordering::Relaxed) > 0 || self.common.watched.load(Ordering::Relaxed);
-        self.is_short() && attended()
+        self.is_short() && self.common.watched.load(Ordering::Relaxed)
     }
 
     /// How many tasks stand in line. Those in hands are not counted.
@@ -203,9 +203,22 @@ impl LocalLine {
         all
     }
 
-    /// Its tasks cannot run: those that wait fail.
-    pub(crate) fn refuse(&self, worker: &Arc<Worker>, error: &RayError) {
-        for task in self.all().into_iter().filter(|task| task.is_waiting()) {
+    /// Its tasks cannot run: takes out those that stand in line, for whom else a lease would be asked for again, and tells
+    /// those in hands too. They are to be [refused](Self::refuse).
+    pub(crate) fn give_up(&self) -> Vec<Arc<LocalTask>> {
+        let mut queue = self.queue();
+        let mut tasks: Vec<_> = queue.tasks.drain(..).collect();
+        queue.stale = 0;
+        for hand in self.hands().iter() {
+            tasks.extend(hand.held().next.iter().cloned());
+        }
+        self.publish(&queue);
+        tasks
+    }
+
+    /// Fails those of the tasks that wait.
+    pub(crate) fn refuse(tasks: &[Arc<LocalTask>], worker: &Arc<Worker>, error: &RayError) {
+        for task in tasks.iter().filter(|task| task.is_waiting()) {
             task.fail(worker, error.named_for(&task.template.name));
         }
     }

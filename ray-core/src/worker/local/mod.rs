@@ -11,8 +11,8 @@
 //! - LT-2: a result is settled once, with the task's outcome or as cancelled, whichever comes first.
 //! - LT-3: a task's lock may be held while the state's is taken, never the other way round: under it a value is encoded,
 //!   by code of the user's that may itself use references.
-//! - LT-4: work never stays unseen. Who adds a task then looks whether a thread attends; a thread that ceases to attend
-//!   then looks whether there is a task. Both orders are sequentially consistent, so that one of the two sees the other.
+//! - LT-4: work never stays unseen. Who adds a task then looks whether a thread of the pool watches; a thread that ceases to
+//!   watch then looks whether there is a task. Both orders are sequentially consistent, so that one of the two sees the other.
 //! - LT-5: the pending bytes of the state count these tasks too (AD-1).
 
 mod line;

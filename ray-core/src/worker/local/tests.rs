@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use super::*;
 use crate::config::Cluster;
+use crate::error::RayError;
 use crate::ids::{ActorId, TaskId, WorkerId};
 use crate::registry::{Identity, ItemKind, RemoteFunction, RemoteItem};
 use crate::remote::{FunctionBody, MethodBody, Outcome, TaskOptions};
-use crate::wire::{LeaseShape, SchedulingStrategy};
+use crate::wire::{Frame, LeaseShape, SchedulingStrategy};
 use crate::worker::context::TaskContext;
 use crate::worker::execute::actor_queue::Kind;
 use crate::worker::shape::Shape;
-use crate::worker::state::State;
+use crate::worker::state::{Out, Outgoing, State};
 use crate::worker::task::{CallOptions, Template};
 
 const SHARED: Kind = Kind {
@@ -264,4 +266,57 @@ fn mb_2_local_calls_wait_behind_those_that_have_not_arrived() {
         !Mailbox::new(0, [], 10).takes_local(),
         "calls that are limited are counted by the state"
     );
+}
+
+#[test]
+fn lt_4_a_task_is_not_left_to_whoever_runs_another_one_of_its_line() {
+    let line = line_of(1);
+    line.set_short(true);
+    let hand = line.take_hand();
+    // It may be a long one, and wait for what comes now.
+    let _runs = line.next(&hand).unwrap();
+    line.push(task(2)).unwrap();
+    assert!(!line.is_served());
+}
+
+/// Takes out the numbers of the leases that were asked for.
+fn asked(out: &mut Out) -> Vec<u64> {
+    let request = |outgoing| match outgoing {
+        Outgoing::Frame(Frame::RequestLease { request, .. }) => Some(request),
+        _ => None,
+    };
+    out.sends
+        .drain(..)
+        .filter_map(|(_, outgoing)| request(outgoing))
+        .collect()
+}
+
+#[test]
+fn a_line_whose_tasks_cannot_run_asks_for_no_further_lease() {
+    let mut state = State::new(WorkerId::default(), &Cluster::default());
+    state.shared.hosts = true;
+    let line = Arc::new(LocalLine::new(Some(shape()), state.common()));
+    for number in 0..3 {
+        line.push(task(number)).unwrap();
+    }
+    let now = Instant::now();
+    let mut out = Out::new(now);
+    state.local_pushed(&line, &mut out);
+    let requests = asked(&mut out);
+    assert_eq!(requests.len(), 3);
+    let why = RayError::Unschedulable {
+        name: "add".into(),
+        why: "no node can ever run it".into(),
+    };
+    for request in requests {
+        state.lease_refused(request, &why, now, &mut out);
+    }
+    assert!(
+        asked(&mut out).is_empty(),
+        "the refused would be asked for again without end"
+    );
+    let failed: Vec<_> = out.refused.drain(..).flat_map(|(tasks, _)| tasks).collect();
+    assert_eq!(numbers(&failed), [0, 1, 2]);
+    // Nothing is left of the line: what comes later stands in a new one.
+    assert!(line.is_closed());
 }

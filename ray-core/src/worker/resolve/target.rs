@@ -24,6 +24,14 @@ impl Target {
         }
     }
 
+    /// As the state knows it, and its owner. A local task that was handed in is this process's.
+    pub(super) fn known_as(&self, state: &State) -> (ObjectId, WorkerId) {
+        match self {
+            Self::Known(object, owner) => (*object, *owner),
+            Self::Local(task) => (task.object(), state.me),
+        }
+    }
+
     /// Whether it is ready, and whether it has failed. `None`: it is pending.
     pub(super) fn outcome(&self, state: &State) -> Option<bool> {
         match self {

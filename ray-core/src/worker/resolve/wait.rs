@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::Target;
 use super::target::{Known, known_values, pending_values};
 use crate::error::{RayError, Result};
+use crate::ids::ObjectId;
+use crate::worker::execute::ExclusiveWait;
 use crate::worker::state::State;
 use crate::worker::waiter::Waiter;
 use crate::worker::{Worker, context, execute};
@@ -37,8 +39,8 @@ impl Worker {
             let mut local = Vec::new();
             for target in pending {
                 match target {
-                    Target::Known(object, owner) => state.watch(&[(*object, *owner)], &waiter, out),
-                    Target::Local(task) => local.push(task),
+                    Target::Local(task) if !task.is_handed_in() => local.push(task),
+                    known => state.watch(&[known.known_as(state)], &waiter, out),
                 }
             }
             state.shared_waits(out);
@@ -47,7 +49,10 @@ impl Worker {
         // Without the state's lock (LT-3).
         for task in local {
             if !task.watch(&waiter) {
-                if task.has_failed() {
+                if task.is_handed_in() {
+                    // Only what the state knows counts from then on, which may not have heard of the result.
+                    self.with(|state, _, out| state.watch(&[(task.object(), state.me)], &waiter, out));
+                } else if task.has_failed() {
                     waiter.notify_failure();
                 } else {
                     waiter.notify();
@@ -142,13 +147,14 @@ impl Worker {
         execute::shared::run_for_caller(self, object.task())
     }
 
-    /// Refuses a wait, within an exclusive call of an actor, for a call on the same actor: it could never start.
-    pub(crate) fn check_deadlock(&self, targets: &[Target]) -> Result<()> {
+    /// Refuses a wait, within an exclusive call of an actor, for a call on the same actor: it could never start. One that
+    /// arrives before the guard drops is refused likewise.
+    pub(crate) fn check_deadlock(&self, targets: &[Target]) -> Result<Option<ExclusiveWait>> {
         let Some(context) = context::current().filter(|context| context.exclusive) else {
-            return Ok(());
+            return Ok(None);
         };
-        let Some(actor) = context.actor else { return Ok(()) };
-        self.read(|state| {
+        let Some(actor) = context.actor else { return Ok(None) };
+        let (own, pending) = self.read(|state| {
             let own_call = |target: &Target| {
                 if let Target::Local(task) = target {
                     return !task.is_settled() && task.call.as_ref().is_some_and(|call| call.actor == actor);
@@ -157,11 +163,16 @@ impl Worker {
                 let pending = state.tasks.get(&target.object().task());
                 pending.is_some_and(|pending| pending.actor == Some(actor))
             };
-            if targets.iter().any(own_call) {
-                Err(RayError::WouldDeadlock { actor })
-            } else {
-                Ok(())
-            }
-        })
+            let pending = targets.iter().filter(|target| !target.is_ready(state));
+            let pending: Vec<ObjectId> = pending.map(Target::object).collect();
+            (targets.iter().any(own_call), pending)
+        });
+        if own {
+            return Err(RayError::WouldDeadlock { actor });
+        }
+        if pending.is_empty() {
+            return Ok(None);
+        }
+        self.executor.waits_exclusively(actor, &pending)
     }
 }

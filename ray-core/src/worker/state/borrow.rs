@@ -232,10 +232,13 @@ impl State {
 
     fn forget_object(&mut self, object: ObjectId, out: &mut Out) {
         let owned = object.owner_prefix() == self.me.prefix();
-        match self.objects.remove(&object) {
-            Some(Slot::Stored { .. }) if owned => out.free.push(object),
-            Some(native @ Slot::Native(_)) => out.garbage.push(Box::new(native)),
-            _ => {}
+        if let Some((stored, slot)) = self.objects.remove(&object) {
+            if stored && owned {
+                out.free.push(object);
+            }
+            if matches!(slot, Slot::Native(_)) {
+                out.garbage.push(Box::new(slot));
+            }
         }
         if owned {
             if !self.sites.is_empty() {

@@ -227,6 +227,7 @@ impl State {
     pub(crate) fn timer(&mut self, timer: Timer, now: Instant, out: &mut Out) {
         match timer {
             Timer::IdleLeases => self.check_idle_leases(now, out),
+            Timer::Ahead => self.check_ahead(now, out),
             Timer::LendsNoMore => self.lends_no_more(out),
             Timer::Retry(task) => {
                 if self

@@ -30,6 +30,11 @@ impl State {
         let object = self.new_task_id().object(FIRST_PUT_INDEX);
         self.refs.own(object, Hold::Handle);
         self.objects.expect(object);
+        if let Some(error) = self.ended.clone() {
+            // Nobody is left to answer.
+            self.settle(object, Slot::failed(error), out.now, out);
+            return object;
+        }
         let known = self.groups.entry(group).or_default();
         // Those that nobody holds any more are forgotten.
         known.ready.retain(|object| self.objects.slot(object).is_some());

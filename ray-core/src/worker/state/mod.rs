@@ -45,7 +45,7 @@ use crate::error::RayError;
 use crate::ids::{ActorId, IdHasher, ObjectId, PlacementGroupId, TaskId, WorkerId};
 use crate::wire::Frame;
 use crate::worker::context::TaskContext;
-use crate::worker::local::{LocalLine, LocalTask};
+use crate::worker::local::LocalTask;
 use crate::worker::objects::{Interest, Objects, Slot};
 use crate::worker::refs::{Effect, LineageTable, RefTable};
 use crate::worker::shape::Shape;
@@ -94,8 +94,8 @@ pub(crate) struct Out {
     pub(crate) buried: Vec<(Arc<LocalActor>, RayError)>,
     /// Calls that were too late for their session.
     pub(crate) ended: Vec<Arc<LocalTask>>,
-    /// Lines whose tasks cannot run, and why.
-    pub(crate) refused: Vec<(Arc<LocalLine>, RayError)>,
+    /// Local tasks that cannot run, and why.
+    pub(crate) refused: Vec<(Vec<Arc<LocalTask>>, RayError)>,
     /// Values that are in memory as they are, of which somebody needs the encoded form.
     pub(crate) encode: Vec<ObjectId>,
     /// Values in the store, and processes that cannot read them there and want them whole.
@@ -154,6 +154,8 @@ pub(crate) enum Timer {
     Force(TaskId, WorkerId),
     /// Look for leases that have been idle for long.
     IdleLeases,
+    /// Look for leases whose tasks were sent ahead in vain.
+    Ahead,
     /// Look whether nothing is lent any more.
     LendsNoMore,
 }
@@ -176,6 +178,7 @@ pub(crate) struct State {
     leases: HashMap<u64, Lease, IdHasher>,
     requests: HashMap<u64, Shape, IdHasher>,
     idle_check_set: bool,
+    ahead_check_set: bool,
     /// Until then other processes are taken to wait for leases.
     crowded_until: Option<Instant>,
     pub(crate) shared: Shared,
@@ -226,6 +229,7 @@ impl State {
             leases: HashMap::default(),
             requests: HashMap::default(),
             idle_check_set: false,
+            ahead_check_set: false,
             crowded_until: None,
             shared: Shared::new(common.clone()),
             common,
@@ -285,6 +289,9 @@ impl State {
             let interest = Interest::Waiter(Arc::downgrade(waiter));
             match self.objects.add_interest(object, interest) {
                 Ok(()) => self.subscribe(*object, *owner, out),
+                Err(_ready) if matches!(self.objects.slot(object), Some(Slot::Failed(_))) => {
+                    out.failures.push(waiter.clone());
+                }
                 Err(_ready) => out.wakes.push(waiter.clone()),
             }
         }

@@ -3,13 +3,15 @@
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use ray_core::value::Buffer;
-use ray_core::{ObjectRef, Ray, RayError, get, put, remote};
+use ray_core::{ObjectRef, Ray, RayError, get, get_timeout, put, remote};
 use serde::{Deserialize, Serialize};
 
 use super::{MIB, all_is_freed, pattern, push_out, report, small_store};
-use crate::support::{Signs, Tally, in_own_process, wait_until};
+use crate::support::{Gate, Signs, Tally, in_own_process, wait_until};
 
 #[remote]
 fn make(number: u64, runs: Tally) -> Buffer {
@@ -88,6 +90,45 @@ fn damage<T>(ray: &Ray, reference: &ObjectRef<T>) {
 
 pub(super) fn session() -> Ray {
     small_store(16).init().unwrap()
+}
+
+/// Its second run waits.
+#[remote]
+fn make_then_wait(number: u64, runs: Tally, gate: Gate) -> Buffer {
+    if runs.add() > 1 {
+        gate.wait();
+    }
+    Buffer::from(pattern(number, MIB))
+}
+
+#[test]
+fn a_get_that_finds_its_object_lost_keeps_to_its_time_limit() {
+    in_own_process(|| {
+        let ray = session();
+        let signs = Signs::new();
+        let (runs, gate) = (signs.tally("runs"), signs.gate("go on"));
+        let made = make_then_wait::remote(5, runs.clone(), gate.clone());
+        get(&made).unwrap();
+        lose(&ray, &made);
+        // A get without an end to its patience would wait for the gate.
+        let (over, is_over) = mpsc::channel::<()>();
+        let opener = std::thread::spawn(move || {
+            let _over_or_late = is_over.recv_timeout(Duration::from_secs(20));
+            gate.open();
+        });
+        for limit in [Duration::ZERO, Duration::from_millis(50)] {
+            match get_timeout(&made, limit) {
+                Err(RayError::GetTimeout { pending, of, waited }) => assert_eq!((pending, of, waited), (1, 1, limit)),
+                other => panic!("{limit:?}: {}", other.is_ok()),
+            }
+        }
+        drop(over);
+        opener.join().unwrap();
+        assert!(get_timeout(&made, Duration::from_secs(200)).unwrap().as_slice() == pattern(5, MIB));
+        assert_eq!(runs.count(), 2);
+        drop(made);
+        all_is_freed();
+    });
 }
 
 #[test]

@@ -1,15 +1,21 @@
 //! Lost results of actors' calls are made again by calling once more, where that was allowed by `max_task_retries`.
 
+use std::time::Duration;
+
 use ray_core::value::Buffer;
-use ray_core::{RayError, get, kill, remote};
+use ray_core::{ObjectRef, RayError, get, get_timeout, kill, remote};
+use serde::{Deserialize, Serialize};
 
 use super::lineage::{lose, reason, session};
-use super::{MIB, all_is_freed, pattern};
+use super::{MIB, all_is_freed, pattern, small_store};
 use crate::support::{Gate, Signs, Tally, in_own_process, wait_until};
 
 struct Maker {
     made: u64,
 }
+
+#[derive(Serialize, Deserialize)]
+struct Inside(ObjectRef<Buffer>);
 
 #[remote(max_task_retries = 3)]
 impl Maker {
@@ -31,6 +37,14 @@ impl Maker {
 
     fn check(&mut self, number: u64, buffer: Buffer) -> bool {
         buffer.as_slice() == pattern(number, MIB)
+    }
+
+    fn look_inside(&mut self, inside: Inside) -> Result<usize, RayError> {
+        Ok(get(&inside.0)?.len())
+    }
+
+    async fn await_inside(&mut self, inside: Inside) -> Result<usize, RayError> {
+        Ok(inside.0.await?.len())
     }
 
     fn wait(&mut self, gate: Gate) {
@@ -95,6 +109,51 @@ fn calls_that_wait_for_lost_results_of_earlier_ones_do_not_hold_these_back() {
 }
 
 #[test]
+fn an_exclusive_call_that_waits_for_a_lost_result_of_its_own_actor_is_told_that_it_would_wait_for_ever() {
+    in_own_process(|| {
+        let ray = session();
+        let signs = Signs::new();
+        let runs = signs.tally("runs");
+        let maker = Maker::remote();
+        // It finds the loss itself: the call that would make the value again comes while it waits.
+        for asynchronous in [false, true] {
+            let made = maker.make(5, runs.clone());
+            get(&made).unwrap();
+            lose(&ray, &made);
+            let inside = Inside(made.clone());
+            let looked = if asynchronous {
+                maker.await_inside(inside)
+            } else {
+                maker.look_inside(inside)
+            };
+            let text = get(&looked).unwrap_err().to_string();
+            assert!(text.contains("RAY0019"), "{text}");
+        }
+        // It begins to wait when that call stands behind it already.
+        let made = maker.make(6, runs.clone());
+        get(&made).unwrap();
+        lose(&ray, &made);
+        let gate = signs.gate("go on");
+        let waits = maker.wait(gate.clone());
+        let looked = maker.look_inside(Inside(made.clone()));
+        match get_timeout(&made, Duration::from_millis(300)).unwrap_err() {
+            RayError::GetTimeout { pending, of, waited } => {
+                assert_eq!((pending, of, waited), (1, 1, Duration::from_millis(300)));
+            }
+            other => panic!("{other}"),
+        }
+        gate.open();
+        let text = get(&looked).unwrap_err().to_string();
+        assert!(text.contains("RAY0019"), "{text}");
+        assert!(get(&made).unwrap().as_slice() == pattern(6, MIB));
+        // Whichever of call and wait came second was refused.
+        assert!(get(&maker.made()).unwrap() >= 4);
+        drop((made, waits, looked, maker));
+        all_is_freed();
+    });
+}
+
+#[test]
 fn a_call_that_may_not_run_again_or_whose_actor_has_ended_says_so() {
     in_own_process(|| {
         let ray = session();
@@ -138,6 +197,30 @@ fn an_item_of_an_actors_stream_is_made_again() {
         }
         assert!(runs.count() > 1);
         drop((items, maker));
+        all_is_freed();
+    });
+}
+
+#[test]
+fn an_item_of_an_actors_stream_that_was_dropped_before_its_end_is_made_again() {
+    in_own_process(|| {
+        let store = small_store(16).config("generator_backpressure_num_objects", 2);
+        let ray = store.init().unwrap();
+        let signs = Signs::new();
+        let runs = signs.tally("runs");
+        let maker = Maker::remote();
+        let mut stream = maker.items(1000, runs.clone());
+        let taken: Vec<_> = stream.by_ref().take(2).collect();
+        get(&taken).unwrap();
+        drop(stream);
+        // It runs alone: by then the call that yielded them has ended.
+        assert!(get(&maker.check(0, &taken[0])).unwrap());
+        lose(&ray, &taken[1]);
+        for (number, item) in (0..).zip(&taken) {
+            assert!(get(item).unwrap().as_slice() == pattern(number, MIB));
+        }
+        assert!(runs.count() > 1);
+        drop((taken, maker));
         all_is_freed();
     });
 }

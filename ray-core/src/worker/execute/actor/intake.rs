@@ -28,7 +28,8 @@ impl ActorHost {
                 if !self.spec.resources.is_empty() {
                     job.spec.resources = Some(self.spec.resources.clone());
                 }
-                let kind = match self.kind_of(&job, &calls.queue) {
+                let kind = self.kind_of(&job, &calls.queue);
+                let kind = match kind.and_then(|kind| self.refuse_awaited(&job, &calls.awaited).map_or(Ok(kind), Err)) {
                     Ok(kind) => kind,
                     Err(error) => {
                         refused.push((job, TaskOutcome::Failed { error, retry: false }));

@@ -10,7 +10,8 @@
 //! - LE-3: never more requests are open than tasks wait.
 //! - LE-4: more than one task is sent to a worker at a time only while tasks of the shape have lately been short
 //!   (`SHORT`), and only by ring, where it is known of each whether it has begun; what has not begun is taken back when
-//!   the task before it waits for something, and when another lease has nothing to do.
+//!   the task before it waits for something or runs on for long (`LONG`), and when another lease has nothing to do. Nothing stands before a task that
+//!   goes by socket: it could not be taken back, whatever that waits for.
 //! - LE-5: a task goes to the lease that has the fewest. So what was taken back for an idle lease reaches it, and is not
 //!   sent where it came from, to be taken back again without end.
 
@@ -18,6 +19,8 @@ mod ahead;
 mod leave;
 mod queue;
 mod returns;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 
@@ -46,8 +49,11 @@ impl State {
         let Some(queue) = self.shapes.get_mut(shape) else {
             return;
         };
-        let pushes = queue.fill(&mut self.leases, &self.ringed);
-        if queue.waiting.is_empty() && queue.sends_ahead() {
+        let (tasks, refs) = (&self.tasks, &self.refs);
+        let at_a_time = |task: &TaskId| tasks.get(task).map_or(1, |pending| ahead::at_a_time(pending, refs));
+        let pushes = queue.fill(&mut self.leases, &self.ringed, at_a_time, now);
+        // Whether or not more is sent ahead by now: what was, may stand behind a long one.
+        if queue.waiting.is_empty() && queue.leases.len() > 1 {
             self.balance(shape, out);
         }
         let Some(queue) = self.shapes.get_mut(shape) else {
@@ -82,6 +88,7 @@ impl State {
         if !self.leases.is_empty() {
             self.set_idle_check(out);
         }
+        self.look_ahead(shape, out);
         if self.crowded_until.is_some_and(|until| now < until) {
             self.return_workless(shape, now, out);
         }

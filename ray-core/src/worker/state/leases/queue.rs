@@ -22,20 +22,24 @@ pub(in super::super) struct ShapeQueue {
 }
 
 impl ShapeQueue {
-    /// Takes tasks out of the line and gives each to the lease that has the fewest (LE-5).
+    /// Takes tasks out of the line and gives each to the lease that has the fewest (LE-5). `at_a_time`: how many tasks like
+    /// this one may be at a worker.
     pub(super) fn fill(
         &mut self,
         leases: &mut HashMap<u64, Lease, IdHasher>,
         ringed: &HashSet<WorkerId, IdHasher>,
+        at_a_time: impl Fn(&TaskId) -> usize,
+        now: Instant,
     ) -> Vec<(TaskId, WorkerId)> {
         let mut pushes = Vec::new();
-        while !self.waiting.is_empty() {
+        while let Some(first) = self.waiting.front() {
+            let most = if self.window > 1 {
+                self.window.min(at_a_time(first))
+            } else {
+                1
+            };
             let window = |lease: &Lease| {
-                if ringed.contains(&lease.worker) {
-                    self.window.max(1)
-                } else {
-                    1
-                }
+                if ringed.contains(&lease.worker) { most } else { 1 }
             };
             let has_room = |lease: &Lease| !lease.yielding && !lease.stalled && lease.running.len() < window(lease);
             let fewest = self.leases.iter().filter(|id| leases.get(id).is_some_and(has_room));
@@ -44,15 +48,13 @@ impl ShapeQueue {
                 break;
             };
             let Some(task) = self.waiting.pop_front() else { break };
+            if lease.is_idle() {
+                lease.idle_since = now;
+            }
             lease.running.push_back(task);
             pushes.push((task, lease.worker));
         }
         pushes
-    }
-
-    /// LE-4: whether tasks are sent ahead.
-    pub(super) fn sends_ahead(&self) -> bool {
-        self.window > 1
     }
 
     /// LE-4: a task of the shape has run for so many microseconds.
@@ -78,6 +80,7 @@ pub(in super::super) struct Lease {
     /// Its GPUs, by the node's index.
     pub(super) gpus: Vec<u32>,
     pub(super) running: VecDeque<TaskId>,
+    /// Since when it has nothing to do, or runs the task that it runs.
     pub(super) idle_since: Instant,
     /// Others wait: it goes back after the running task.
     pub(super) yielding: bool,
@@ -101,6 +104,11 @@ impl Lease {
     /// Whether it has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty()
+    }
+
+    /// Whether tasks stand behind the one that runs.
+    pub(super) fn has_ahead(&self) -> bool {
+        self.running.len() > 1
     }
 
     /// Its worker has ended the task.

@@ -9,7 +9,7 @@ use crate::wire::{Frame, HostLease};
 use crate::worker::state::leases::MAX_REQUESTS;
 
 /// Leases of one shape, at most: shapes that take no resources would get any number.
-const MAX_LEASES: usize = 64;
+pub(super) const MAX_LEASES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Lease {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Shared;
-use super::leases::Lease;
+use super::leases::{Lease, MAX_LEASES};
 use crate::ids::{ActorId, TaskId};
 use crate::worker::execute::actor_queue::Kind;
 use crate::worker::local::{Called, LocalLine};
@@ -87,6 +87,12 @@ impl Line {
 
     pub(super) fn has_local_work(&self) -> bool {
         self.free > 0 && self.local.as_ref().is_some_and(|local| local.has_work())
+    }
+
+    /// Whether local tasks stand in line, all leases are busy, and no further one was asked for that there may be.
+    pub(super) fn lacks_a_lease(&self) -> bool {
+        let may_ask = self.shape.is_some() && self.requests.is_empty() && self.leases.len() < MAX_LEASES;
+        may_ask && self.free == 0 && self.local.as_ref().is_some_and(|local| local.waiting() > 0)
     }
 
     pub(super) fn has_work(&self) -> bool {

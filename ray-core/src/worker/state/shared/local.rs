@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
-use super::{CALL_LINE, Permit, Receipt, Shared, State};
+use super::{CALL_LINE, Line, Permit, Receipt, Shared, State};
 use crate::worker::local::{LocalLine, LocalTask};
 use crate::worker::state::Out;
 
@@ -109,6 +109,7 @@ impl Shared {
     /// Whether a thread that was about to rest must look once more: a task came that its submitter left to it (LT-4).
     pub(super) fn must_look_again(&self) -> bool {
         fence(Ordering::SeqCst);
-        !self.threads.is_watched() && self.lines.iter().any(super::Line::has_local_work)
+        let is_left = |line: &Line| line.has_local_work() || line.lacks_a_lease();
+        !self.threads.is_watched() && self.lines.iter().any(is_left)
     }
 }

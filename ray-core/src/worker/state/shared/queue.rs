@@ -157,7 +157,7 @@ impl State {
         };
         queue.live = 0;
         if let Some(local) = &queue.local {
-            out.refused.push((local.clone(), error.clone()));
+            out.refused.push((local.give_up(), error.clone()));
         }
         for entry in std::mem::take(&mut queue.waiting) {
             let Entry::Task(task) = entry else { continue };
