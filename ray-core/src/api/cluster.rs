@@ -109,7 +109,10 @@ fn sum(
     mut here: BTreeMap<String, f64>,
     there: impl Fn(&NodeSummary) -> &BTreeMap<String, f64>,
 ) -> Result<BTreeMap<String, f64>> {
-    for node in list_nodes()?.iter().filter(|node| !node.is_this && node.death.is_none()) {
+    for node in list_nodes()?
+        .iter()
+        .filter(|node| !node.is_this && node.death.is_none())
+    {
         for (name, amount) in there(node) {
             *here.entry(name.clone()).or_default() += amount;
         }

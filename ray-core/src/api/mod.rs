@@ -22,9 +22,7 @@ mod wait;
 pub use actors::{ActorSummary, kill, list_actors};
 pub use builder::Builder;
 pub use checkpoint::CheckpointSummary;
-pub use cluster::{
-    NodeSummary, WorkerSummary, available_resources, cluster_resources, list_nodes, list_workers,
-};
+pub use cluster::{NodeSummary, WorkerSummary, available_resources, cluster_resources, list_nodes, list_workers};
 pub use context::{RuntimeContext, runtime_context};
 pub use get::{Fetch, get, get_async, get_timeout};
 pub use init::{Ray, init, init_or_join};

@@ -153,7 +153,7 @@ mod tests {
         assert!(!text.contains("99"), "{text}");
         report.pending_leases = 1;
         report.workers.clear();
-        let text = shown("/tmp/ray/session", &report);
+        let text = shown("/tmp/ray/session", &report, &[]);
         assert!(text.contains("\n0 drivers, 1 request waits\n"), "{text}");
     }
 }

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::gcs::state::{Effect, Gcs};
     use crate::ids::ActorId;
-    use crate::wire::{ActorSpec, DeathCause, GcsRequest};
+    use crate::wire::{ActorSpec, DeathCause, GcsRequest, NodeInfo};
 
     struct Cluster {
         gcs: Gcs,
@@ -100,9 +100,12 @@ mod tests {
                 gcs: Gcs::new(),
                 node: NodeId::random(),
             };
-            let resources = BTreeMap::from([("CPU".to_owned(), 4.0)]);
             let node = cluster.node;
-            cluster.send(Frame::RegisterNode { node, resources });
+            let info = Box::new(NodeInfo {
+                node,
+                ..NodeInfo::sample(4.0)
+            });
+            cluster.send(Frame::RegisterNode { info });
             cluster
         }
 
@@ -223,11 +226,10 @@ mod tests {
     fn a_node_that_is_lost_takes_the_jobs_of_its_drivers_along() {
         let mut cluster = Cluster::new();
         let job = cluster.begin();
-        let (other, resources) = (NodeId::random(), BTreeMap::new());
-        cluster
-            .gcs
-            .handle(other, Frame::RegisterNode { node: other, resources });
-        let told = cluster.gcs.node_lost(cluster.node);
+        let info = Box::new(NodeInfo::sample(1.0));
+        let other = info.node;
+        cluster.gcs.handle(other, Frame::RegisterNode { info });
+        let told = cluster.gcs.node_lost(cluster.node, "it was cut off");
         let told: Vec<_> = told
             .into_iter()
             .map(|Effect::Send { node, frame }| (node, frame))

@@ -43,10 +43,26 @@ impl Nodes {
         }
         self.head.get_or_insert(node);
         for (other, known) in &self.living {
-            out.send(*other, Frame::NodeJoined { info: Box::new(info.clone()) });
-            out.send(node, Frame::NodeJoined { info: Box::new(known.info.clone()) });
+            out.send(
+                *other,
+                Frame::NodeJoined {
+                    info: Box::new(info.clone()),
+                },
+            );
+            out.send(
+                node,
+                Frame::NodeJoined {
+                    info: Box::new(known.info.clone()),
+                },
+            );
             let available = known.available.clone();
-            out.send(node, Frame::NodeFree { node: *other, available });
+            out.send(
+                node,
+                Frame::NodeFree {
+                    node: *other,
+                    available,
+                },
+            );
         }
         self.living.insert(node, Node { info, available });
         true

@@ -220,7 +220,7 @@ impl Raylet {
             match effect {
                 Effect::Send { to, frame } => self.processes.send(to, frame),
                 Effect::ToGcs(frame) => self.gcs.send(frame),
-                Effect::ToNode { node, frame } => self.to_node(node, frame),
+                Effect::ToNode { node, frame } => self.send_to_node(node, frame),
                 Effect::LeaveNode { node } => self.leave_node(node),
                 Effect::Link { a, b } => self.processes.link(a, b),
                 Effect::Spawn { worker, job, gpus } => self.spawn(worker, job, &gpus),

@@ -25,6 +25,8 @@ pub(super) const SOCKETS: &str = "sockets";
 pub(super) const SPILL: &str = "spill";
 /// States of actors, for those without a place of their own. Made by the first that saves.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
+/// Programs of jobs whose drivers are on other nodes.
+pub(crate) const PROGRAMS: &str = "programs";
 
 /// The directory of a living session. Dropping it removes its sockets and spilled objects, and everything if it has no logs;
 /// what was [joined](Self::join) stays as it is.

@@ -16,8 +16,8 @@ pub mod logs;
 mod node;
 mod sweep;
 
-pub(crate) use directory::CHECKPOINTS;
 pub use directory::Session;
+pub(crate) use directory::{CHECKPOINTS, PROGRAMS};
 pub use error::Error;
 pub(crate) use node::connect_to_node;
 #[cfg(feature = "cli")]

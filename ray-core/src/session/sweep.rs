@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Dir, FileType, FlockOperation};
 use rustix::io::Errno;
 
 use super::base::{self, Base};
-use super::directory::{CHECKPOINTS, LATEST, LOGS, SOCKETS, SPILL, lock};
+use super::directory::{CHECKPOINTS, LATEST, LOGS, PROGRAMS, SOCKETS, SPILL, lock};
 
 /// The name that every session's directory starts with.
 const PREFIX: &[u8] = b"session_";
@@ -66,6 +66,7 @@ pub(super) fn finish(base: &Base, name: &str, directory: &OwnedFd) {
     let cleaned = remove_tree(directory, SOCKETS, DEEPEST)
         .and_then(|()| remove_tree(directory, SPILL, DEEPEST))
         .and_then(|()| remove_tree(directory, CHECKPOINTS, DEEPEST))
+        .and_then(|()| remove_tree(directory, PROGRAMS, DEEPEST))
         .and_then(|()| remove_empty_files(directory, LOGS))
         .and_then(|()| remove_if_empty(directory, LOGS))
         .and_then(|()| remove_if_empty(&base.directory, name))

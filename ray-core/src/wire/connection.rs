@@ -101,6 +101,14 @@ impl Sender {
         }
     }
 
+    /// Closes both directions at once, whether or not the peer takes what was sent before.
+    pub fn abort(&self) {
+        match &self.0 {
+            Half::Local(channel) => drop(channel.send(None)),
+            Half::Socket(outgoing) => outgoing.abort(),
+        }
+    }
+
     /// Closes both directions: the peer receives what was sent before, then the end.
     pub fn close(&self) {
         match &self.0 {

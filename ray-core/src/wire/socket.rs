@@ -147,6 +147,12 @@ impl Outgoing {
         self.flush();
     }
 
+    /// Closes at once: what has not left is dropped.
+    pub(super) fn abort(&self) {
+        self.line().closed = true;
+        self.shutdown();
+    }
+
     fn shutdown(&self) {
         // An error means that the socket is closed already.
         let _closed = rustix::net::shutdown(&self.socket, Shutdown::Both);

@@ -234,7 +234,11 @@ impl Links {
     /// The raylet says that a worker is dead. Returns the cause when nothing of it is left to be read.
     pub(crate) fn dead(&mut self, worker: WorkerId, cause: DeathCause) -> Option<DeathCause> {
         match self.peers.get_mut(&worker) {
-            Some(Peer::Up { gone, .. }) => {
+            Some(Peer::Up { gone, sender }) => {
+                if matches!(cause, DeathCause::NodeGone {}) {
+                    // It may be alive, and cut off: it would keep the connection open for ever.
+                    sender.abort();
+                }
                 *gone = Some(cause);
                 None
             }

@@ -12,6 +12,7 @@ mod actor_pool;
 mod actors;
 mod cancel;
 mod checkpoint;
+mod cluster;
 mod crash;
 mod gpus;
 mod harness;

@@ -138,6 +138,8 @@ impl Node {
         let arguments = [
             "start",
             "--head",
+            "--port",
+            "0",
             "--num-cpus",
             "2",
             "--object-store-memory",

@@ -59,6 +59,7 @@ pub(crate) fn in_own_process_given<T, F: FnOnce()>(
         .args([name, "--exact", "--nocapture", "--include-ignored"])
         .env(OWN_PROCESS, name)
         .env("RAY_TMPDIR", directory.path())
+        .env("RAY_AUTH_TOKEN_PATH", directory.path().join("auth_token"))
         .envs(variables)
         .output()
         .unwrap();

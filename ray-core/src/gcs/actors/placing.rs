@@ -10,18 +10,30 @@ use super::actor::Actor;
 use crate::gcs::nodes::Node;
 use crate::gcs::state::Outbox;
 use crate::ids::{ActorId, NodeId};
-use crate::wire::{DeathCause, Frame, SchedulingStrategy};
+use crate::wire::{ActorSpec, DeathCause, Frame, SchedulingStrategy};
 
-/// The node that is to have an actor of this strategy, if there is any: the one that is named, or the one with most to spare.
-fn choose(strategy: &SchedulingStrategy, nodes: &BTreeMap<NodeId, Node>) -> Option<NodeId> {
-    match strategy {
-        SchedulingStrategy::NodeAffinity { node, .. } if nodes.contains_key(node) => Some(*node),
-        _ => nodes
-            .iter()
-            .max_by(|a, b| free_share(a.1).total_cmp(&free_share(b.1)))
-            .map(|(id, _)| *id),
+/// The node that is to have an actor, if there is any: the one that is named, or of those with room for it the one with most to
+/// spare. If none has room, one that will have; if none ever will, any, which says so.
+fn choose(spec: &ActorSpec, nodes: &BTreeMap<NodeId, Node>) -> Option<NodeId> {
+    if let SchedulingStrategy::NodeAffinity { node, .. } = &spec.strategy
+        && nodes.contains_key(node)
+    {
+        return Some(*node);
     }
+    let has = |there: &BTreeMap<String, f64>| {
+        let steps = |name: &String| there.get(name).copied().unwrap_or_default() * STEPS;
+        #[expect(clippy::cast_precision_loss, reason = "amounts of resources are far below 2^52")]
+        let fits = |(name, wanted): (&String, &i64)| *wanted as f64 <= steps(name);
+        spec.placement.iter().all(fits)
+    };
+    let rank = |node: &Node| (has(&node.available), has(node.total()), free_share(node));
+    let better = |a: &(bool, bool, f64), b: &(bool, bool, f64)| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2));
+    let ranked = nodes.iter().map(|(id, node)| (rank(node), *id));
+    ranked.max_by(|a, b| better(&a.0, &b.0)).map(|(_, id)| id)
 }
+
+/// What an actor asks for is counted in steps of 1/10000.
+const STEPS: f64 = 10_000.0;
 
 fn free_share(node: &Node) -> f64 {
     let amount = |resources: &BTreeMap<String, f64>| resources.get("CPU").copied().unwrap_or(0.0);
@@ -35,7 +47,7 @@ impl Actor {
             // Beside other work of the process that has created it.
             nodes.keys().find(|node| self.spec.owner.is_on(**node)).copied()
         } else {
-            choose(&self.spec.strategy, nodes)
+            choose(&self.spec, nodes)
         };
         self.ask_node(out);
     }

@@ -1,9 +1,7 @@
-use std::collections::BTreeMap;
-
 use crate::error::RayError;
 use crate::gcs::state::{Effect, Gcs};
 use crate::ids::{ActorId, NodeId, WorkerId};
-use crate::wire::{ActorSpec, ActorState, CheckpointSpec, DeathCause, Frame, GcsReply, GcsRequest};
+use crate::wire::{ActorSpec, ActorState, CheckpointSpec, DeathCause, Frame, GcsReply, GcsRequest, NodeInfo};
 
 struct Cluster {
     gcs: Gcs,
@@ -18,11 +16,11 @@ impl Cluster {
             node: NodeId::random(),
             driver: WorkerId::random(),
         };
-        let resources = BTreeMap::from([("CPU".to_owned(), 2.0)]);
-        cluster.send(Frame::RegisterNode {
+        let info = Box::new(NodeInfo {
             node: cluster.node,
-            resources,
+            ..NodeInfo::sample(2.0)
         });
+        cluster.send(Frame::RegisterNode { info });
         cluster
     }
 
@@ -190,11 +188,8 @@ fn ga5_who_goes_on_from_a_saved_state_begins_after_those_that_still_save_there()
     cluster.ask(GcsRequest::ActorOutOfScope { actor: second });
     let (third, frames, _) = cluster.create_saved(Some("x"), -1, saved());
     assert!(!starts(&frames, third));
-    let resources = BTreeMap::new();
-    let frames = cluster.send(Frame::RegisterNode {
-        node: NodeId::random(),
-        resources,
-    });
+    let info = Box::new(NodeInfo::sample(0.0));
+    let frames = cluster.send(Frame::RegisterNode { info });
     assert!(!starts(&frames, third));
     let frames = cluster.crash(first);
     assert!(starts(&frames, third) && !starts(&frames, second));

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::gcs::state::{Effect, Gcs};
 use crate::ids::{NodeId, PlacementGroupId, WorkerId};
-use crate::wire::{DeathCause, Frame, GcsEvent, GcsRequest, GroupState};
+use crate::wire::{DeathCause, Frame, GcsEvent, GcsRequest, GroupState, NodeInfo};
 
 const OWNER: WorkerId = WorkerId::from_bytes([7; 16]);
 
@@ -11,8 +11,11 @@ fn cluster(cpus: &[f64]) -> (Gcs, Vec<NodeId>) {
     let mut gcs = Gcs::new();
     let nodes: Vec<NodeId> = cpus.iter().map(|_| NodeId::random()).collect();
     for (node, cpus) in nodes.iter().zip(cpus) {
-        let resources = BTreeMap::from([("CPU".to_owned(), *cpus)]);
-        gcs.handle(*node, Frame::RegisterNode { node: *node, resources });
+        let info = NodeInfo {
+            node: *node,
+            ..NodeInfo::sample(*cpus)
+        };
+        gcs.handle(*node, Frame::RegisterNode { info: Box::new(info) });
     }
     (gcs, nodes)
 }

@@ -17,10 +17,8 @@ use crate::error::RayError;
 use crate::ids::{JobId, NodeId, WorkerId};
 use crate::process::Executable;
 use crate::raylet::state::Effects;
+use crate::session::PROGRAMS;
 use crate::wire::{ActorSpec, Frame, GuestJob, Packet, Receiver, Sender, from_bytes, to_bytes};
-
-/// Programs that were fetched lie in this directory of the session's.
-const PROGRAMS: &str = "programs";
 
 /// The nodes whose processes are guests.
 #[derive(Debug, Default)]
@@ -59,7 +57,10 @@ pub(super) enum Guest {
     /// Their node has disconnected.
     Left(u64),
     /// The connection for a link is there.
-    Link { ticket: u64, socket: OwnedFd },
+    Link {
+        ticket: u64,
+        socket: OwnedFd,
+    },
 }
 
 impl Raylet {
@@ -75,7 +76,7 @@ impl Raylet {
                 self.guests.nodes.insert(node, Visitor { visit, sender });
                 tokio::spawn(listen(node, visit, receiver, self.inputs.clone()));
             }
-            Guest::Frame(visit, frame) if current(&self.guests, visit) => self.from_visitor(node, frame, out),
+            Guest::Frame(visit, frame) if current(&self.guests, visit) => self.visitor_says(node, frame, out),
             Guest::Left(visit) if current(&self.guests, visit) => {
                 self.guests.nodes.remove(&node);
                 self.state.guests_lost(node, now, out);
@@ -86,7 +87,7 @@ impl Raylet {
         }
     }
 
-    fn from_visitor(&mut self, node: NodeId, frame: Frame, out: &mut Effects) {
+    fn visitor_says(&mut self, node: NodeId, frame: Frame, out: &mut Effects) {
         let now = clock::monotonic();
         match frame {
             Frame::GuestComes { worker, job, pid } => {
@@ -134,7 +135,11 @@ impl Raylet {
             return;
         }
         self.guests.fetched.insert(job, Vec::new());
-        let way = self.state.address_of(node).map(str::to_owned).zip(self.options.token.clone());
+        let way = self
+            .state
+            .address_of(node)
+            .map(str::to_owned)
+            .zip(self.options.token.clone());
         let programs = self.options.session.path().join(PROGRAMS);
         let inputs = self.inputs.clone();
         tokio::spawn(async move {

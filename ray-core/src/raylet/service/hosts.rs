@@ -61,11 +61,13 @@ pub(super) enum Visit {
 
 impl Raylet {
     /// Sends something to another node, which is visited for that.
-    pub(super) fn to_node(&mut self, node: NodeId, frame: Frame) {
+    pub(super) fn send_to_node(&mut self, node: NodeId, frame: Frame) {
         if !self.hosts.hosts.contains_key(&node) && !self.set_out(node) {
             return;
         }
-        let Some(host) = self.hosts.hosts.get_mut(&node) else { return };
+        let Some(host) = self.hosts.hosts.get_mut(&node) else {
+            return;
+        };
         if host.line.len() >= LINE {
             let (visit, why) = (host.visit, format!("{LINE} messages wait for it"));
             return self.visit_ends(node, visit, why);
@@ -101,7 +103,9 @@ impl Raylet {
 
     /// Sends what can be sent.
     fn send_on(&mut self, node: NodeId) {
-        let Some(host) = self.hosts.hosts.get_mut(&node) else { return };
+        let Some(host) = self.hosts.hosts.get_mut(&node) else {
+            return;
+        };
         let Some(sender) = host.sender.clone() else { return };
         host.line.drain(..).for_each(|frame| sender.push(frame));
         sender.flush();

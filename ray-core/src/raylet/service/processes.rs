@@ -94,7 +94,11 @@ impl Processes {
 
     /// Connects two processes, and tells each.
     pub(super) fn link(&mut self, a: WorkerId, b: WorkerId) {
-        let is_guest = |worker| self.known.get(worker).is_some_and(|process: &Process| process.guest_of.is_some());
+        let is_guest = |worker| {
+            self.known
+                .get(worker)
+                .is_some_and(|process: &Process| process.guest_of.is_some())
+        };
         match (is_guest(&a), is_guest(&b)) {
             (true, _) => return self.want_link(a, b),
             (_, true) => return self.want_link(b, a),

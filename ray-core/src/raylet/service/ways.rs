@@ -99,9 +99,7 @@ fn receive(stream: BlockingStream, size: u64, path: &Path) -> io::Result<()> {
     let mut file = options.write(true).create(true).truncate(true).mode(0o700).open(path)?;
     let came = io::copy(&mut stream.take(size), &mut file)?;
     if came != size {
-        return Err(io::Error::other(format!(
-            "of the program's {size} bytes {came} came"
-        )));
+        return Err(io::Error::other(format!("of the program's {size} bytes {came} came")));
     }
     Ok(())
 }

@@ -62,8 +62,8 @@ impl State {
         let Some(other) = self.nodes.others.get_mut(&node) else {
             return;
         };
-        let seen = ResourceSet::from_numbers(available)
-            .and_then(|available| NodeView::new(node, &other.total, &available));
+        let seen =
+            ResourceSet::from_numbers(available).and_then(|available| NodeView::new(node, &other.total, &available));
         if let Ok(view) = seen {
             other.view = view;
             self.look_elsewhere(now, out);

@@ -178,7 +178,12 @@ impl Requests {
             For::Owner(asked) => Some(asked.clone()),
             For::Actor { .. } => None,
         };
-        let mut all: Vec<Asked> = self.open.values().flat_map(HashMap::values).filter_map(owners).collect();
+        let mut all: Vec<Asked> = self
+            .open
+            .values()
+            .flat_map(HashMap::values)
+            .filter_map(owners)
+            .collect();
         all.sort_unstable_by_key(|asked| (asked.requester, asked.request));
         all
     }

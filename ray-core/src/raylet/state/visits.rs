@@ -57,7 +57,9 @@ impl State {
 
     /// RV-1: passes a guest's frame on to its host.
     fn pass_on(&mut self, node: NodeId, guest: WorkerId, frame: &Frame, out: &mut Effects) {
-        let Some(process) = self.workers.get(&guest) else { return };
+        let Some(process) = self.workers.get(&guest) else {
+            return;
+        };
         let (job, pid) = (process.job, process.pid);
         let host = self.visits.hosts.entry(node).or_default();
         let mut send = |frame| out.push(Effect::ToNode { node, frame });
@@ -190,11 +192,7 @@ impl State {
                 out.push(Effect::Send { to, frame });
             }
         }
-        let waited: Vec<_> = self
-            .visits
-            .requests
-            .extract_if(|_, (at, _)| *at == node)
-            .collect();
+        let waited: Vec<_> = self.visits.requests.extract_if(|_, (at, _)| *at == node).collect();
         for ((from, request), (_, shape)) in waited {
             self.request(from, request, shape, now, out);
         }
