@@ -140,7 +140,8 @@ settings! {
         checkpoint_storage_timeout_ms: u64 = 30_000,
         /// How often a node gives the head a sign of life.
         health_check_period_ms: u64 = 500,
-        /// Who gives no sign of life for so long is dead to the others: a node to its head, the head to its nodes.
+        /// A node that gives no sign of life for so long is dead. A head that gives none to a node for twice as long is lost to
+        /// it, and the node ends.
         health_check_timeout_ms: u64 = 2_500,
         /// Which lines are logged.
         log_level: LogLevel = LogLevel::info(),

@@ -21,7 +21,7 @@ use crate::error::RayError;
 use crate::gcs::nodes::Node;
 use crate::gcs::state::{Asker, Outbox, refuse};
 use crate::ids::{ActorId, JobId, NodeId, WorkerId};
-use crate::wire::{ActorInfo, ActorSpec, ActorState, DeathCause, GcsReply, SaveState};
+use crate::wire::{ActorInfo, ActorSpec, ActorState, DeathCause, Frame, GcsReply, SaveState};
 use actor::{Actor, Stop};
 use heirs::Heirs;
 
@@ -129,12 +129,25 @@ impl Actors {
     pub(super) fn started(
         &mut self,
         id: ActorId,
-        worker: WorkerId,
-        pid: u32,
+        node: NodeId,
+        (worker, pid): (WorkerId, u32),
         error: Option<RayError>,
         out: &mut Outbox,
     ) {
-        let Some(actor) = self.living(id) else { return };
+        let Some(actor) = self.living(id) else {
+            // It was stopped on its way to the node that has started it.
+            if error.is_none() {
+                let why = "it has ended before".to_owned();
+                let frame = Frame::StopActor {
+                    actor: id,
+                    force: true,
+                    saves: false,
+                    why,
+                };
+                out.send(node, frame);
+            }
+            return;
+        };
         match error {
             None => {
                 actor.state = ActorState::Alive { worker, pid };

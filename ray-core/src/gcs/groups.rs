@@ -34,6 +34,11 @@ pub(super) struct Groups {
     order: Vec<PlacementGroupId>,
 }
 
+/// The order to give up bundles.
+fn release(group: PlacementGroupId, removed: bool) -> Frame {
+    Frame::ReleaseBundles { group, removed }
+}
+
 impl Groups {
     pub(super) fn create(
         &mut self,
@@ -89,7 +94,7 @@ impl Groups {
         let Some(group) = self.groups.get_mut(&id) else {
             // It was removed meanwhile.
             if reserved {
-                out.send(node, Frame::ReleaseBundles { group: id });
+                out.send(node, release(id, true));
             }
             return;
         };
@@ -107,11 +112,17 @@ impl Groups {
         let placed: HashSet<NodeId> = match (&group.state, &group.attempt) {
             (GroupState::Created { nodes }, _) => nodes.iter().copied().collect(),
             // It leaves the line. What is set aside by then is released when the node says so.
-            (_, Some(attempt)) => attempt.in_line().cloned().unwrap_or_default(),
+            (_, Some(attempt)) => attempt
+                .in_line()
+                .into_iter()
+                .flatten()
+                .chain(&attempt.reserved)
+                .copied()
+                .collect(),
             _ => HashSet::new(),
         };
         for node in placed {
-            out.send(node, Frame::ReleaseBundles { group: id });
+            out.send(node, release(id, true));
         }
         group.set_state(id, GroupState::Removed {}, out);
         GcsReply::Changed { changed: true }
@@ -137,7 +148,7 @@ impl Groups {
             }
             None => Frame::GroupStands {
                 group: id,
-                bundles: 0,
+                bundles: Vec::new(),
                 state: GroupState::Removed {},
             },
         };
@@ -161,6 +172,25 @@ impl Groups {
     pub(super) fn list(&self) -> Vec<GroupInfo> {
         let infos = self.order.iter().filter_map(|id| Some(self.groups.get(id)?.info(*id)));
         infos.collect()
+    }
+
+    /// A node is dead, and with it the bundles that it had: its groups are placed anew, as a whole.
+    pub(super) fn node_lost(&mut self, node: NodeId, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {
+        let theirs = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.wanted.owner.is_on(node) && !group.wanted.detached);
+        let theirs: Vec<PlacementGroupId> = theirs.map(|(id, _)| *id).collect();
+        for id in theirs {
+            self.remove(id, out);
+        }
+        for id in &self.order {
+            if let Some(group) = self.groups.get_mut(id) {
+                group.watchers.retain(|watcher| watcher.node != node);
+                group.wanted_by.remove(&node);
+                group.node_lost(*id, node, nodes, out);
+            }
+        }
     }
 
     pub(super) fn owner_ended(&mut self, owner: WorkerId, out: &mut Outbox) {

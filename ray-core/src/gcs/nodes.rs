@@ -3,6 +3,7 @@
 //! - GN-1: a node dies once, and stays dead: what comes for it afterwards is not heard. A raylet that was only cut off joins
 //!   under a new id.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::gcs::state::Outbox;
@@ -17,9 +18,34 @@ const DEAD: usize = 1_000;
 pub(super) struct Node {
     info: NodeInfo,
     pub(super) available: BTreeMap<String, f64>,
+    /// What was given to actors there since the node has told what is free.
+    promised: RefCell<BTreeMap<String, f64>>,
+    /// In the order of their joining.
+    number: u64,
 }
 
 impl Node {
+    /// Counts resources, in steps of 1/10000, as taken until the node tells what is free.
+    pub(super) fn promise(&self, placement: &BTreeMap<String, i64>) {
+        let mut promised = self.promised.borrow_mut();
+        for (name, steps) in placement {
+            #[expect(clippy::cast_precision_loss, reason = "amounts of resources are far below 2^52")]
+            let amount = *steps as f64 / 10_000.0;
+            *promised.entry(name.clone()).or_default() += amount;
+        }
+    }
+
+    /// What is free and was not promised.
+    pub(super) fn unpromised(&self) -> BTreeMap<String, f64> {
+        let mut free = self.available.clone();
+        for (name, amount) in self.promised.borrow().iter() {
+            if let Some(there) = free.get_mut(name) {
+                *there -= amount;
+            }
+        }
+        free
+    }
+
     pub(super) fn total(&self) -> &BTreeMap<String, f64> {
         &self.info.resources
     }
@@ -32,6 +58,7 @@ pub(super) struct Nodes {
     dead: VecDeque<NodeStanding>,
     /// The first to register: the GCS is in its process.
     head: Option<NodeId>,
+    joined: u64,
 }
 
 impl Nodes {
@@ -64,7 +91,14 @@ impl Nodes {
                 },
             );
         }
-        self.living.insert(node, Node { info, available });
+        self.joined += 1;
+        let known = Node {
+            info,
+            available,
+            promised: RefCell::default(),
+            number: self.joined,
+        };
+        self.living.insert(node, known);
         true
     }
 
@@ -76,6 +110,7 @@ impl Nodes {
         }
         if let Some(node) = self.living.get_mut(&node) {
             node.available = available;
+            node.promised.borrow_mut().clear();
         }
     }
 
@@ -96,6 +131,14 @@ impl Nodes {
             death: Some(why.to_owned()),
         });
         true
+    }
+
+    /// Of two nodes that cannot reach each other, the one to be counted among the dead: never the head, else the younger, so
+    /// that a node which joins with an address that nobody reaches harms no other.
+    pub(super) fn to_give_up(&self, one: NodeId, other: NodeId) -> Option<NodeId> {
+        let (first, second) = (self.living.get(&one)?, self.living.get(&other)?);
+        let other_goes = self.head == Some(one) || (self.head != Some(other) && second.number > first.number);
+        Some(if other_goes { other } else { one })
     }
 
     /// The living, then the dead.

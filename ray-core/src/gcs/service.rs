@@ -66,7 +66,7 @@ pub fn serve() -> Handle {
                     }
                     Event::Lost { node, why } => {
                         if let Some(raylet) = raylets.remove(&node) {
-                            raylet.close();
+                            raylet.abort();
                         }
                         gcs.node_lost(node, &why)
                     }
@@ -89,8 +89,13 @@ pub fn serve() -> Handle {
                 else => return,
             };
             for Effect::Send { node, frame } in effects {
+                // It is told of its own death, and hears nothing more.
+                let is_last = matches!(&frame, Frame::NodeLeft { node: left, .. } if *left == node);
                 if let Some(raylet) = raylets.get(&node) {
                     raylet.send(frame);
+                }
+                if is_last && let Some(raylet) = raylets.remove(&node) {
+                    raylet.close();
                 }
             }
         }

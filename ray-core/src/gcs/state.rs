@@ -69,6 +69,10 @@ impl Gcs {
     /// Takes one frame from a node and says what follows from it.
     pub fn handle(&mut self, node: NodeId, frame: Frame) -> Vec<Effect> {
         let mut out = Outbox::default();
+        if !matches!(frame, Frame::RegisterNode { .. }) && !self.nodes.living.contains_key(&node) {
+            // GN-1.
+            return Vec::new();
+        }
         match frame {
             Frame::RegisterNode { info } => {
                 if !self.nodes.register(*info, &mut out) {
@@ -101,7 +105,7 @@ impl Gcs {
                 pid,
                 error,
             } => {
-                self.actors.started(actor, worker, pid, error, &mut out);
+                self.actors.started(actor, node, (worker, pid), error, &mut out);
             }
             Frame::WorkerEnded { worker, actor, cause } => {
                 if let Some(actor) = actor {
@@ -110,6 +114,18 @@ impl Gcs {
                 self.actors.owner_ended(worker, &mut out);
                 self.actors.forget_watcher(worker);
                 self.groups.owner_ended(worker, &mut out);
+            }
+            Frame::NodeUnreachable { node: other, why } => {
+                return match self.nodes.to_give_up(node, other) {
+                    Some(victim) => {
+                        let why = format!("between nodes {node} and {other}: {why}");
+                        let mut effects = self.node_lost(victim, &why);
+                        let frame = Frame::NodeLeft { node: victim, why };
+                        effects.push(Effect::Send { node: victim, frame });
+                        effects
+                    }
+                    None => Vec::new(),
+                };
             }
             Frame::ActorBelongs { actor, node } => self.actors.belongs(actor, node, &self.nodes.living, &mut out),
             Frame::BundlesReserved { group, reserved } => {
@@ -132,6 +148,10 @@ impl Gcs {
             return Vec::new();
         }
         self.actors.node_lost(node, &self.nodes.living, &mut out);
+        for owner in self.actors.owners_on(node) {
+            self.actors.owner_ended(owner, &mut out);
+        }
+        self.groups.node_lost(node, &self.nodes.living, &mut out);
         for job in self.jobs.of_node(node) {
             if let Some(driver) = self.jobs.driver_gone(job) {
                 self.actors.owner_ended(driver, &mut out);

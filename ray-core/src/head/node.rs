@@ -117,7 +117,8 @@ async fn start_worker(mut plan: Plan, host: Option<IpAddr>, head: &str, token: T
         node,
         joined.alive,
         Duration::from_millis(config.health_check_period_ms),
-        Duration::from_millis(config.health_check_timeout_ms),
+        // The head, which all depend on, gets longer than they get from it.
+        2 * Duration::from_millis(config.health_check_timeout_ms),
         move |why| lost.head_lost(why),
     );
     Ok(Started {

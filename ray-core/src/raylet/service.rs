@@ -186,6 +186,26 @@ impl Raylet {
             }
             Input::Gcs(Frame::JobAdded { driver, job }) => self.job_added(driver, job, out),
             Input::Gcs(Frame::StartActor { spec, restarts }) => self.start_actor(spec, restarts, out),
+            Input::Gcs(Frame::NodeLeft { node, why }) if node == self.options.node => self.head_lost(&why),
+            Input::Gcs(Frame::NodeLeft { node, why }) => {
+                self.state.gcs_frame(Frame::NodeLeft { node, why }, now, out);
+                self.guests_end(node, out);
+            }
+            Input::Gcs(Frame::StopActor {
+                actor,
+                force,
+                saves,
+                why,
+            }) => {
+                self.forget_waiting_actor(actor);
+                let frame = Frame::StopActor {
+                    actor,
+                    force,
+                    saves,
+                    why,
+                };
+                self.state.gcs_frame(frame, now, out);
+            }
             Input::Gcs(Frame::JobOver { job }) => self.job_over(job, out),
             Input::Gcs(frame) => self.state.gcs_frame(frame, now, out),
             Input::GcsGone => self.head_lost("the connection to the head has ended"),

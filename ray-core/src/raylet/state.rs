@@ -173,8 +173,8 @@ impl State {
                 why,
             } => self.end_actor(actor, (force, saves), why, now, out),
             Frame::ReserveBundles { group, bundles, wait } => self.reserve(group, bundles, wait, now, out),
-            Frame::ReleaseBundles { group } => self.release_group(group, now, out),
-            Frame::GroupStands { group, bundles, state } => self.group_stands(group, bundles, state, out),
+            Frame::ReleaseBundles { group, removed } => self.release_group(group, removed, now, out),
+            Frame::GroupStands { group, bundles, state } => self.group_stands(group, &bundles, state, out),
             other => tracing::warn!(target: "ray_core::raylet", ?other, "a frame that a GCS does not send"),
         }
     }

@@ -180,6 +180,11 @@ impl ResourceSet {
         self.position(name).map_or(Fixed::ZERO, |at| self.entries[at].1)
     }
 
+    /// Whether there is as much of everything as the other set names.
+    pub fn holds(&self, other: &Self) -> bool {
+        other.iter().all(|(name, quantity)| quantity <= self.get(name))
+    }
+
     fn position(&self, name: &ResourceName) -> Result<usize, usize> {
         self.entries.binary_search_by(|(entry, _)| entry.cmp(name))
     }

@@ -19,6 +19,9 @@ enum Peer {
     Up {
         sender: Sender,
         gone: Option<DeathCause>,
+        /// Further connections: of two processes on different nodes each may have asked for one at the same time. They are read
+        /// only, so that what is sent keeps its order.
+        further: Vec<Sender>,
     },
     /// Its last frame was read; the raylet has not told its death yet.
     Drained,
@@ -219,11 +222,15 @@ impl Links {
 
     /// The raylet has made a connection.
     pub(crate) fn up(&mut self, worker: WorkerId, sender: Sender) {
+        if let Some(Peer::Up { further, .. }) = self.peers.get_mut(&worker) {
+            return further.push(sender);
+        }
         if let Some(Peer::Connecting(line)) = self.peers.insert(
             worker,
             Peer::Up {
                 sender: sender.clone(),
                 gone: None,
+                further: Vec::new(),
             },
         ) {
             line.into_iter().for_each(|frame| sender.push(frame));
@@ -234,10 +241,11 @@ impl Links {
     /// The raylet says that a worker is dead. Returns the cause when nothing of it is left to be read.
     pub(crate) fn dead(&mut self, worker: WorkerId, cause: DeathCause) -> Option<DeathCause> {
         match self.peers.get_mut(&worker) {
-            Some(Peer::Up { gone, sender }) => {
+            Some(Peer::Up { gone, sender, further }) => {
                 if matches!(cause, DeathCause::NodeGone {}) {
                     // It may be alive, and cut off: it would keep the connection open for ever.
                     sender.abort();
+                    further.iter().for_each(Sender::abort);
                 }
                 *gone = Some(cause);
                 None
@@ -250,12 +258,22 @@ impl Links {
         }
     }
 
-    /// The last frame of a worker was read. Returns the cause of its death if it is known.
-    pub(crate) fn drained(&mut self, worker: WorkerId) -> Option<DeathCause> {
+    /// The last frame of a worker was read, by one of its connections. Returns the cause of its death if it is known. `away`:
+    /// it is on another node; then a connection that has ended is not made again, and what was on its way is lost.
+    pub(crate) fn drained(&mut self, worker: WorkerId, away: bool) -> Option<DeathCause> {
+        if let Some(Peer::Up { further, .. }) = self.peers.get_mut(&worker)
+            && further.pop().is_some()
+        {
+            return None;
+        }
         match self.peers.insert(worker, Peer::Drained) {
             Some(Peer::Up { gone: Some(cause), .. }) => {
                 self.peers.insert(worker, Peer::Dead);
                 Some(cause)
+            }
+            Some(Peer::Up { gone: None, .. }) if away => {
+                self.peers.insert(worker, Peer::Dead);
+                Some(DeathCause::NodeGone {})
             }
             _ => None,
         }

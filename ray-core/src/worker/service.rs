@@ -135,7 +135,7 @@ async fn serve_peer(worker: Arc<Worker>, peer: WorkerId, mut receiver: Receiver)
             frame => from_peer(&worker, peer, frame),
         }
     }
-    let death = worker.links().drained(peer);
+    let death = worker.links().drained(peer, !peer.is_on(worker.identity.node));
     if let Some(cause) = death {
         worker.process_died(peer, cause);
     }

@@ -378,3 +378,49 @@ fn bundles_of_one_group_lie_on_several_nodes() {
         drop((group, ray));
     });
 }
+
+#[test]
+fn a_group_whose_node_dies_is_placed_anew_and_many_actors_spread_over_the_nodes() {
+    in_own_process(|| {
+        let mut cluster = Cluster::start();
+        let ray = cluster.join();
+        cluster.add("first");
+        cluster.add("second");
+        wait_until(|| list_nodes().unwrap().len() == 3);
+        // Created in one moment, each has a CPU of its own.
+        let counters: Vec<_> = (0..3).map(|_| Counter::options().num_cpus(1).remote(0)).collect();
+        let calls: Vec<_> = counters.iter().map(CounterHandle::node).collect();
+        let mut nodes = get(&calls).unwrap();
+        nodes.sort_unstable();
+        nodes.dedup();
+        assert_eq!(nodes.len(), 3);
+        drop((calls, counters));
+
+        let bundle = || Bundle::new().num_cpus(1);
+        let group = placement_group([bundle(), bundle()], PlacementStrategy::StrictSpread).unwrap();
+        assert!(group.wait(LONG).unwrap());
+        let in_bundle = |index| {
+            where_am_i::options()
+                .placement_group(&group)
+                .bundle_index(index)
+                .remote()
+        };
+        let before = get(&[in_bundle(0), in_bundle(1)]).unwrap();
+        let lost = list_nodes().unwrap();
+        let lost = lost
+            .iter()
+            .find(|node| before.contains(&node.id) && !node.is_head)
+            .unwrap();
+        kill_process(lost.pid);
+        wait_until(|| list_nodes().unwrap().iter().any(|node| node.death.is_some()));
+        let after = get(&[in_bundle(0), in_bundle(1)]).unwrap();
+        assert!(
+            after[0] != after[1] && !after.contains(&lost.id),
+            "{before:?} {after:?}"
+        );
+        // More than a bundle holds is refused, wherever the bundles are.
+        let large = where_am_i::options().num_cpus(2).placement_group(&group).remote();
+        assert!(matches!(get(&large), Err(RayError::Unschedulable { .. })));
+        drop((group, ray));
+    });
+}

@@ -9,7 +9,7 @@ use super::Actors;
 use super::actor::Actor;
 use crate::gcs::nodes::Node;
 use crate::gcs::state::Outbox;
-use crate::ids::{ActorId, NodeId};
+use crate::ids::{ActorId, NodeId, WorkerId};
 use crate::wire::{ActorSpec, DeathCause, Frame, SchedulingStrategy};
 
 /// The node that is to have an actor, if there is any: the one that is named, or of those with room for it the one with most to
@@ -21,12 +21,16 @@ fn choose(spec: &ActorSpec, nodes: &BTreeMap<NodeId, Node>) -> Option<NodeId> {
         return Some(*node);
     }
     let has = |there: &BTreeMap<String, f64>| {
-        let steps = |name: &String| there.get(name).copied().unwrap_or_default() * STEPS;
+        // Half a step: what is counted in binary fractions is a little off.
+        let steps = |name: &String| there.get(name).copied().unwrap_or_default() * STEPS + 0.5;
         #[expect(clippy::cast_precision_loss, reason = "amounts of resources are far below 2^52")]
         let fits = |(name, wanted): (&String, &i64)| *wanted as f64 <= steps(name);
         spec.placement.iter().all(fits)
     };
-    let rank = |node: &Node| (has(&node.available), has(node.total()), free_share(node));
+    let rank = |node: &Node| {
+        let free = node.unpromised();
+        (has(&free), has(node.total()), free_share(&free, node.total()))
+    };
     let better = |a: &(bool, bool, f64), b: &(bool, bool, f64)| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2));
     let ranked = nodes.iter().map(|(id, node)| (rank(node), *id));
     ranked.max_by(|a, b| better(&a.0, &b.0)).map(|(_, id)| id)
@@ -35,9 +39,9 @@ fn choose(spec: &ActorSpec, nodes: &BTreeMap<NodeId, Node>) -> Option<NodeId> {
 /// What an actor asks for is counted in steps of 1/10000.
 const STEPS: f64 = 10_000.0;
 
-fn free_share(node: &Node) -> f64 {
+fn free_share(free: &BTreeMap<String, f64>, total: &BTreeMap<String, f64>) -> f64 {
     let amount = |resources: &BTreeMap<String, f64>| resources.get("CPU").copied().unwrap_or(0.0);
-    amount(&node.available) / amount(node.total()).max(1.0)
+    amount(free) / amount(total).max(1.0)
 }
 
 impl Actor {
@@ -49,6 +53,9 @@ impl Actor {
         } else {
             choose(&self.spec, nodes)
         };
+        if let Some(node) = self.node.and_then(|node| nodes.get(&node)) {
+            node.promise(&self.spec.placement);
+        }
         self.ask_node(out);
     }
 
@@ -85,11 +92,26 @@ impl Actors {
     ) {
         if let Some(actor) = self.actors.get_mut(&actor)
             && !actor.is_dead()
+            && actor.ending.is_none()
         {
             // If that node has died meanwhile, its bundles are to be found anew.
             actor.node = nodes.contains_key(&node).then_some(node);
             actor.ask_node(out);
         }
+    }
+
+    /// The processes on a node that has ended which have created actors, detached ones aside.
+    pub(in crate::gcs) fn owners_on(&self, node: NodeId) -> Vec<WorkerId> {
+        let theirs = |actor: &&Actor| !actor.is_dead() && !actor.spec.detached && actor.spec.owner.is_on(node);
+        let mut owners: Vec<WorkerId> = self
+            .actors
+            .values()
+            .filter(theirs)
+            .map(|actor| actor.spec.owner)
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners
     }
 
     pub(in crate::gcs) fn place_waiting(&mut self, nodes: &BTreeMap<NodeId, Node>, out: &mut Outbox) {

@@ -59,6 +59,15 @@ impl Attempt {
         self.open.is_empty()
     }
 
+    /// A node is dead. Returns whether that was the last answer.
+    pub(super) fn lost(&mut self, node: NodeId) -> bool {
+        if self.reserved.remove(&node) || self.open.contains(&node) {
+            self.answered(node, false)
+        } else {
+            false
+        }
+    }
+
     /// The nodes in whose lines it waits.
     pub(super) fn in_line(&self) -> Option<&HashSet<NodeId>> {
         self.waits.then_some(&self.open)

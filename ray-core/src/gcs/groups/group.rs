@@ -81,7 +81,7 @@ impl Group {
     pub(super) fn stands(&self, group: PlacementGroupId) -> Frame {
         Frame::GroupStands {
             group,
-            bundles: u32::try_from(self.sets.len()).unwrap_or(u32::MAX),
+            bundles: self.wanted.bundles.clone(),
             state: self.state.clone(),
         }
     }

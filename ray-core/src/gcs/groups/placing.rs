@@ -4,7 +4,7 @@
 //!
 //! *Absent:* which nodes fit, which is planned in `scheduling/bundles`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::attempt::Attempt;
 use super::group::Group;
@@ -13,7 +13,7 @@ use crate::gcs::state::Outbox;
 use crate::ids::{NodeId, PlacementGroupId};
 use crate::scheduling::bundles::{self, PlanError};
 use crate::scheduling::{NodeView, ResourceSet};
-use crate::wire::{Frame, GroupState};
+use crate::wire::GroupState;
 
 impl Group {
     /// Looks for nodes, unless it has them or has asked some.
@@ -55,11 +55,45 @@ impl Group {
         out: &mut Outbox,
     ) {
         let attempt = self.attempt.take_if(|attempt| attempt.answered(node, reserved));
+        self.ended(id, attempt, nodes, out);
+    }
+
+    /// A node is dead.
+    pub(super) fn node_lost(
+        &mut self,
+        id: PlacementGroupId,
+        node: NodeId,
+        nodes: &BTreeMap<NodeId, Node>,
+        out: &mut Outbox,
+    ) {
+        let attempt = self.attempt.take_if(|attempt| attempt.lost(node));
+        self.ended(id, attempt, nodes, out);
+        let GroupState::Created { nodes: had } = &self.state else {
+            return;
+        };
+        if had.contains(&node) {
+            let others: BTreeSet<NodeId> = had.iter().copied().filter(|at| *at != node).collect();
+            for other in others {
+                out.send(other, super::release(id, false));
+            }
+            let why = format!("node {node}, which had a bundle of it, is dead");
+            self.set_state(id, GroupState::Pending { why }, out);
+            self.place(id, nodes, out);
+        }
+    }
+
+    fn ended(
+        &mut self,
+        id: PlacementGroupId,
+        attempt: Option<Attempt>,
+        nodes: &BTreeMap<NodeId, Node>,
+        out: &mut Outbox,
+    ) {
         let Some(attempt) = attempt else { return };
         if attempt.refused {
             // GG-1: all or nothing.
             for node in attempt.reserved {
-                out.send(node, Frame::ReleaseBundles { group: id });
+                out.send(node, super::release(id, false));
             }
             let why = "a node's resources were taken meanwhile".into();
             self.set_state(id, GroupState::Pending { why }, out);

@@ -48,7 +48,7 @@ fn seen(effects: &[Effect]) -> Vec<(NodeId, String)> {
             GcsEvent::Group { state, .. } => Some(short_state(state).to_owned()),
             GcsEvent::Actor { .. } => None,
         },
-        Frame::GroupStands { bundles, state, .. } => Some(format!("stands {bundles} {}", short_state(state))),
+        Frame::GroupStands { bundles, state, .. } => Some(format!("stands {} {}", bundles.len(), short_state(state))),
         _ => None,
     };
     let mut seen: Vec<_> = effects

@@ -14,7 +14,7 @@ use crate::gcs;
 use crate::ids::NodeId;
 use crate::raylet;
 use crate::wire::connection::over_socket;
-use crate::wire::tcp::{ListenError, Listener, read_one, write_one};
+use crate::wire::tcp::{ListenError, Listener, keep_open, read_one, write_one};
 use crate::wire::token::Token;
 use crate::wire::{Frame, Packet, Receiver, Sender};
 
@@ -104,7 +104,9 @@ async fn attend(socket: OwnedFd, raylet: &raylet::Handle, cluster: Option<Arc<Cl
         (Frame::VisitNode { node }, _) => raylet.guests_come(node, over_socket(socket(stream)?)?).await,
         (Frame::Link { node, ticket }, _) => {
             write_one(&mut stream, &Frame::Link { node, ticket }).await?;
-            raylet.link(node, ticket, socket(stream)?).await;
+            let socket = socket(stream)?;
+            keep_open(&socket)?;
+            raylet.link(node, ticket, socket).await;
         }
         (Frame::FetchProgram { job }, _) => raylet.send_program(job, stream).await,
         (other, _) => {

@@ -4,7 +4,7 @@
 //! - CL-2: a node's signs of life come from a thread that does nothing else, on a connection of their own: however busy the
 //!   node is, it gives them. Who gives none for `health_check_timeout_ms` is dead, whatever its other connections do; so is
 //!   one whose connection to the GCS has ended.
-//! - CL-3: a node that hears nothing from its head for that time ends itself: the others have counted it among the dead.
+//! - CL-3: a node that hears nothing from its head for twice that time ends itself: the others have counted it among the dead.
 
 mod join;
 mod listen;

@@ -14,7 +14,7 @@ use super::processes::Process;
 use super::{Raylet, ways};
 use crate::clock;
 use crate::error::RayError;
-use crate::ids::{JobId, NodeId, WorkerId};
+use crate::ids::{ActorId, JobId, NodeId, WorkerId};
 use crate::process::Executable;
 use crate::raylet::state::Effects;
 use crate::session::PROGRAMS;
@@ -65,12 +65,11 @@ pub(super) enum Guest {
 
 impl Raylet {
     pub(super) fn guest_news(&mut self, node: NodeId, news: Guest, out: &mut Effects) {
-        let now = clock::monotonic();
         let current = |guests: &Guests, visit| guests.nodes.get(&node).is_some_and(|known| known.visit == visit);
         match news {
             Guest::Came(sender, receiver) => {
                 // Whatever an earlier connection of the node has left.
-                self.state.guests_lost(node, now, out);
+                self.guests_end(node, out);
                 self.guests.visits += 1;
                 let visit = self.guests.visits;
                 self.guests.nodes.insert(node, Visitor { visit, sender });
@@ -78,18 +77,31 @@ impl Raylet {
             }
             Guest::Frame(visit, frame) if current(&self.guests, visit) => self.visitor_says(node, frame, out),
             Guest::Left(visit) if current(&self.guests, visit) => {
-                self.guests.nodes.remove(&node);
-                self.state.guests_lost(node, now, out);
-                self.processes.forget_guests(node);
+                let why = "its connection as a visitor has ended".to_owned();
+                self.state.way_lost(node, why, out);
             }
             Guest::Frame(..) | Guest::Left(_) => {}
-            Guest::Link { ticket, socket } => self.processes.linked(ticket, socket),
+            Guest::Link { ticket, socket } => self.processes.linked(node, ticket, socket),
+        }
+    }
+
+    /// The guests of a node end here, with its connection.
+    pub(super) fn guests_end(&mut self, node: NodeId, out: &mut Effects) {
+        if let Some(visitor) = self.guests.nodes.remove(&node) {
+            visitor.sender.abort();
+        }
+        self.state.guests_lost(node, clock::monotonic(), out);
+        for job in self.processes.forget_guests(node) {
+            self.let_go(job);
         }
     }
 
     fn visitor_says(&mut self, node: NodeId, frame: Frame, out: &mut Effects) {
         let now = clock::monotonic();
         match frame {
+            Frame::GuestComes { worker, .. } if !worker.is_on(node) || worker.is_on(self.options.node) => {
+                tracing::warn!(target: "ray_core::raylet", %node, %worker, "a node names a guest that is not its own");
+            }
             Frame::GuestComes { worker, job, pid } => {
                 let sender = self.guests.nodes.get(&node).map(|visitor| visitor.sender.clone());
                 let process = Process {
@@ -104,11 +116,19 @@ impl Raylet {
                 self.fetch_program(node, job);
             }
             Frame::GuestGone { worker, cause } => {
-                self.state.guest_gone(worker, cause, now, out);
-                self.processes.remove(worker);
+                self.state.guest_gone(node, worker, cause, now, out);
+                if self.processes.is_guest_of(worker, node)
+                    && let Some(guest) = self.processes.remove(worker)
+                {
+                    self.let_go(guest.job);
+                }
             }
             Frame::Relay { guest, frame } => match from_bytes(frame) {
                 Ok(frame) => {
+                    if matches!(frame, Frame::RequestLease { .. }) && self.processes.is_guest_of(guest, node) {
+                        // It may not have come when it was asked for before.
+                        self.fetch_program(node, self.processes.job(guest));
+                    }
                     let waiting = self.guests.fetched.get_mut(&self.processes.job(guest));
                     match (waiting, frame) {
                         // GU-1.
@@ -167,6 +187,20 @@ impl Raylet {
         }
     }
 
+    /// An actor is not wanted any more that waits for its program.
+    pub(super) fn forget_waiting_actor(&mut self, actor: ActorId) {
+        for waiting in self.guests.fetched.values_mut() {
+            waiting.retain(
+                |waited| !matches!(waited, Waiting::ForActor(Frame::StartActor { spec, .. }) if spec.actor == actor),
+            );
+        }
+    }
+
+    /// A job is over whose program is on its way: it is not needed any more, and nobody waits for it who lives on.
+    pub(super) fn forget_fetch(&mut self, job: JobId) {
+        self.guests.fetched.remove(&job);
+    }
+
     pub(super) fn program_fetched(
         &mut self,
         job: JobId,
@@ -174,7 +208,10 @@ impl Raylet {
         out: &mut Effects,
     ) {
         let now = clock::monotonic();
-        let waiting = self.guests.fetched.remove(&job).unwrap_or_default();
+        let Some(waiting) = self.guests.fetched.remove(&job) else {
+            // The job is over meanwhile.
+            return;
+        };
         let why = match fetched {
             Ok((guest, executable)) => {
                 self.jobs.add(job, Job::of_guests(*guest, executable));

@@ -32,6 +32,8 @@ struct Host {
     visit: u64,
     /// As soon as the node is reached.
     sender: Option<Sender>,
+    /// The way has ended: nothing is sent any more until the head has said which of the two nodes is dead.
+    lost: bool,
     line: Vec<Frame>,
     traveller: JoinHandle<()>,
 }
@@ -56,6 +58,12 @@ pub(super) enum Visit {
         pid: u32,
         socket: OwnedFd,
     },
+    /// That could not be made.
+    NotLinked {
+        guest: WorkerId,
+        worker: WorkerId,
+        why: String,
+    },
     Over(String),
 }
 
@@ -68,6 +76,9 @@ impl Raylet {
         let Some(host) = self.hosts.hosts.get_mut(&node) else {
             return;
         };
+        if host.lost {
+            return;
+        }
         if host.line.len() >= LINE {
             let (visit, why) = (host.visit, format!("{LINE} messages wait for it"));
             return self.visit_ends(node, visit, why);
@@ -94,6 +105,7 @@ impl Raylet {
         let host = Host {
             visit: traveller.visit,
             sender: None,
+            lost: false,
             line: Vec::new(),
             traveller: tokio::spawn(traveller.travel()),
         };
@@ -128,7 +140,7 @@ impl Raylet {
                 self.send_on(node);
             }
             Visit::Frame(Frame::Relay { guest, frame }) => match from_bytes(frame) {
-                Ok(frame) => self.state.host_frame(node, guest, frame, out),
+                Ok(frame) => self.state.host_frame(node, guest, frame, clock::monotonic(), out),
                 Err(error) => {
                     tracing::warn!(target: "ray_core::raylet", %error, %node, %guest, "a host's frame that is none");
                 }
@@ -150,8 +162,15 @@ impl Raylet {
             }
             Visit::Over(why) => {
                 tracing::warn!(target: "ray_core::raylet", %node, why, "the way to another node has ended");
-                self.hosts.hosts.remove(&node);
-                self.state.host_lost(node, clock::monotonic(), out);
+                if let Some(host) = self.hosts.hosts.get_mut(&node) {
+                    (host.lost, host.sender) = (true, None);
+                    host.line.clear();
+                }
+                self.state.way_lost(node, why, out);
+            }
+            Visit::NotLinked { guest, worker, why } => {
+                tracing::warn!(target: "ray_core::raylet", %node, %guest, %worker, why, "two processes cannot be linked");
+                self.state.link_failed(node, guest, worker, out);
             }
         }
     }
@@ -198,16 +217,16 @@ impl Traveller {
                     worker,
                     job,
                     pid,
-                } => {
-                    let socket = ways::link(&self.address, &self.token, self.ours, ticket).await?;
-                    Visit::Linked {
+                } => match ways::link(&self.address, &self.token, self.ours, ticket).await {
+                    Ok(socket) => Visit::Linked {
                         guest,
                         worker,
                         job,
                         pid,
                         socket,
-                    }
-                }
+                    },
+                    Err(why) => Visit::NotLinked { guest, worker, why },
+                },
                 frame => Visit::Frame(frame),
             };
             self.tell(news).await;

@@ -180,6 +180,7 @@ impl Raylet {
 
     /// The GCS says that nothing of a job will be started any more.
     pub(super) fn job_over(&mut self, id: JobId, out: &mut Effects) {
+        self.forget_fetch(id);
         self.state.job_over(id, out);
         if let Some(job) = self.jobs.jobs.get_mut(&id) {
             job.over = true;

@@ -68,6 +68,8 @@ impl Processes {
     }
 
     pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Process> {
+        self.tickets
+            .retain(|_, ticket| ticket.guest != worker && ticket.worker != worker);
         self.known.remove(&worker)
     }
 
@@ -154,8 +156,9 @@ impl Processes {
     }
 
     /// The connection for a link is there.
-    pub(super) fn linked(&mut self, ticket: u64, socket: OwnedFd) {
-        let Some(Ticket { guest, worker }) = self.tickets.remove(&ticket) else {
+    pub(super) fn linked(&mut self, node: NodeId, ticket: u64, socket: OwnedFd) {
+        let wanted = self.tickets.get(&ticket).is_some_and(|ticket| ticket.guest.is_on(node));
+        let Some(Ticket { guest, worker }) = self.tickets.remove(&ticket).filter(|_| wanted) else {
             tracing::warn!(target: "ray_core::raylet", ticket, "a link that nobody waits for");
             return;
         };
@@ -173,11 +176,19 @@ impl Processes {
         }
     }
 
-    /// A node is gone, and with it its processes.
-    pub(super) fn forget_guests(&mut self, node: NodeId) {
-        self.known.retain(|_, process| process.guest_of != Some(node));
+    pub(super) fn is_guest_of(&self, worker: WorkerId, node: NodeId) -> bool {
+        self.known
+            .get(&worker)
+            .is_some_and(|process| process.guest_of == Some(node))
+    }
+
+    /// A node is gone, and with it its processes. Returns their jobs.
+    pub(super) fn forget_guests(&mut self, node: NodeId) -> Vec<JobId> {
+        let gone = self.known.extract_if(|_, process| process.guest_of == Some(node));
+        let jobs: Vec<JobId> = gone.map(|(_, process)| process.job).collect();
         let known = &self.known;
         self.tickets.retain(|_, ticket| known.contains_key(&ticket.guest));
+        jobs
     }
 
     /// Forgets all, and returns those that were spawned.

@@ -15,12 +15,14 @@ use tokio::net::TcpStream;
 use crate::ids::{JobId, NodeId};
 use crate::process::Executable;
 use crate::wire::connection::over_socket;
-use crate::wire::tcp::{dial, read_one, write_one};
+use crate::wire::tcp::{dial, keep_open, read_one, write_one};
 use crate::wire::token::Token;
 use crate::wire::{Frame, GuestJob, Receiver, Sender};
 
 /// How long another node may take to answer.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
+/// The largest program.
+const LARGEST: u64 = 8 << 30;
 /// How long no byte of a program may come.
 const STALLS: Duration = Duration::from_secs(30);
 
@@ -47,7 +49,11 @@ pub(super) async fn link(address: &str, token: &Token, ours: NodeId, ticket: u64
     let frame = Frame::Link { node: ours, ticket };
     write_one(&mut stream, &frame).await.map_err(failed)?;
     match read_one(&mut stream, WITHIN).await.map_err(failed)? {
-        Frame::Link { .. } => Ok(stream.into_std().map_err(failed)?.into()),
+        Frame::Link { .. } => {
+            let socket = stream.into_std().map_err(failed)?.into();
+            keep_open(&socket).map_err(failed)?;
+            Ok(socket)
+        }
         other => Err(format!("{address} answers a link with {other:?}")),
     }
 }
@@ -68,6 +74,12 @@ pub(super) async fn fetch(
         Frame::Program { job: None } => return Err(format!("{address} has nothing of it any more")),
         other => return Err(format!("{address} answers with {other:?}")),
     };
+    if guest.program.len() != blake3::OUT_LEN || guest.size > LARGEST {
+        return Err(format!(
+            "{address} offers a program of {} bytes, or without a hash",
+            guest.size
+        ));
+    }
     let stream = stream.into_std().map_err(failed)?;
     let name: String = guest.program.iter().map(|byte| format!("{byte:02x}")).collect();
     let (file, part) = (programs.join(&name), programs.join(format!("{name}.{job}.part")));
@@ -95,10 +107,13 @@ fn receive(stream: BlockingStream, size: u64, path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
+    // What an earlier attempt has left.
+    let _none = std::fs::remove_file(path);
     let mut options = File::options();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o700).open(path)?;
+    let mut file = options.write(true).create_new(true).mode(0o700).open(path)?;
     let came = io::copy(&mut stream.take(size), &mut file)?;
     if came != size {
+        let _left = std::fs::remove_file(path);
         return Err(io::Error::other(format!("of the program's {size} bytes {came} came")));
     }
     Ok(())

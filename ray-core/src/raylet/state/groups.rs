@@ -34,9 +34,14 @@ pub(super) struct Groups {
 }
 
 impl State {
-    /// The group is removed: what runs or waits in it ends.
-    pub(super) fn release_group(&mut self, group: PlacementGroupId, now: Duration, out: &mut Effects) {
-        self.refuse_all(group, out);
+    /// The group is removed: what runs or waits in it ends. Or it is placed anew: then what waits waits on.
+    pub(super) fn release_group(&mut self, group: PlacementGroupId, removed: bool, now: Duration, out: &mut Effects) {
+        if removed {
+            self.refuse_all(group, out);
+        } else {
+            // What was known of it is no longer so.
+            self.groups.asked.remove(&group);
+        }
         self.leave_line(group);
         let Some(indices) = self.groups.reserved.remove(&group) else {
             self.schedule(now, out);
@@ -47,19 +52,31 @@ impl State {
             .filter(|lease| is_within(&lease.allocation, group))
             .map(|lease| lease.worker);
         let ending: Vec<WorkerId> = leased.collect();
+        let cause = if removed {
+            DeathCause::GroupRemoved { group }
+        } else {
+            let why =
+                format!("a node that had bundles of placement group {group} is dead, and the group is placed anew");
+            DeathCause::Killed { why }
+        };
         for worker in ending {
-            self.kill(worker, DeathCause::GroupRemoved { group }, out);
+            self.kill(worker, cause.clone(), out);
         }
         let within = |place: &ActorPlace| place.allocation.as_ref().is_some_and(|held| is_within(held, group));
         let acting = self.actors.iter().filter(|(_, place)| within(place));
         let acting: Vec<ActorId> = acting.map(|(actor, _)| *actor).collect();
         for actor in acting {
-            self.end_placed(actor, Some(DeathCause::GroupRemoved { group }), out);
+            self.end_placed(actor, Some(cause.clone()), out);
         }
         for index in indices {
             self.resources.return_bundle(group, index);
         }
         self.schedule(now, out);
+        let mut waiting = self.queue.infeasible();
+        if waiting.any(|(request, _)| request.shape.bundle().is_some_and(|target| target.group == group)) {
+            drop(waiting);
+            self.ask_for_group(group, out);
+        }
     }
 }
 

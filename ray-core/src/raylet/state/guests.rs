@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Effects, State};
+use super::{Effect, Effects, State};
 use crate::ids::{JobId, NodeId, WorkerId};
 use crate::raylet::workers::Role;
 use crate::wire::{DeathCause, Frame};
@@ -41,6 +41,11 @@ impl State {
             return;
         }
         match frame {
+            Frame::Connect { worker } if !worker.is_on(self.node) => {
+                let cause = DeathCause::NodeGone {};
+                let frame = Frame::PeerGone { worker, cause };
+                out.push(Effect::Send { to: guest, frame });
+            }
             Frame::RequestLease { .. }
             | Frame::CancelLeaseRequest { .. }
             | Frame::ReturnLease { .. }
@@ -53,12 +58,13 @@ impl State {
     /// A guest's process has ended.
     pub(in crate::raylet) fn guest_gone(
         &mut self,
+        node: NodeId,
         worker: WorkerId,
         cause: DeathCause,
         now: Duration,
         out: &mut Effects,
     ) {
-        if self.is_guest(worker) {
+        if worker.is_on(node) && self.is_guest(worker) {
             self.process_ended(worker, cause, now, out);
         }
     }

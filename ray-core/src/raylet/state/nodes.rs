@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::requests::Asked;
-use super::{Effects, State};
+use super::{Effect, Effects, State};
 use crate::ids::{NodeId, WorkerId};
 use crate::raylet::convert::from_steps;
 use crate::scheduling::policy::{self, Choice, HybridOptions};
@@ -30,7 +30,17 @@ pub(super) struct Nodes {
 struct Other {
     address: String,
     total: ResourceSet,
+    /// What is free there by its last word.
+    told: ResourceSet,
+    /// That, less what stands in line there from here.
     view: NodeView,
+}
+
+/// Where a request goes.
+pub(super) enum Place {
+    Here,
+    There(NodeId),
+    Nowhere(String),
 }
 
 impl State {
@@ -42,7 +52,14 @@ impl State {
         match seen {
             Ok((total, view)) => {
                 let address = info.address;
-                self.nodes.others.insert(info.node, Other { address, total, view });
+                let told = total.clone();
+                let other = Other {
+                    address,
+                    total,
+                    told,
+                    view,
+                };
+                self.nodes.others.insert(info.node, other);
                 self.look_elsewhere(now, out);
             }
             Err(error) => {
@@ -62,11 +79,28 @@ impl State {
         let Some(other) = self.nodes.others.get_mut(&node) else {
             return;
         };
-        let seen =
-            ResourceSet::from_numbers(available).and_then(|available| NodeView::new(node, &other.total, &available));
-        if let Ok(view) = seen {
-            other.view = view;
+        if let Ok(told) = ResourceSet::from_numbers(available) {
+            other.told = told;
+            self.look_at_again(node);
             self.look_elsewhere(now, out);
+        }
+    }
+
+    /// Something stands in line at another node, or does not any more.
+    pub(super) fn look_at_again(&mut self, node: NodeId) {
+        let Some(other) = self.nodes.others.get(&node) else {
+            return;
+        };
+        let Ok(mut view) = NodeView::new(node, &other.total, &other.told) else {
+            return;
+        };
+        for shape in self.in_line_at(node) {
+            if let Ok(request) = from_steps(&shape.resources) {
+                view.take(&request);
+            }
+        }
+        if let Some(other) = self.nodes.others.get_mut(&node) {
+            other.view = view;
         }
     }
 
@@ -74,6 +108,7 @@ impl State {
     pub(super) fn node_left(&mut self, node: NodeId, why: &str, now: Duration, out: &mut Effects) {
         tracing::warn!(target: "ray_core::raylet", %node, why, "a node is dead");
         self.nodes.others.remove(&node);
+        out.push(Effect::LeaveNode { node });
         self.host_lost(node, now, out);
         self.guests_lost(node, now, out);
     }
@@ -88,41 +123,60 @@ impl State {
         self.nodes.others.keys().find(|node| worker.is_on(**node)).copied()
     }
 
-    /// The other node that a request goes to; `None`: it stays here.
-    pub(super) fn elsewhere(&mut self, shape: &LeaseShape) -> Option<NodeId> {
-        if self.nodes.others.is_empty() || shape.shared {
-            return None;
+    /// Where a request of a process of this node goes.
+    pub(super) fn place_for(&mut self, shape: &LeaseShape) -> Place {
+        if shape.shared {
+            return Place::Here;
         }
-        self.choose(shape).ok().flatten()
+        if let SchedulingStrategy::NodeAffinity { node, soft: false } = shape.strategy
+            && node != self.node
+            && self.address_of(node).is_none()
+        {
+            return Place::Nowhere(format!(
+                "node {node}, on which it must run, is dead, or was never there"
+            ));
+        }
+        if self.nodes.others.is_empty() {
+            return Place::Here;
+        }
+        // What makes no sense is refused where it stands in line.
+        self.choose(shape).unwrap_or(Place::Here)
     }
 
-    fn choose(&mut self, shape: &LeaseShape) -> Result<Option<NodeId>, ResourceError> {
+    fn choose(&mut self, shape: &LeaseShape) -> Result<Place, ResourceError> {
         let request = from_steps(&shape.resources)?;
         let mut views = vec![NodeView::of(self.node, &self.resources)];
         views.extend(self.nodes.others.values().map(|other| other.view.clone()));
         let options = HybridOptions::default();
         let random = self.nodes.random;
         self.nodes.random = random.wrapping_add(1);
+        let mut is_bound = false;
         let choice = match &shape.strategy {
             SchedulingStrategy::Default {} => policy::hybrid(&views, &request, Some(self.node), &options, random),
             SchedulingStrategy::Spread {} => policy::spread(&views, &request, &mut self.nodes.cursor),
             SchedulingStrategy::NodeAffinity { node, soft } => {
+                is_bound = !soft;
                 policy::affinity(&views, &request, *node, !soft, &options, random)
             }
-            SchedulingStrategy::PlacementGroup { .. } => return Ok(None),
+            SchedulingStrategy::PlacementGroup { .. } => return Ok(Place::Here),
         };
-        let (Choice::Available(node) | Choice::Queue(node)) = choice else {
-            return Ok(None);
-        };
-        // Until the next news of the node, what goes there counts as taken.
-        if let Some(other) = self.nodes.others.get_mut(&node) {
-            other.view.take(&request);
-        }
-        Ok((node != self.node).then_some(node))
+        let stays = || !is_bound && views.first().is_some_and(|own| own.is_feasible(&request));
+        Ok(match choice {
+            Choice::Available(node) if node != self.node => Place::There(node),
+            // It has to stand in line somewhere: then here, if it can.
+            Choice::Queue(node) if node != self.node && !stays() => Place::There(node),
+            Choice::Infeasible if is_bound => {
+                Place::Nowhere("the node on which it must run can never hold it".to_owned())
+            }
+            _ => Place::Here,
+        })
     }
 
     /// Requests that stand in line here may have a place elsewhere by now.
     fn look_elsewhere(&mut self, now: Duration, out: &mut Effects) {
+        if self.queue.is_empty() {
+            return;
+        }
         for Asked {
             requester,
             request,
@@ -133,7 +187,7 @@ impl State {
             if !waits_only {
                 continue;
             }
-            if let Some(node) = self.elsewhere(&shape) {
+            if let Place::There(node) = self.place_for(&shape) {
                 self.cancel_request(requester, request);
                 self.visit_for_lease(node, requester, request, shape, out);
             }

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::nodes::Place;
 use super::{Effect, Effects, State};
 use crate::error::RayError;
 use crate::ids::{ActorId, IdHasher, WorkerId};
@@ -79,10 +80,17 @@ impl State {
         now: Duration,
         out: &mut Effects,
     ) {
-        if !self.is_guest(from)
-            && let Some(node) = self.elsewhere(&shape)
-        {
-            return self.visit_for_lease(node, from, request, shape, out);
+        if !self.is_guest(from) {
+            match self.place_for(&shape) {
+                Place::Here => {}
+                Place::There(node) => return self.visit_for_lease(node, from, request, shape, out),
+                Place::Nowhere(why) => {
+                    let name = shape.name;
+                    let error = RayError::Unschedulable { name, why };
+                    let frame = Frame::LeaseRefused { request, error };
+                    return out.push(Effect::Send { to: from, frame });
+                }
+            }
         }
         let wanted = shape_of(&shape);
         let asked = For::Owner(Asked {

@@ -37,8 +37,23 @@ struct LeaseThere {
 #[derive(Debug, Default)]
 struct Host {
     guests: HashSet<WorkerId, IdHasher>,
-    /// Processes there, and the guests that they are linked with.
+    /// Processes there, and the guests that are linked with them, or have asked for that.
     linked: HashMap<WorkerId, HashSet<WorkerId, IdHasher>, IdHasher>,
+}
+
+impl Host {
+    fn link(&mut self, guest: WorkerId, worker: WorkerId) {
+        self.linked.entry(worker).or_default().insert(guest);
+    }
+
+    fn unlink(&mut self, guest: WorkerId, worker: WorkerId) {
+        if let Some(guests) = self.linked.get_mut(&worker) {
+            guests.remove(&guest);
+            if guests.is_empty() {
+                self.linked.remove(&worker);
+            }
+        }
+    }
 }
 
 impl State {
@@ -52,6 +67,7 @@ impl State {
         out: &mut Effects,
     ) {
         self.visits.requests.insert((from, request), (node, shape.clone()));
+        self.look_at_again(node);
         self.pass_on(node, from, &Frame::RequestLease { request, shape }, out);
     }
 
@@ -86,6 +102,7 @@ impl State {
             }
             Frame::CancelLeaseRequest { request } if self.visits.requests.contains_key(&(from, request)) => {
                 let (node, _) = self.visits.requests.remove(&(from, request))?;
+                self.look_at_again(node);
                 (node, Frame::CancelLeaseRequest { request })
             }
             Frame::KillWorker { worker, .. } if !worker.is_on(self.node) => (self.node_of(worker)?, frame),
@@ -97,6 +114,7 @@ impl State {
                     out.push(Effect::Send { to: from, frame: gone });
                     return None;
                 };
+                self.visits.hosts.entry(node).or_default().link(from, worker);
                 (node, frame)
             }
             frame => return Some(frame),
@@ -106,7 +124,14 @@ impl State {
     }
 
     /// A host's frame for its guest.
-    pub(in crate::raylet) fn host_frame(&mut self, node: NodeId, guest: WorkerId, frame: Frame, out: &mut Effects) {
+    pub(in crate::raylet) fn host_frame(
+        &mut self,
+        node: NodeId,
+        guest: WorkerId,
+        frame: Frame,
+        now: Duration,
+        out: &mut Effects,
+    ) {
         let frame = match frame {
             Frame::LeaseGranted {
                 request,
@@ -117,6 +142,7 @@ impl State {
                 crowded,
             } => {
                 let wanted = self.visits.requests.remove(&(guest, request)).is_some();
+                self.look_at_again(node);
                 if !wanted || self.workers.get(&guest).is_none() {
                     // It was cancelled meanwhile.
                     let frame = Frame::ReturnLease { lease, reusable: true };
@@ -139,15 +165,21 @@ impl State {
                     crowded,
                 }
             }
+            Frame::AskAgain { request } => {
+                let asked = self.visits.requests.remove(&(guest, request));
+                self.look_at_again(node);
+                if let Some((_, shape)) = asked {
+                    self.request(guest, request, shape, now, out);
+                }
+                return;
+            }
             Frame::LeaseRefused { request, error } => {
                 self.visits.requests.remove(&(guest, request));
+                self.look_at_again(node);
                 Frame::LeaseRefused { request, error }
             }
             Frame::PeerGone { worker, cause } => {
-                if let Some(host) = self.visits.hosts.get_mut(&node) {
-                    host.linked.remove(&worker);
-                }
-                self.visits.leases.retain(|_, there| there.worker != worker);
+                self.unlinked(node, guest, worker);
                 Frame::PeerGone { worker, cause }
             }
             other => other,
@@ -157,8 +189,43 @@ impl State {
 
     /// A guest has a connection to a process of its host.
     pub(in crate::raylet) fn linked_elsewhere(&mut self, node: NodeId, guest: WorkerId, worker: WorkerId) {
-        let host = self.visits.hosts.entry(node).or_default();
-        host.linked.entry(worker).or_default().insert(guest);
+        self.visits.hosts.entry(node).or_default().link(guest, worker);
+    }
+
+    fn unlinked(&mut self, node: NodeId, guest: WorkerId, worker: WorkerId) {
+        if let Some(host) = self.visits.hosts.get_mut(&node) {
+            host.unlink(guest, worker);
+        }
+        let ended = |there: &LeaseThere| there.owner == guest && there.worker == worker;
+        self.visits.leases.retain(|_, there| !ended(there));
+    }
+
+    /// The connection between a guest and a process of its host could not be made: to each the other is dead.
+    pub(in crate::raylet) fn link_failed(
+        &mut self,
+        node: NodeId,
+        guest: WorkerId,
+        worker: WorkerId,
+        out: &mut Effects,
+    ) {
+        self.unlinked(node, guest, worker);
+        let cause = DeathCause::NodeGone {};
+        let frame = Frame::PeerGone { worker, cause };
+        out.push(Effect::Send { to: guest, frame });
+    }
+
+    /// What stands in line at a node, by what it asks for.
+    pub(super) fn in_line_at(&self, node: NodeId) -> impl Iterator<Item = &LeaseShape> {
+        let requests = self.visits.requests.values();
+        requests.filter(move |(at, _)| *at == node).map(|(_, shape)| shape)
+    }
+
+    /// The way to or from a node has ended, or there is none. The head, which hears of it, counts one of the two nodes among the
+    /// dead: they cannot work together, and what each believes of the other's processes would differ from then on.
+    pub(in crate::raylet) fn way_lost(&mut self, node: NodeId, why: String, out: &mut Effects) {
+        if self.address_of(node).is_some() {
+            out.push(Effect::ToGcs(Frame::NodeUnreachable { node, why }));
+        }
     }
 
     /// A process of this node is dead.
@@ -179,11 +246,10 @@ impl State {
     }
 
     /// RV-2.
-    pub(in crate::raylet) fn host_lost(&mut self, node: NodeId, now: Duration, out: &mut Effects) {
+    pub(super) fn host_lost(&mut self, node: NodeId, now: Duration, out: &mut Effects) {
         let Some(host) = self.visits.hosts.remove(&node) else {
             return;
         };
-        out.push(Effect::LeaveNode { node });
         self.visits.leases.retain(|_, there| there.node != node);
         for (worker, guests) in host.linked {
             for to in guests {

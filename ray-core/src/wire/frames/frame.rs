@@ -262,6 +262,12 @@ wire_types! {
             /// The line without its end.
             text: String,
         },
+        42 =>
+        /// From a host: a guest's request can be granted here no more. Its own node sees to it anew.
+        AskAgain {
+            /// The request.
+            request: u64,
+        },
         41 =>
         /// Asks an actor that is saved to save what is not, and to end: no further call begins.
         SaveAndExit {},
@@ -499,10 +505,12 @@ wire_types! {
             reserved: bool,
         },
         90 =>
-        /// The GCS asks a node to give up a group: its tasks and actors end.
+        /// The GCS asks a node to give up the bundles of a group: its tasks and actors end.
         ReleaseBundles {
             /// The group.
             group: PlacementGroupId,
+            /// Whether the group is removed; else it is placed anew, and requests for it wait on.
+            removed: bool,
         },
         91 =>
         /// The resources of a node that are free have grown or shrunk.
@@ -527,8 +535,8 @@ wire_types! {
         GroupStands {
             /// The group.
             group: PlacementGroupId,
-            /// How many bundles it has.
-            bundles: u32,
+            /// What each bundle holds.
+            bundles: Vec<BTreeMap<String, f64>>,
             /// How it stands.
             state: GroupState,
         },
@@ -581,7 +589,7 @@ wire_types! {
             info: Box<NodeInfo>,
         },
         114 =>
-        /// The GCS tells a node that another one is dead.
+        /// The GCS tells a node that another one is dead; or that it itself counts as dead: then it ends.
         NodeLeft {
             /// The node.
             node: NodeId,
@@ -595,6 +603,14 @@ wire_types! {
             node: NodeId,
             /// What is free.
             available: BTreeMap<String, f64>,
+        },
+        116 =>
+        /// To the GCS: the way between the sender's node and another one has ended.
+        NodeUnreachable {
+            /// The other node.
+            node: NodeId,
+            /// How it ended.
+            why: String,
         },
         120 =>
         /// The first frame of a raylet on a connection to the raylet of another node, whose guests its processes are.

@@ -1,5 +1,6 @@
 //! The end that is connected to.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -7,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::handshake;
 use crate::wire::token::Token;
 
-/// Connections in the handshake at a time; further ones wait in the kernel's line.
+/// Connections in the handshake at a time: for a further one the oldest is closed.
 const STRANGERS: usize = 64;
 /// How long a handshake may take.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -72,11 +73,9 @@ impl Drop for Listener {
 }
 
 async fn accept(listener: TcpListener, token: Arc<Token>, proven: mpsc::Sender<OwnedFd>) {
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    // The oldest first. Who says nothing must not keep out those who can prove the token.
+    let mut strangers: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(place) = strangers.clone().acquire_owned().await else {
-            return;
-        };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -85,9 +84,14 @@ async fn accept(listener: TcpListener, token: Arc<Token>, proven: mpsc::Sender<O
                 continue;
             }
         };
+        strangers.retain(|stranger| !stranger.is_finished());
+        while strangers.len() >= STRANGERS
+            && let Some(oldest) = strangers.pop_front()
+        {
+            oldest.abort();
+        }
         let (token, proven) = (token.clone(), proven.clone());
-        tokio::spawn(async move {
-            let _place = place;
+        let stranger = tokio::spawn(async move {
             match tokio::time::timeout(WITHIN, admit(stream, &token)).await {
                 // An error means that nobody listens any more.
                 Ok(Ok(socket)) => drop(proven.send(socket).await),
@@ -97,6 +101,7 @@ async fn accept(listener: TcpListener, token: Arc<Token>, proven: mpsc::Sender<O
                 }
             }
         });
+        strangers.push_back(stranger.abort_handle());
     }
 }
 

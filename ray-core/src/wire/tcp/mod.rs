@@ -19,6 +19,7 @@ mod opening;
 mod single;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::net::sockopt;
@@ -32,6 +33,13 @@ pub(crate) use single::{read_one, write_one};
 const TRIED_EVERY: Duration = Duration::from_secs(1);
 /// What the other end has not taken for so long ends the connection: the way there is cut.
 const CUT_AFTER: Duration = Duration::from_secs(5);
+
+/// For a connection between two processes, either of which may be stopped for as long as it likes: it ends with one of them, or
+/// with one of their nodes.
+pub(crate) fn keep_open(socket: &OwnedFd) -> io::Result<()> {
+    sockopt::set_socket_keepalive(socket, false)?;
+    Ok(sockopt::set_tcp_user_timeout(socket, 0)?)
+}
 
 /// What every connection has: small frames leave at once, and a cut way is noticed.
 fn set_up(stream: &TcpStream) -> io::Result<()> {

@@ -20,16 +20,18 @@ fn check(len: usize) -> Result<()> {
         return Ok(());
     }
     Err(RayError::Unsupported {
-        call: format!("a value of {len} bytes between two jobs"),
-        why: format!("at most {LARGEST} bytes go from one job to another: pass it in parts"),
+        call: format!("a value of {len} bytes between two nodes or jobs"),
+        why: format!(
+            "at most {LARGEST} bytes go from one node or job to another: pass it in parts, or have its task run on its node"
+        ),
     })
 }
 
 fn no_room(len: usize) -> RayError {
     RayError::Unsupported {
-        call: format!("a result of {len} bytes between two jobs, beside others"),
+        call: format!("a result of {len} bytes between two nodes or jobs, beside others"),
         why: format!(
-            "the results of one task that go from one job to another come to at most {MOST_INLINE} bytes: return fewer at once"
+            "the results of one task that go from one node or job to another come to at most {MOST_INLINE} bytes: return fewer at once"
         ),
     }
 }

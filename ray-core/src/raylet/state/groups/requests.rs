@@ -1,20 +1,22 @@
 //! Requests that wait for a placement group, and the GCS's word of how it stands (RG-1).
 
+use std::collections::BTreeMap;
+
 use super::super::actors::shown_name;
 use super::super::requests::{Asked, For};
 use super::super::{Effect, Effects, State};
 use super::is_within;
 use crate::error::RayError;
 use crate::ids::{NodeId, PlacementGroupId};
-use crate::scheduling::Shortfall;
 use crate::scheduling::queue::LeaseRequest;
+use crate::scheduling::{ResourceSet, Shortfall};
 use crate::wire::{Frame, GroupState};
 
 /// How a group stands, by the last word of the GCS.
 #[derive(Debug)]
 pub(super) struct Standing {
-    /// How many bundles it has.
-    bundles: u32,
+    /// What each bundle holds.
+    bundles: Vec<ResourceSet>,
     state: GroupState,
 }
 
@@ -63,7 +65,7 @@ impl State {
     pub(in crate::raylet::state) fn group_stands(
         &mut self,
         group: PlacementGroupId,
-        bundles: u32,
+        bundles: &[BTreeMap<String, f64>],
         state: GroupState,
         out: &mut Effects,
     ) {
@@ -71,41 +73,55 @@ impl State {
             self.refuse_all(group, out);
             return;
         }
+        let sets = bundles
+            .iter()
+            .map(|bundle| ResourceSet::from_numbers(bundle).unwrap_or_default());
+        let bundles = sets.collect();
         self.groups.asked.insert(group, Some(Standing { bundles, state }));
         self.judge(group, out);
     }
 
-    /// RG-1: refuses what will never find room in the group.
+    /// RG-1: refuses what will never find room in the group, and sends on what has its bundle on another node.
     fn judge(&mut self, group: PlacementGroupId, out: &mut Effects) {
         let Some(Some(Standing { bundles, state })) = self.groups.asked.get(&group) else {
             return;
         };
-        let (bundles, node) = (*bundles, self.node);
         let nodes = match state {
             GroupState::Created { nodes } => nodes.as_slice(),
             _ => &[],
         };
-        let all_here = !nodes.is_empty() && nodes.iter().all(|at| *at == node);
-        let others: Vec<NodeId> = nodes.iter().copied().filter(|at| *at != node).collect();
+        let count = u32::try_from(bundles.len()).unwrap_or(u32::MAX);
         let (mut hopeless, mut elsewhere) = (Vec::new(), Vec::new());
         for (request, shortfall) in self.queue.infeasible() {
             let Some(target) = request.shape.bundle().filter(|target| target.group == group) else {
                 continue;
             };
-            if let Some(index) = target.index.filter(|index| *index >= bundles) {
-                hopeless.push((request.clone(), Hopeless::NoSuchBundle { index, bundles }));
-            } else if all_here {
-                hopeless.push((request.clone(), Hopeless::TooLarge(shortfall.clone())));
-            } else {
-                // Any bundle will do for one that names none: they take turns.
-                let turn = usize::try_from(request.id).unwrap_or(0) % others.len().max(1);
-                let place = match target.index {
-                    Some(index) => nodes.get(index as usize),
-                    None => others.get(turn),
-                };
-                if let Some(at) = place.copied().filter(|at| *at != node) {
-                    elsewhere.push((request.clone(), at));
-                }
+            if let Some(index) = target.index.filter(|index| *index >= count) {
+                let why = Hopeless::NoSuchBundle { index, bundles: count };
+                hopeless.push((request.clone(), why));
+                continue;
+            }
+            if nodes.is_empty() {
+                continue;
+            }
+            // The bundles that can ever hold it, those of other nodes: those here cannot, or it would not be infeasible.
+            let named = |index: usize| target.index.is_none_or(|wanted| wanted as usize == index);
+            let holds = |index: &usize| {
+                named(*index)
+                    && bundles
+                        .get(*index)
+                        .is_some_and(|it| it.holds(request.shape.resources()))
+            };
+            let places: Vec<NodeId> = (0..bundles.len())
+                .filter(holds)
+                .filter_map(|index| nodes.get(index).copied())
+                .filter(|at| *at != self.node)
+                .collect();
+            // Any will do: they take turns.
+            let turn = usize::try_from(request.id).unwrap_or(0) % places.len().max(1);
+            match places.get(turn) {
+                Some(at) => elsewhere.push((request.clone(), *at)),
+                None => hopeless.push((request.clone(), Hopeless::TooLarge(shortfall.clone()))),
             }
         }
         for (request, at) in elsewhere {
@@ -120,10 +136,13 @@ impl State {
         }
     }
 
-    /// A request for a bundle that another node has. A guest's own node has seen to that.
+    /// A request for a bundle that another node has. A guest's own node is to see to that.
     fn bundle_is_elsewhere(&mut self, request: &LeaseRequest, at: NodeId, out: &mut Effects) {
         if self.is_guest(request.requester) {
-            return;
+            self.cancel_request(request.requester, request.id);
+            let frame = Frame::AskAgain { request: request.id };
+            let to = request.requester;
+            return out.push(Effect::Send { to, frame });
         }
         self.queue.cancel(request.requester, request.id);
         match self.who_asked(request) {

@@ -62,7 +62,7 @@ impl Busy {
     }
 
     fn release(&mut self, group: PlacementGroupId) {
-        self.node.gcs(Frame::ReleaseBundles { group });
+        self.node.gcs(Frame::ReleaseBundles { group, removed: true });
         self.take_grants();
     }
 
