@@ -168,6 +168,7 @@ impl Node {
             .lines()
             .skip_while(|line| !line.contains("serves"))
             .skip(1)
+            .take_while(|line| !line.is_empty())
             .count();
         processes == 0 && status.contains("CPU     0 of 2 in use") && status.contains("0 drivers")
     }
