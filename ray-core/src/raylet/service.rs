@@ -189,7 +189,7 @@ impl Raylet {
             Input::Gcs(Frame::NodeLeft { node, why }) if node == self.options.node => self.head_lost(&why),
             Input::Gcs(Frame::NodeLeft { node, why }) => {
                 self.state.gcs_frame(Frame::NodeLeft { node, why }, now, out);
-                self.guests_end(node, out);
+                self.forget_visitor(node);
             }
             Input::Gcs(Frame::StopActor {
                 actor,

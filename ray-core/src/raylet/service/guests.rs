@@ -69,7 +69,8 @@ impl Raylet {
         match news {
             Guest::Came(sender, receiver) => {
                 // Whatever an earlier connection of the node has left.
-                self.guests_end(node, out);
+                self.state.guests_lost(node, clock::monotonic(), out);
+                self.forget_visitor(node);
                 self.guests.visits += 1;
                 let visit = self.guests.visits;
                 self.guests.nodes.insert(node, Visitor { visit, sender });
@@ -85,12 +86,11 @@ impl Raylet {
         }
     }
 
-    /// The guests of a node end here, with its connection.
-    pub(super) fn guests_end(&mut self, node: NodeId, out: &mut Effects) {
+    /// The guests of a node have ended here: its connection does too.
+    pub(super) fn forget_visitor(&mut self, node: NodeId) {
         if let Some(visitor) = self.guests.nodes.remove(&node) {
             visitor.sender.abort();
         }
-        self.state.guests_lost(node, clock::monotonic(), out);
         for job in self.processes.forget_guests(node) {
             self.let_go(job);
         }
@@ -99,10 +99,10 @@ impl Raylet {
     fn visitor_says(&mut self, node: NodeId, frame: Frame, out: &mut Effects) {
         let now = clock::monotonic();
         match frame {
-            Frame::GuestComes { worker, .. } if !worker.is_on(node) || worker.is_on(self.options.node) => {
-                tracing::warn!(target: "ray_core::raylet", %node, %worker, "a node names a guest that is not its own");
-            }
             Frame::GuestComes { worker, job, pid } => {
+                if !self.state.guest_comes(node, worker, job, pid) {
+                    return;
+                }
                 let sender = self.guests.nodes.get(&node).map(|visitor| visitor.sender.clone());
                 let process = Process {
                     job,
@@ -112,7 +112,6 @@ impl Raylet {
                     ..Process::default()
                 };
                 self.processes.add(worker, process);
-                self.state.guest_comes(node, worker, job, pid);
                 self.fetch_program(node, job);
             }
             Frame::GuestGone { worker, cause } => {

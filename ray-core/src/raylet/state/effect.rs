@@ -3,9 +3,17 @@
 use crate::host::MemoryUsage;
 use crate::ids::{JobId, NodeId, WorkerId};
 use crate::raylet::memory::Answers;
-use crate::wire::Frame;
+use crate::wire::{DeathCause, Frame};
 
 pub(in crate::raylet) type Effects = Vec<Effect>;
+
+impl Effect {
+    /// Tells a process that another one is dead, or counts as dead.
+    pub(in crate::raylet) fn tell_gone(to: WorkerId, worker: WorkerId, cause: DeathCause) -> Self {
+        let frame = Frame::PeerGone { worker, cause };
+        Self::Send { to, frame }
+    }
+}
 
 /// What the raylet wants done.
 #[derive(Debug)]

@@ -12,13 +12,15 @@ use crate::raylet::workers::Role;
 use crate::wire::{DeathCause, Frame};
 
 impl State {
-    /// A process of another node becomes a guest.
-    pub(in crate::raylet) fn guest_comes(&mut self, node: NodeId, worker: WorkerId, job: JobId, pid: u32) {
-        if worker.is_on(node) {
+    /// A process of another node becomes a guest. Returns whether it may: a node names none but its own.
+    pub(in crate::raylet) fn guest_comes(&mut self, node: NodeId, worker: WorkerId, job: JobId, pid: u32) -> bool {
+        let comes = worker.is_on(node) && !worker.is_on(self.node);
+        if comes {
             self.workers.add(worker, job, pid, Role::Guest(node), Vec::new());
         } else {
             tracing::warn!(target: "ray_core::raylet", %node, %worker, "a node names a guest that is not its own");
         }
+        comes
     }
 
     pub(super) fn is_guest(&self, worker: WorkerId) -> bool {
@@ -42,9 +44,7 @@ impl State {
         }
         match frame {
             Frame::Connect { worker } if !worker.is_on(self.node) => {
-                let cause = DeathCause::NodeGone {};
-                let frame = Frame::PeerGone { worker, cause };
-                out.push(Effect::Send { to: guest, frame });
+                out.push(Effect::tell_gone(guest, worker, DeathCause::NodeGone {}));
             }
             Frame::RequestLease { .. }
             | Frame::CancelLeaseRequest { .. }

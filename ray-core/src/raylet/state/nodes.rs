@@ -32,8 +32,6 @@ struct Other {
     total: ResourceSet,
     /// What is free there by its last word.
     told: ResourceSet,
-    /// That, less what stands in line there from here.
-    view: NodeView,
 }
 
 /// Where a request goes.
@@ -46,19 +44,14 @@ pub(super) enum Place {
 impl State {
     pub(super) fn node_joined(&mut self, info: NodeInfo, now: Duration, out: &mut Effects) {
         let seen = ResourceSet::from_numbers(&info.resources).and_then(|total| {
-            let view = NodeView::new(info.node, &total, &total)?;
-            Ok((total, view))
+            NodeView::new(info.node, &total, &total)?;
+            Ok(total)
         });
         match seen {
-            Ok((total, view)) => {
+            Ok(total) => {
                 let address = info.address;
                 let told = total.clone();
-                let other = Other {
-                    address,
-                    total,
-                    told,
-                    view,
-                };
+                let other = Other { address, total, told };
                 self.nodes.others.insert(info.node, other);
                 self.look_elsewhere(now, out);
             }
@@ -81,27 +74,26 @@ impl State {
         };
         if let Ok(told) = ResourceSet::from_numbers(available) {
             other.told = told;
-            self.look_at_again(node);
             self.look_elsewhere(now, out);
         }
     }
 
-    /// Something stands in line at another node, or does not any more.
-    pub(super) fn look_at_again(&mut self, node: NodeId) {
-        let Some(other) = self.nodes.others.get(&node) else {
-            return;
-        };
-        let Ok(mut view) = NodeView::new(node, &other.total, &other.told) else {
-            return;
-        };
-        for shape in self.in_line_at(node) {
-            if let Ok(request) = from_steps(&shape.resources) {
+    /// This node, then the others: what is free there by their last word, less what stands in line there from here.
+    fn views(&self) -> Vec<NodeView> {
+        let mut views = vec![NodeView::of(self.node, &self.resources)];
+        for (node, other) in &self.nodes.others {
+            let Ok(mut view) = NodeView::new(*node, &other.total, &other.told) else {
+                continue;
+            };
+            for request in self
+                .in_line_at(*node)
+                .filter_map(|shape| from_steps(&shape.resources).ok())
+            {
                 view.take(&request);
             }
+            views.push(view);
         }
-        if let Some(other) = self.nodes.others.get_mut(&node) {
-            other.view = view;
-        }
+        views
     }
 
     /// Another node is dead.
@@ -145,8 +137,7 @@ impl State {
 
     fn choose(&mut self, shape: &LeaseShape) -> Result<Place, ResourceError> {
         let request = from_steps(&shape.resources)?;
-        let mut views = vec![NodeView::of(self.node, &self.resources)];
-        views.extend(self.nodes.others.values().map(|other| other.view.clone()));
+        let views = self.views();
         let options = HybridOptions::default();
         let random = self.nodes.random;
         self.nodes.random = random.wrapping_add(1);

@@ -90,11 +90,7 @@ impl State {
         if self.workers.get(&worker).is_some() {
             self.link(from, worker, out);
         } else {
-            let cause = self.workers.death_of(&worker);
-            out.push(Effect::Send {
-                to: from,
-                frame: Frame::PeerGone { worker, cause },
-            });
+            out.push(Effect::tell_gone(from, worker, self.workers.death_of(&worker)));
         }
     }
 
@@ -165,13 +161,8 @@ impl State {
             return;
         };
         // RL-3.
-        out.extend(peers.into_iter().map(|to| Effect::Send {
-            to,
-            frame: Frame::PeerGone {
-                worker,
-                cause: cause.clone(),
-            },
-        }));
+        let told = peers.into_iter();
+        out.extend(told.map(|to| Effect::tell_gone(to, worker, cause.clone())));
         self.end_leases_with(worker, out);
         self.cancel_requests_of(worker);
         let actor = self.remove_actor_of(&process);

@@ -67,7 +67,6 @@ impl State {
         out: &mut Effects,
     ) {
         self.visits.requests.insert((from, request), (node, shape.clone()));
-        self.look_at_again(node);
         self.pass_on(node, from, &Frame::RequestLease { request, shape }, out);
     }
 
@@ -102,16 +101,13 @@ impl State {
             }
             Frame::CancelLeaseRequest { request } if self.visits.requests.contains_key(&(from, request)) => {
                 let (node, _) = self.visits.requests.remove(&(from, request))?;
-                self.look_at_again(node);
                 (node, Frame::CancelLeaseRequest { request })
             }
             Frame::KillWorker { worker, .. } if !worker.is_on(self.node) => (self.node_of(worker)?, frame),
             // A guest is found here.
             Frame::Connect { worker } if !worker.is_on(self.node) && self.workers.get(&worker).is_none() => {
                 let Some(node) = self.node_of(worker) else {
-                    let cause = DeathCause::NodeGone {};
-                    let gone = Frame::PeerGone { worker, cause };
-                    out.push(Effect::Send { to: from, frame: gone });
+                    out.push(Effect::tell_gone(from, worker, DeathCause::NodeGone {}));
                     return None;
                 };
                 self.visits.hosts.entry(node).or_default().link(from, worker);
@@ -142,7 +138,6 @@ impl State {
                 crowded,
             } => {
                 let wanted = self.visits.requests.remove(&(guest, request)).is_some();
-                self.look_at_again(node);
                 if !wanted || self.workers.get(&guest).is_none() {
                     // It was cancelled meanwhile.
                     let frame = Frame::ReturnLease { lease, reusable: true };
@@ -167,7 +162,6 @@ impl State {
             }
             Frame::AskAgain { request } => {
                 let asked = self.visits.requests.remove(&(guest, request));
-                self.look_at_again(node);
                 if let Some((_, shape)) = asked {
                     self.request(guest, request, shape, now, out);
                 }
@@ -175,7 +169,6 @@ impl State {
             }
             Frame::LeaseRefused { request, error } => {
                 self.visits.requests.remove(&(guest, request));
-                self.look_at_again(node);
                 Frame::LeaseRefused { request, error }
             }
             Frame::PeerGone { worker, cause } => {
@@ -209,9 +202,7 @@ impl State {
         out: &mut Effects,
     ) {
         self.unlinked(node, guest, worker);
-        let cause = DeathCause::NodeGone {};
-        let frame = Frame::PeerGone { worker, cause };
-        out.push(Effect::Send { to: guest, frame });
+        out.push(Effect::tell_gone(guest, worker, DeathCause::NodeGone {}));
     }
 
     /// What stands in line at a node, by what it asks for.
@@ -252,11 +243,8 @@ impl State {
         };
         self.visits.leases.retain(|_, there| there.node != node);
         for (worker, guests) in host.linked {
-            for to in guests {
-                let cause = DeathCause::NodeGone {};
-                let frame = Frame::PeerGone { worker, cause };
-                out.push(Effect::Send { to, frame });
-            }
+            let told = guests.into_iter();
+            out.extend(told.map(|to| Effect::tell_gone(to, worker, DeathCause::NodeGone {})));
         }
         let waited: Vec<_> = self.visits.requests.extract_if(|_, (at, _)| *at == node).collect();
         for ((from, request), (_, shape)) in waited {
